@@ -1,0 +1,1 @@
+"""kubernetes: see ARCHITECTURE.md."""

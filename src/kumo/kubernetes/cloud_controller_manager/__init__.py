@@ -1,0 +1,1 @@
+"""cloud_controller_manager: see ARCHITECTURE.md."""

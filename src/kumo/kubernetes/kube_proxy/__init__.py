@@ -1,0 +1,1 @@
+"""kube_proxy: see ARCHITECTURE.md."""

@@ -1,0 +1,1 @@
+"""kubevirt: see ARCHITECTURE.md."""

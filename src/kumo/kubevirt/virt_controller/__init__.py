@@ -1,0 +1,1 @@
+"""virt_controller: see ARCHITECTURE.md."""

@@ -1,0 +1,1 @@
+"""virt_handler: see ARCHITECTURE.md."""

@@ -1,0 +1,1 @@
+"""virt_launcher: see ARCHITECTURE.md."""

@@ -1,0 +1,123 @@
+"""HTTP as values: a request in, a response out, whatever carries them.
+
+A component that serves something is a `Handler`. The listener calls it for requests from the network, the in-process
+transport calls it straight; neither the handler nor its caller can tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from kumo.api.users import UserInfo
+
+Body = bytes | AsyncIterator[bytes]
+
+
+class BodyTooLarge(Exception):
+    """The body of a request is over the limit that its reader set."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Header names are lower case; `path` is decoded and has no query."""
+
+    method: str
+    path: str
+    query_string: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: Body = b""
+    user: UserInfo | None = None
+    """Who the transport proved the caller to be (client certificate, or the component itself in process)."""
+    remote: str = ""
+    """The caller's address, empty in process."""
+    scheme: str = "https"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's values by name; of a repeated name the last."""
+        return dict(parse_qsl(self.query_string, keep_blank_values=True)) if self.query_string else {}
+
+    @property
+    def query_list(self) -> list[tuple[str, str]]:
+        """The query's names and values in order."""
+        return parse_qsl(self.query_string, keep_blank_values=True) if self.query_string else []
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises `BodyTooLarge` beyond `limit` bytes, without reading on."""
+        if isinstance(self.content, bytes):
+            if len(self.content) > limit:
+                raise BodyTooLarge
+            return self.content
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self.content:
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge
+            chunks.append(chunk)
+        self.content = b"".join(chunks)
+        return self.content
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body chunk by chunk, for bodies too large to hold."""
+        if isinstance(self.content, bytes):
+            if self.content:
+                yield self.content
+            return
+        async for chunk in self.content:
+            yield chunk
+
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the client asks to upgrade to a WebSocket (RFC 6455)."""
+        return self.headers.get("upgrade", "").lower() == "websocket"
+
+    @property
+    def websocket_protocols(self) -> list[str]:
+        """The subprotocols the client offers, in its order."""
+        offered = self.headers.get("sec-websocket-protocol", "")
+        return [p.strip() for p in offered.split(",") if p.strip()]
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. A list body is written chunk by chunk with a Content-Length; an iterator body is streamed."""
+
+    status: int = 200
+    body: bytes | Sequence[bytes] | AsyncIterator[bytes] = b""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class WebSocket(Protocol):
+    """An open WebSocket, the same on both ends. Text messages arrive as str, binary ones as bytes."""
+
+    protocol: str
+
+    async def receive(self) -> bytes | str | None:
+        """The next message, or None when the other side has closed."""
+        ...
+
+    async def send(self, data: bytes | str) -> None:
+        """Send one message; waits while the peer reads slowly. Raises ConnectionError once closed."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close with that code; a second call does nothing."""
+        ...
+
+
+@dataclass(slots=True)
+class Upgrade:
+    """The answer that turns the connection into a WebSocket with `protocol` and hands it to `run`."""
+
+    protocol: str
+    run: Callable[[WebSocket], Awaitable[None]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Answer = Response | Upgrade
+Handler = Callable[[Request], Awaitable[Answer]]

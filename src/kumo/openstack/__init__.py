@@ -1,0 +1,1 @@
+"""openstack: see ARCHITECTURE.md."""

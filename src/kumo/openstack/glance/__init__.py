@@ -1,0 +1,1 @@
+"""glance: see ARCHITECTURE.md."""

@@ -1,0 +1,1 @@
+"""nova: see ARCHITECTURE.md."""
