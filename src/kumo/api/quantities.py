@@ -1,0 +1,42 @@
+"""Quantities: numbers with a unit as resources are written (`100m`, `1.5Gi`, `2e3`), of `apimachinery/pkg/api/resource`.
+
+Values are exact fractions; rounding is always up, as upstream's `Value()` and `MilliValue()`.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil
+
+_PATTERN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d+)?")
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+
+
+@lru_cache(maxsize=8192)
+def parse(text: str | int | float) -> Fraction:
+    """The exact value. Raises ValueError for a text that is no quantity."""
+    if isinstance(text, int):
+        return Fraction(text)
+    found = _PATTERN.fullmatch(str(text))
+    if found is None:
+        raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+    number, unit = Fraction(found[1]), found[2] or ""
+    if unit in _BINARY:
+        return number * 1024 ** _BINARY[unit]
+    exponent = _DECIMAL[unit] if unit in _DECIMAL else int(unit[1:])
+    if abs(exponent) > 100:
+        raise ValueError(f"the exponent of the quantity {text!r} is out of range")
+    return number * Fraction(10) ** exponent
+
+
+def whole(text: str | int | float) -> int:
+    """The value in whole units (bytes, pieces, cores), rounded up. Raises ValueError."""
+    return ceil(parse(text))
+
+
+def milli(text: str | int | float) -> int:
+    """The value in thousandths (of a core), rounded up. Raises ValueError."""
+    return ceil(parse(text) * 1000)
