@@ -1,4 +1,4 @@
-"""Quantities: numbers with a unit as resources are written (`100m`, `1.5Gi`, `2e3`), of `apimachinery/pkg/api/resource`.
+"""Quantities: numbers with a unit (`100m`, `1.5Gi`, `2e3`), as `apimachinery/pkg/api/resource` writes them.
 
 Values are exact fractions; rounding is always up, as upstream's `Value()` and `MilliValue()`.
 """
@@ -25,11 +25,11 @@ def parse(text: str | int | float) -> Fraction:
         raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     number, unit = Fraction(found[1]), found[2] or ""
     if unit in _BINARY:
-        return number * 1024 ** _BINARY[unit]
+        return number * Fraction(1024 ** _BINARY[unit])
     exponent = _DECIMAL[unit] if unit in _DECIMAL else int(unit[1:])
     if abs(exponent) > 100:
         raise ValueError(f"the exponent of the quantity {text!r} is out of range")
-    return number * Fraction(10) ** exponent
+    return number * (Fraction(10**exponent) if exponent >= 0 else Fraction(1, 10**-exponent))
 
 
 def whole(text: str | int | float) -> int:
