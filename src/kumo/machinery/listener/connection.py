@@ -1,0 +1,307 @@
+"""One connection: requests become values, answers become bytes.
+
+aiohttp's `RequestHandler` parses and drives keep-alive; what it makes of a request (`Exchange`) and of an answer
+(`Reply`) is ours, and as thin as its protocol allows: a plain answer is one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import structlog
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import HttpVersion10
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from kumo.api.errors import StatusError, bad_request, internal
+from kumo.api.users import UserInfo
+from kumo.machinery.http import Answer, Request, Response, Upgrade
+from kumo.machinery.listener.identity import user_of_certificate
+from kumo.machinery.listener.replies import BODILESS, close_iterator, declared_length, head, status_response
+from kumo.machinery.websocket import ServerWebSocket
+
+if TYPE_CHECKING:
+    from kumo.machinery.listener.server import Listener
+
+_log = structlog.get_logger("kumo.listener")
+_SMALL = 65536
+LARGEST_MESSAGE = 32 << 20
+
+
+class Connection(RequestHandler):
+    """A client's connection; `user` is who its certificate proves, found once at the first request."""
+
+    __slots__ = ("_identified", "_user", "draining", "exchange", "peer")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._identified = False
+        self._user: UserInfo | None = None
+        self.peer = ""
+        self.exchange: Exchange | None = None
+        self.draining = False
+
+    @property
+    def user(self) -> UserInfo | None:
+        """Who holds the client certificate of this connection, if anybody."""
+        if not self._identified:
+            self._identified = True
+            transport = self.transport
+            if transport is not None:
+                peer = transport.get_extra_info("peername")
+                self.peer = peer[0] if isinstance(peer, tuple) else ""
+                tls = transport.get_extra_info("ssl_object")
+                if tls is not None and (described := tls.getpeercert()):
+                    self._user = user_of_certificate(described, tls.getpeercert(binary_form=True))
+        return self._user
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being served or waits to be."""
+        return self.exchange is None and self._current_request is None and not self._messages
+
+    def handle_error(  # type: ignore[override]
+        self,
+        request: Any,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> Reply:
+        """Answer a request that cannot be parsed (aiohttp calls this), and close."""
+        _log.debug("bad request", remote=self.peer, error=message or str(exc))
+        if status == 500:
+            refusal = internal("an error on the server has prevented the request from succeeding")
+        else:
+            refusal = StatusError(status, "BadRequest", message or "malformed HTTP request")
+        return Reply(request, status_response(refusal), close=True)
+
+
+class Exchange:
+    """One request in flight. aiohttp sees the few members of its request class that it uses itself."""
+
+    __slots__ = ("_continue", "_task", "connection", "ending", "message", "payload", "streaming", "upgraded", "writer")
+
+    def __init__(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: Connection,
+        writer: Any,
+        task: asyncio.Task[None],
+    ) -> None:
+        self.message = message
+        self.payload = payload
+        self.connection = protocol
+        self.writer = writer
+        self._task = task
+        self._continue = False
+        self.streaming: asyncio.Task[Any] | None = None
+        self.upgraded: ServerWebSocket | None = None
+        self.ending = False
+
+    @property
+    def remote(self) -> str:
+        """The client's address."""
+        return self.connection.peer
+
+    def _cancel(self, exc: BaseException) -> None:
+        if self.payload is not EMPTY_PAYLOAD:
+            self.payload.set_exception(exc)
+
+    def _finish(self) -> None:
+        """Nothing to let go of; aiohttp calls it before the answer."""
+
+    # -- the request ------------------------------------------------------------------------------------------------
+
+    def request(self, scheme: str) -> Request:
+        """The request as a value. Repeated headers are joined by `, ` (RFC 9110, 5.3)."""
+        message = self.message
+        headers: dict[str, str] = {}
+        for name, value in message.headers.items():
+            name = name.lower()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        target = message.path
+        if not target.startswith("/"):
+            target = message.url.raw_path_qs
+        path, _, query = target.partition("?")
+        if "%" in path:
+            path = unquote(path)
+        user = self.connection.user
+        self._continue = "expect" in headers and headers["expect"].lower() == "100-continue"
+        content: bytes | AsyncIterator[bytes] = b""
+        payload = self.payload
+        if payload is not EMPTY_PAYLOAD:
+            if payload.is_eof() and payload.exception() is None:
+                content = payload.read_nowait()
+            else:
+                content = self._body()
+        return Request(message.method, path, query, headers, content, user, self.connection.peer, scheme)
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        if self._continue:
+            self._continue = False
+            if not self.payload.is_eof() and (transport := self.connection.transport) is not None:
+                transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while chunk := await self.payload.readany():
+            yield chunk
+
+    @property
+    def must_close(self) -> bool:
+        """Whether the connection ends with this exchange."""
+        unasked_body = self._continue and not self.payload.is_eof()
+        return self.message.should_close or self.connection.draining or unasked_body
+
+    def end(self) -> None:
+        """The server is going down: end a watch or a WebSocket cleanly now; anything else gets its grace time."""
+        if self.upgraded is not None:
+            self.upgraded.close_soon(1001, "the server is shutting down")
+        elif self.streaming is not None:
+            query = self.message.path.partition("?")[2]
+            if "watch=" in query or "follow=" in query:
+                self.ending = True
+                self.streaming.cancel()
+
+    # -- the answer -------------------------------------------------------------------------------------------------
+
+    async def upgrade(self, answer: Upgrade) -> Reply | web.StreamResponse:
+        """Turn the connection into a WebSocket and run its handler to the end."""
+        loop = asyncio.get_running_loop()
+        original = web.BaseRequest(self.message, self.payload, self.connection, self.writer, self._task, loop)
+        protocols = (answer.protocol,) if answer.protocol else ()
+        response = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=LARGEST_MESSAGE, timeout=2.0)
+        response.headers.update(answer.headers)
+        try:
+            await response.prepare(original)
+        except web.HTTPBadRequest as error:
+            return Reply(self, status_response(bad_request(error.text or "not a WebSocket handshake")), close=True)
+        socket = self.upgraded = ServerWebSocket(response, answer.protocol)
+        code, reason = 1000, ""
+        try:
+            await answer.run(socket)
+        except ConnectionError:
+            pass
+        except Exception:
+            code, reason = 1011, "internal error"
+            _log.exception("a WebSocket handler failed", path=self.message.path.partition("?")[0])
+        await socket.close(code, reason)
+        return response
+
+
+class Reply:
+    """An answer on its way out, in the form that aiohttp's connection finishes it: `prepare`, `write_eof`."""
+
+    __slots__ = ("_exchange", "_response", "body_length", "keep_alive", "status")
+
+    def __init__(self, exchange: Exchange, response: Response, *, close: bool = False) -> None:
+        self._exchange = exchange
+        self._response = response
+        self.status = response.status
+        self.body_length = 0
+        self.keep_alive = not (close or exchange.must_close)
+
+    async def prepare(self, _request: object) -> None:
+        """Write the whole answer."""
+        response, exchange = self._response, self._exchange
+        body = response.body
+        connection = exchange.connection
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            await close_iterator(body)
+            raise ConnectionResetError("the client has gone")
+        http10 = exchange.message.version == HttpVersion10
+        bodiless = exchange.message.method == "HEAD" or response.status in BODILESS
+        if isinstance(body, bytes):
+            length = declared_length(response.headers) if bodiless and response.headers else None
+            top = head(response, None if length is not None else len(body), close=not self.keep_alive, http10=http10)
+            transport.write(top if bodiless else top + body)
+            await connection._drain_helper()
+        elif hasattr(body, "__aiter__"):
+            await self._stream(cast("AsyncIterator[bytes]", body), transport, http10, bodiless)
+        else:
+            length = sum(map(len, body))
+            top = head(response, length, close=not self.keep_alive, http10=http10)
+            if bodiless:
+                transport.write(top)
+            elif length < _SMALL:
+                transport.write(top + b"".join(body))
+            else:
+                transport.write(top)
+                for chunk in body:
+                    transport.write(chunk)
+                    if connection._paused:
+                        await connection._drain_helper()
+            await connection._drain_helper()
+
+    async def write_eof(self) -> None:
+        """Everything has been written by `prepare`; the connection is free again."""
+        connection = self._exchange.connection
+        connection.exchange = None
+        if connection.draining:
+            self.keep_alive = False
+
+    async def _stream(
+        self, body: AsyncIterator[bytes], transport: asyncio.WriteTransport, http10: bool, bodiless: bool
+    ) -> None:
+        exchange, connection = self._exchange, self._exchange.connection
+        length = declared_length(self._response.headers)
+        chunked = length is None and not http10
+        if length is None and http10:
+            self.keep_alive = False
+        top = head(self._response, None, chunked=chunked, close=not self.keep_alive, http10=http10)
+        transport.write(top)
+        if bodiless:
+            await close_iterator(body)
+            return
+        exchange.streaming = asyncio.current_task()
+        if connection.draining:
+            exchange.end()
+        try:
+            async for chunk in body:
+                if not chunk:
+                    continue
+                if transport.is_closing():
+                    raise ConnectionResetError("the client has gone")
+                transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                if connection._paused:
+                    await connection._drain_helper()
+        except asyncio.CancelledError:
+            if not exchange.ending or exchange.streaming is None:
+                raise
+            exchange.streaming.uncancel()
+            self.keep_alive = False
+        except ConnectionError:
+            raise
+        except Exception as error:
+            _log.exception("a streamed answer broke off", path=exchange.message.path.partition("?")[0])
+            transport.abort()
+            raise ConnectionAbortedError("the answer broke off") from error
+        finally:
+            exchange.streaming = None
+            await close_iterator(body)
+        if chunked:
+            transport.write(b"0\r\n\r\n")
+        await connection._drain_helper()
+
+
+async def serve(listener: Listener, exchange: Exchange) -> Any:
+    """Ask the handler and give what it answers in the form that the connection finishes."""
+    connection = exchange.connection
+    connection.exchange = exchange
+    request = exchange.request(listener.scheme)
+    try:
+        answer: Answer = await listener.handler(request)
+    except StatusError as error:
+        answer = status_response(error)
+    except Exception:
+        _log.exception("a handler failed", method=request.method, path=request.path)
+        answer = status_response(internal("an error on the server has prevented the request from succeeding"))
+    if isinstance(answer, Upgrade):
+        if not request.wants_websocket:
+            return Reply(exchange, status_response(bad_request("Upgrade request required")))
+        return await exchange.upgrade(answer)
+    return Reply(exchange, answer)

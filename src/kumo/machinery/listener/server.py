@@ -1,0 +1,206 @@
+"""The listening socket: start, drain, stop.
+
+Shutdown is graceful: accepting stops, idle connections close, watches (`watch=`, `follow=` in the query) end with a
+clean last chunk, WebSockets close with 1001, everything else gets the grace time to finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from kumo.machinery.http import Handler
+from kumo.machinery.listener.connection import Connection, Exchange, serve
+
+_log = structlog.get_logger("kumo.listener")
+
+
+class ListenError(OSError):
+    """The socket can't be listened on; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may ask for. Sizes in bytes, times in seconds. Handlers limit bodies (`Request.read`)."""
+
+    line: int = 65536
+    header: int = 65536
+    headers: int = 128
+    idle: float = 90.0
+    linger: float = 5.0
+    read_buffer: int = 65536
+
+
+class _Server(web.Server):
+    """aiohttp's low-level server, making our connections and exchanges."""
+
+    def __init__(self, listener: Listener, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._listener = listener
+        self._options: dict[str, Any] = {
+            "keepalive_timeout": limits.idle,
+            "access_log": None,
+            "max_line_size": limits.line,
+            "max_field_size": limits.header,
+            "max_headers": limits.headers,
+            "lingering_time": limits.linger,
+            "read_bufsize": limits.read_buffer,
+            "auto_decompress": False,
+        }
+        self._drained = asyncio.Event()
+        super().__init__(
+            self._serve,  # type: ignore[arg-type]
+            request_factory=Exchange,  # type: ignore[arg-type]
+            handler_cancellation=True,
+            loop=loop,
+        )
+
+    async def _serve(self, exchange: Exchange) -> Any:
+        return await serve(self._listener, exchange)
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._options)
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        if not any(c.transport is not None and c is not handler for c in self._connections):
+            self._drained.set()
+
+    async def drain(self, grace: float) -> None:
+        """End what can be ended at once, wait up to `grace` seconds for the rest, then cut it off."""
+        self._drained.clear()
+        for connection in self.connections:
+            assert isinstance(connection, Connection)
+            connection.draining = True
+            if connection.idle:
+                connection.force_close()
+            elif connection.exchange is not None:
+                connection.exchange.end()
+        if any(c.transport is not None for c in self._connections):
+            try:
+                async with asyncio.timeout(grace):
+                    await self._drained.wait()
+            except TimeoutError:
+                _log.warning("requests cut off at shutdown", count=len(self._connections))
+        await self.shutdown(0.05)
+
+
+class Listener:
+    """Serves `handler` on a TCP address, or on the unix socket `path`.
+
+    `tls` is a server-side SSL context (`kumo.machinery.tls.server_context`); without one the socket is plain.
+    `port` 0 takes a free one: read it from `port` after `start`. A component in the sense of ARCHITECTURE.md: `run`
+    serves until cancelled.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: str | Path = "",
+        tls: ssl.SSLContext | None = None,
+        grace: float = 10.0,
+        limits: Limits | None = None,
+        name: str = "listener",
+    ) -> None:
+        self.handler = handler
+        self.host = host
+        self.port = port
+        self.path = str(path)
+        self.name = name
+        self.scheme = "https" if tls is not None else "http"
+        self._tls = tls
+        self._grace = grace
+        self._limits = limits or Limits()
+        self._server: _Server | None = None
+        self._socket: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it (TCP only)."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen. Raises `ListenError` when the address is taken or can't be used."""
+        loop = asyncio.get_running_loop()
+        self._server = _Server(self, self._limits, loop)
+        try:
+            if self.path:
+                await asyncio.to_thread(_remove_stale_socket, self.path)
+                self._socket = await loop.create_unix_server(self._server, self.path, ssl=self._tls, backlog=1024)
+            else:
+                self._socket = await loop.create_server(
+                    self._server, self.host, self.port, ssl=self._tls, backlog=1024, reuse_address=True
+                )
+                self.port = self._socket.sockets[0].getsockname()[1]
+        except OSError as error:
+            raise _explained(error, self.path or f"{self.host}:{self.port}") from error
+
+    async def stop(self) -> None:
+        """Stop accepting, drain, close. A second call does nothing."""
+        server, listening, self._server, self._socket = self._server, self._socket, None, None
+        if listening is not None:
+            listening.close()
+        if server is not None:
+            await server.drain(self._grace)
+        if listening is not None:
+            await listening.wait_closed()
+        if self.path:
+            await asyncio.to_thread(Path(self.path).unlink, missing_ok=True)
+
+    async def run(self) -> None:
+        """Serve until cancelled, then stop gracefully."""
+        if self._server is None:
+            await self.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.stop()
+
+    async def __aenter__(self) -> Listener:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def _remove_stale_socket(path: str) -> None:
+    """Remove a socket file that nobody listens on any more. Raises OSError when somebody does."""
+    if not os.path.exists(path):  # noqa: PTH110
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            Path(path).unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _explained(error: OSError, where: str) -> ListenError:
+    number = error.errno or 0
+    if number == errno.EADDRINUSE:
+        why = f"{where} is taken: another program listens there already; stop it, or choose another with --port"
+    elif number == errno.EACCES:
+        why = f"{where} may not be listened on by this user; become root, or choose a port above 1023"
+    elif number == errno.EADDRNOTAVAIL:
+        why = f"{where} can't be listened on: this machine has no such address"
+    else:
+        why = f"{where} can't be listened on: {error.strerror or error}"
+    return ListenError(number, why)

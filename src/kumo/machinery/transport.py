@@ -1,0 +1,319 @@
+"""What carries a client's requests: HTTP to a server, or a straight call into a handler of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from kumo.api.errors import StatusError, bad_request, internal
+from kumo.api.users import UserInfo
+from kumo.machinery.client import Reply, raise_for_status
+from kumo.machinery.http import Answer, Handler, Request, Response, Upgrade, WebSocket
+from kumo.machinery.listener.replies import close_iterator, status_response
+from kumo.machinery.tls import client_context
+from kumo.machinery.websocket import ClientWebSocket, websocket_pair
+
+_log = structlog.get_logger("kumo.transport")
+_LINGER = 5.0
+_LARGEST_MESSAGE = 32 << 20
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {k.lower(): v for k, v in headers.items()} if headers else {}
+
+
+class InProcessTransport:
+    """Calls `handler` straight, as `user`. Its answers, refusals and streams are those of the network."""
+
+    def __init__(self, handler: Handler, user: UserInfo | None = None) -> None:
+        self._handler = handler
+        self._user = user
+
+    async def _answer(self, request: Request) -> Answer:
+        try:
+            return await self._handler(request)
+        except StatusError as error:
+            return status_response(error)
+        except Exception:
+            _log.exception("a handler failed", method=request.method, path=request.path)
+            return status_response(internal("an error on the server has prevented the request from succeeding"))
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> Reply:
+        """Call the handler and collect its whole answer."""
+        answer = await self._answer(Request(method, path, query, _lower(headers), body, self._user))
+        if isinstance(answer, Upgrade):
+            answer = status_response(bad_request("Upgrade request required"))
+        found = _lower(answer.headers)
+        found["content-type"] = answer.content_type
+        return Reply(answer.status, found, await _whole(answer))
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        """Call the handler; the status and its body's chunks. Leaving the context ends the handler's iterator."""
+        answer = await self._answer(Request(method, path, query, _lower(headers), b"", self._user))
+        if isinstance(answer, Upgrade):
+            answer = status_response(bad_request("Upgrade request required"))
+        chunks = _chunks(answer)
+        try:
+            yield answer.status, chunks
+        finally:
+            await close_iterator(chunks)
+            await close_iterator(answer.body)
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, *, query: str = "", protocols: tuple[str, ...] = ()
+    ) -> AsyncIterator[WebSocket]:
+        """Open a WebSocket to the handler. Raises StatusError when it refuses."""
+        headers = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13"}
+        if protocols:
+            headers["sec-websocket-protocol"] = ", ".join(protocols)
+        answer = await self._answer(Request("GET", path, query, headers, b"", self._user))
+        if not isinstance(answer, Upgrade):
+            raise_for_status(Reply(answer.status, {}, await _whole(answer)))
+            raise StatusError(answer.status, "", f"the server answered {answer.status} instead of upgrading")
+        ours, theirs = websocket_pair(answer.protocol)
+        task = asyncio.create_task(_run_upgrade(answer, theirs, path), name=f"websocket {path}")
+        try:
+            yield ours
+        finally:
+            await ours.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER):
+                    await asyncio.wait([task])
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+async def _run_upgrade(answer: Upgrade, socket: WebSocket, path: str) -> None:
+    code = 1000
+    try:
+        await answer.run(socket)
+    except ConnectionError:
+        pass
+    except Exception:
+        code = 1011
+        _log.exception("a WebSocket handler failed", path=path)
+    finally:
+        await socket.close(code)
+
+
+async def _chunks(answer: Response) -> AsyncIterator[bytes]:
+    body = answer.body
+    if isinstance(body, bytes):
+        if body:
+            yield body
+    elif hasattr(body, "__aiter__"):
+        async for chunk in cast("AsyncIterator[bytes]", body):
+            yield chunk
+    else:
+        for chunk in body:
+            yield chunk
+
+
+async def _whole(answer: Response) -> bytes:
+    if isinstance(answer.body, bytes):
+        return answer.body
+    try:
+        return b"".join([chunk async for chunk in _chunks(answer)])
+    finally:
+        await close_iterator(answer.body)
+
+
+class HttpTransport:
+    """Requests to `base_url` (`https://host:port[/prefix]`, `http://...`) over kept-alive connections.
+
+    `ca`, `cert`, `key` are file paths; `tls` a ready SSL context instead of them. `token` is sent as bearer token: a
+    string, or a function that gives the newest one. `unix` is the path of a unix socket to connect to.
+    `timeout` bounds a whole `request` in seconds (0: none), `connect_timeout` the making of a connection.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ca: str | Path = "",
+        cert: str | Path = "",
+        key: str | Path = "",
+        tls: ssl.SSLContext | None = None,
+        token: str | Callable[[], str] = "",
+        headers: Mapping[str, str] | None = None,
+        unix: str | Path = "",
+        timeout: float = 60.0,
+        connect_timeout: float = 10.0,
+        server_name: str = "",
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._secure = base_url.startswith("https:")
+        if tls is None and self._secure:
+            tls = client_context(ca=ca, cert=cert, key=key)
+        self._tls = tls
+        self._token = token
+        self._headers = dict(headers or {})
+        self._unix = str(unix)
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._server_name = server_name
+        self._session: aiohttp.ClientSession | None = None
+        self._made: dict[str, URL] = {}
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            connector: aiohttp.BaseConnector
+            if self._unix:
+                connector = aiohttp.UnixConnector(self._unix, limit=0)
+            else:
+                tls: ssl.SSLContext | bool = self._tls if self._tls is not None else True
+                connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60.0, ttl_dns_cache=30)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                headers={"User-Agent": "kumo"},
+                auto_decompress=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_refusals,),
+                read_bufsize=1 << 18,
+                max_line_size=65536,
+                max_field_size=65536,
+            )
+        return self._session
+
+    def _target(self, path: str, query: str) -> URL:
+        return URL(f"{self.base_url}{path}?{query}" if query else f"{self.base_url}{path}", encoded="%" in path)
+
+    def _sent(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        sent = {**self._headers, **(headers or {})}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token if isinstance(self._token, str) else self._token()}"
+        return sent
+
+    def _options(self, total: float) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "timeout": aiohttp.ClientTimeout(total=total or None, connect=self._connect_timeout),
+            "allow_redirects": False,
+        }
+        if self._server_name:
+            options["server_hostname"] = self._server_name
+        return options
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> Reply:
+        """Send a request and read the whole answer. Raises ConnectionError when the server can't be reached."""
+        try:
+            async with self._connected().request(
+                method,
+                self._target(path, query),
+                headers=self._sent(headers),
+                data=body or None,
+                **self._options(self._timeout),
+            ) as answer:
+                return Reply(answer.status, _lower(answer.headers), await answer.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        """Send a request; the status and the body's chunks as they come. Raises ConnectionError, also while reading."""
+        try:
+            answer = await self._connected().request(
+                method, self._target(path, query), headers=self._sent(headers), data=body or None, **self._options(0)
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+        try:
+            yield answer.status, self._received(answer)
+        finally:
+            answer.close()
+
+    async def _received(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in answer.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+
+    @asynccontextmanager
+    async def websocket(
+        self,
+        path: str,
+        *,
+        query: str = "",
+        protocols: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[WebSocket]:
+        """Open a WebSocket. Raises StatusError when the server refuses, ConnectionError when it can't be reached."""
+        try:
+            opened = await self._connected().ws_connect(
+                self._target(path, query),
+                protocols=protocols,
+                headers=self._sent(headers),
+                max_msg_size=_LARGEST_MESSAGE,
+                compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                server_hostname=self._server_name or None,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise StatusError(error.status, "", f"{error.message} at {path}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+        socket = ClientWebSocket(opened, opened.protocol or "")
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+    def _unreachable(self, error: BaseException) -> ConnectionError:
+        why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        return ConnectionError(f"{self._unix or self.base_url} can't be reached: {why}")
+
+    async def close(self) -> None:
+        """Let go of connections; a later request makes new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+async def _refusals(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Turn the refusal of a WebSocket handshake into its StatusError while its body can still be read."""
+    answer = await handler(request)
+    if answer.status != 101 and request.headers.get("Upgrade", "").lower() == "websocket":
+        body = await answer.read()
+        answer.release()
+        raise_for_status(Reply(answer.status, {}, body))
+        raise StatusError(answer.status, "", f"the server answered {answer.status} instead of upgrading")
+    return answer
