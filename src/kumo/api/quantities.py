@@ -32,6 +32,45 @@ def parse(text: str | int | float) -> Fraction:
     return number * (Fraction(10**exponent) if exponent >= 0 else Fraction(1, 10**-exponent))
 
 
+@lru_cache(maxsize=8192)
+def canonical(text: str | int | float) -> str:
+    """The form in which an API server gives the quantity back: no fraction, the largest unit without loss.
+
+    `0.5` becomes `500m`, `1024Mi` becomes `1Gi`, `1000m` becomes `1`; an exponent stays an exponent. Raises ValueError.
+    """
+    value = parse(text)
+    suffix = (_PATTERN.fullmatch(str(text)) or ["", "", ""])[2] or ""
+    if suffix in _BINARY and (abs(value) < 1024 or value.denominator != 1):
+        suffix = ""
+    return to_text(value, binary=suffix in _BINARY, exponent=suffix[:1] in ("e", "E") and suffix != "E")
+
+
+def to_text(value: Fraction | int, *, binary: bool = False, exponent: bool = False) -> str:
+    """The canonical text of a value: `binary` for Ki, Mi, ...; `exponent` for e3, e6, ...; else k, M, m, u, n.
+
+    What is finer than a billionth is rounded up, away from zero, as upstream.
+    """
+    if binary:
+        number = int(value)
+        for unit in ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki"):
+            size = 1024 ** _BINARY[unit]
+            if number % size == 0 and number != 0:
+                return f"{number // size}{unit}"
+        return str(number)
+    sign = -1 if value < 0 else 1
+    nanos = ceil(Fraction(abs(value)) * 1_000_000_000)
+    if nanos == 0:
+        return "0"
+    power = -9
+    while nanos % 1000 == 0 and power < 18:
+        nanos //= 1000
+        power += 3
+    unit = next(u for u, p in _DECIMAL.items() if p == power)
+    if exponent:
+        unit = f"e{power}" if power else ""
+    return f"{sign * nanos}{unit}"
+
+
 def whole(text: str | int | float) -> int:
     """The value in whole units (bytes, pieces, cores), rounded up. Raises ValueError."""
     return ceil(parse(text))

@@ -1,0 +1,127 @@
+"""The quick way to decode: msgspec structs made from the nodes.
+
+`msgspec.convert` into a struct that forbids unknown fields checks a whole object in C, and `to_builtins` gives it back
+as a dictionary in canonical order without nulls. Refusals are left to `kumo.api.schema.decoding` to explain.
+"""
+
+from __future__ import annotations
+
+import keyword
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from kumo.api import quantities
+from kumo.api.schema.decoding import TIME, canonical_micro_time, canonical_time, check_base64
+from kumo.api.schema.nodes import Node
+
+
+class _Quantity(str):
+    __slots__ = ()
+
+
+class _Time(str):
+    __slots__ = ()
+
+
+class _MicroTime(str):
+    __slots__ = ()
+
+
+class _Bytes(str):
+    __slots__ = ()
+
+
+_INT32 = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
+_INT64 = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_SCALARS: dict[str, Any] = {
+    "string": str,
+    "boolean": bool,
+    "number": int | float,
+    "int-or-string": int | str,
+    "quantity": _Quantity,
+    "time": _Time,
+    "micro-time": _MicroTime,
+    "bytes": _Bytes,
+    "any": Any,
+}
+
+
+def read_text(kind: type, value: Any) -> Any:
+    """`dec_hook`: a quantity, time or base64 text in canonical form. Raises ValueError, also for what is no text."""
+    if kind is _Quantity:
+        return _Quantity(quantities.canonical(str(value) if type(value) is int else _string(value)))
+    text = _string(value)
+    if kind is _Time:
+        if not (len(text) == 20 and TIME.fullmatch(text)):
+            text = canonical_time(text)
+        return _Time(text)
+    if kind is _MicroTime:
+        return _MicroTime(canonical_micro_time(text))
+    check_base64(text)
+    return _Bytes(text)
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError("not a text")
+    return value
+
+
+def write_text(value: Any) -> str:
+    """`enc_hook`: the plain text of what `read_text` made."""
+    return str(value)
+
+
+class Structs:
+    """The struct types of nodes, each made once; kinds share those of the types they share."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+        self._making: list[str] = []
+
+    def type_of(self, node: Node) -> Any:
+        """The type that `msgspec.convert` takes for that node."""
+        if node.type == "object":
+            return self._struct(node)
+        if node.type == "map":
+            return dict[str, self.type_of(node.values)] if node.values else dict[str, Any]
+        if node.type == "array":
+            return list[self.type_of(node.items)] if node.items else list[Any]  # type: ignore[misc]
+        if node.type == "integer":
+            return _INT32 if node.format == "int32" else _INT64
+        return _SCALARS[node.type]
+
+    def _struct(self, node: Node) -> Any:
+        name = f"{node.schema.get('x-kumo-name') or ''}{node.package}_{node.name}_{id(node.schema)}"
+        if name in self._made:
+            return self._made[name]
+        if name in self._making:
+            return f"{name} | None"
+        self._making.append(name)
+        fields: list[tuple[str, Any, Any]] = []
+        renamed: dict[str, str] = {}
+        recursive = False
+        for key, child in node.fields.items():
+            attribute = "f_" + key.replace("-", "_").replace("$", "_")
+            if keyword.iskeyword(attribute) or attribute in renamed:
+                attribute += f"_{len(renamed)}"
+            renamed[attribute] = key
+            wanted = self.type_of(child)
+            recursive = recursive or name in repr(wanted)
+            fields.append((attribute, wanted if isinstance(wanted, str) else wanted | None, None))
+        self._making.pop()
+        made = msgspec.defstruct(
+            name.replace("-", "_").replace(".", "_"),
+            fields,
+            rename=renamed,
+            forbid_unknown_fields=True,
+            omit_defaults=True,
+            gc=False,
+            namespace={name: None} if recursive else None,
+        )
+        if recursive:
+            setattr(made, name, made)
+        self._made[name] = made
+        return made
