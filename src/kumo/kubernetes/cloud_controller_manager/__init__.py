@@ -1,1 +1,0 @@
-"""cloud_controller_manager: see ARCHITECTURE.md."""
