@@ -1,0 +1,42 @@
+"""The node's engines as this instance configures them: one place for the command, the node and the clean-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kumo.cli.instance import Instance
+from kumo.host.containerd.config import ContainerdConfig
+from kumo.host.network.config import PodNetworkConfig
+
+SANDBOX_IMAGE = "kumo.dev/pause:1"
+"""The image of every pod's sandbox; the node imports it at start, nobody pulls it."""
+
+
+def containerd(instance: Instance) -> ContainerdConfig:
+    """The instance's own containerd."""
+    directory = instance.containerd_dir
+    return ContainerdConfig(
+        directory=directory,
+        cni_conf_dir=directory / "cni" / "conf",
+        cni_bin_dir=directory / "cni" / "bin",
+        sandbox_image=SANDBOX_IMAGE,
+        mirrors=instance.mirrors,
+    )
+
+
+def pod_network(instance: Instance) -> PodNetworkConfig:
+    """The instance's pod network on this node."""
+    return PodNetworkConfig(
+        bridge=instance.bridge,
+        pod_cidr=instance.node_pod_cidr,
+        table=f"{instance.table_prefix}-pods",
+        directory=instance.node_dir / "network",
+        cluster_cidr=instance.pod_cidr,
+    )
+
+
+def native_binary(name: str) -> Path:
+    """A static program that `make setup` has built."""
+    import kumo.host
+
+    return Path(kumo.host.__file__).parent / "native" / "bin" / name

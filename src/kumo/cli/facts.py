@@ -1,0 +1,186 @@
+"""Facts about this machine that decide whether and how a cloud can run on it, each with its fix.
+
+`kumo doctor` shows all of them; `kumo up` refuses on those that are faults. Every check reads, none changes anything.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from kumo.cli.instance import Instance
+
+Level = Literal["ok", "note", "fault"]
+
+_PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "libvirtd": "libvirt-daemon",
+}
+_MODULES = {"libvirt": "python3-libvirt", "nftables": "python3-nftables"}
+_FREE_BYTES = 2 * 1024**3
+
+
+class Fact(NamedTuple):
+    """One fact: what was looked at, what was found, whether that is a fault, and the command or deed that cures it."""
+
+    name: str
+    level: Level
+    found: str
+    fix: str = ""
+
+
+def user() -> Fact:
+    """Whether we are root, who alone can make namespaces, bridges and cgroups."""
+    if os.geteuid() == 0:
+        return Fact("user", "ok", "root")
+    return Fact("user", "fault", f"uid {os.geteuid()}, not root", "run it as root: sudo kumo ...")
+
+
+def kernel() -> Fact:
+    """The kernel, and the architecture that images must be made for."""
+    machine = platform.machine()
+    found = f"Linux {platform.release()} on {machine}"
+    if machine != "x86_64":
+        return Fact("kernel", "fault", found, "kumo runs on x86_64 so far")
+    return Fact("kernel", "ok", found)
+
+
+def cgroups() -> Fact:
+    """Which cgroup hierarchy the machine has; both are supported."""
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return Fact("cgroups", "ok", "v2")
+    missing = [c for c in ("cpu", "memory", "pids") if not Path("/sys/fs/cgroup", c).is_dir()]
+    if missing:
+        return Fact(
+            "cgroups",
+            "fault",
+            f"v1 without {', '.join(missing)}",
+            "mount the cgroup hierarchies: apt install cgroupfs-mount",
+        )
+    return Fact("cgroups", "ok", "v1")
+
+
+def programs() -> Iterator[Fact]:
+    """The programs that kumo drives."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin"])
+    for program, package in _PROGRAMS.items():
+        where = shutil.which(program, path=path)
+        if where is None:
+            yield Fact(program, "fault", "not installed", f"apt-get install {package}")
+        else:
+            yield Fact(program, "ok", _version(where))
+    for module, package in _MODULES.items():
+        if importlib.util.find_spec(module) is None:
+            yield Fact(package, "fault", "not installed, or not visible here", f"apt-get install {package}")
+
+
+def _version(program: str) -> str:
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{program}: {error}"
+    lines = (answer.stdout or answer.stderr).strip().splitlines()
+    return lines[0] if lines else program
+
+
+def virtualization() -> Fact:
+    """Whether guests run on the processor (KVM) or in software (TCG)."""
+    from kumo.host.kvm import probe  # the probe starts a process: only when asked
+
+    result = probe()
+    if result.usable:
+        return Fact("virtualization", "ok", "KVM")
+    fix = "enable virtualization in the firmware (or nesting in the outer hypervisor) for KVM"
+    return Fact("virtualization", "note", f"no usable KVM ({result.reason}): VMs run in software (TCG), slower", fix)
+
+
+def tun() -> Fact:
+    """Whether the kernel has TUN/TAP devices, which VMs' interfaces are."""
+    if Path("/dev/net/tun").exists():
+        return Fact("tun", "ok", "/dev/net/tun")
+    return Fact("tun", "fault", "/dev/net/tun is missing", "modprobe tun")
+
+
+def disk(data_dir: Path) -> Fact:
+    """How much room there is where the instance lives."""
+    where = data_dir
+    while not where.exists():
+        where = where.parent
+    free = shutil.disk_usage(where).free
+    found = f"{free / 1024**3:.1f} GiB free for {data_dir}"
+    if free < _FREE_BYTES:
+        return Fact(
+            "disk", "fault", found, f"free some space, or choose another --data-dir (at least {_FREE_BYTES >> 30} GiB)"
+        )
+    return Fact("disk", "ok", found)
+
+
+def memory() -> Fact:
+    """How much memory there is."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = f"{total / 1024**3:.1f} GiB, {os.cpu_count()} processors"
+    if total < 2 * 1024**3:
+        return Fact("memory", "note", found, "2 GiB is the least for a VM beside the cloud itself")
+    return Fact("memory", "ok", found)
+
+
+def port_free(port: int, name: str, option: str) -> Fact:
+    """Whether nobody listens on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            return Fact(name, "fault", f"port {port}: {error.strerror}", f"end what listens there, or choose {option}")
+    return Fact(name, "ok", f"port {port} is free")
+
+
+def generated_files() -> Fact:
+    """Whether the files that `make setup` makes are there."""
+    package = Path(__file__).parent.parent
+    missing = [p for p in ("api/data", "host/containerd/stubs", "host/native/bin") if not (package / p).is_dir()]
+    if missing:
+        return Fact("package", "fault", f"{', '.join(missing)} not built", "run 'make setup'")
+    return Fact("package", "ok", "complete")
+
+
+def before_up(instance: Instance, *, node: bool) -> Iterator[Fact]:
+    """What must hold before the instance's processes start."""
+    yield user()
+    yield generated_files()
+    yield disk(instance.root)
+    yield port_free(instance.port, "API server", "another --port")
+    if node:
+        yield kernel()
+        yield cgroups()
+        yield from programs()
+        yield tun()
+        yield port_free(instance.node_port, "node", "another --port")
+
+
+def all_facts(data_dir: Path, ports: tuple[int, int] | None) -> Iterator[Fact]:
+    """Everything that `kumo doctor` tells; `ports` are looked at only while the instance does not run."""
+    yield user()
+    yield kernel()
+    yield memory()
+    yield disk(data_dir)
+    yield cgroups()
+    yield generated_files()
+    yield from programs()
+    yield tun()
+    yield virtualization()
+    if ports is not None:
+        yield port_free(ports[0], "API server", "another --port")
+        yield port_free(ports[1], "node", "another --port")

@@ -1,0 +1,243 @@
+"""One instance of kumo: its directory, its names and its ranges, chosen once at first start and kept.
+
+Several instances live side by side on a machine: everything that is named in the kernel or takes a port or a range of
+addresses is derived here from the data directory. Standard library only: the supervisor uses it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+DEFAULT_DATA_DIR = Path("/var/lib/kumo")
+DEFAULT_PORT = 6443
+DEFAULT_NODE_PORT = 10250
+CLUSTER_DOMAIN = "cluster.local"
+_SOCKET_PATH_LIMIT = 107
+_LONGEST_SOCKET = "containerd/c.sock.ttrpc"
+
+
+class InstanceError(Exception):
+    """What keeps the instance from starting, and the fix, in one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The choices of one instance. Paths are properties; ranges are CIDR strings."""
+
+    data_dir: str
+    id: str
+    port: int
+    node_port: int
+    node_name: str
+    pod_cidr: str
+    node_pod_cidr: str
+    service_cidr: str
+    mirrors: dict[str, str]
+    """Registry host -> URL of the mirror that serves it (plain HTTP only for loopback)."""
+
+    @property
+    def root(self) -> Path:
+        """The data directory."""
+        return Path(self.data_dir)
+
+    @property
+    def pki_dir(self) -> Path:
+        """Certificates and keys."""
+        return self.root / "pki"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets, the lock, the plan."""
+        return self.root / "run"
+
+    @property
+    def log_dir(self) -> Path:
+        """One log a process."""
+        return self.root / "logs"
+
+    @property
+    def store_path(self) -> Path:
+        """The SQLite store."""
+        return self.root / "store" / "kumo.db"
+
+    @property
+    def containerd_dir(self) -> Path:
+        """containerd's configuration, images and state."""
+        return self.root / "containerd"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """containerd's gRPC socket."""
+        return self.containerd_dir / "c.sock"
+
+    @property
+    def node_dir(self) -> Path:
+        """Pod volumes, pod logs, device nodes, address leases."""
+        return self.root / "node"
+
+    @property
+    def images_dir(self) -> Path:
+        """The bytes of uploaded images."""
+        return self.root / "images"
+
+    @property
+    def notify_socket(self) -> Path:
+        """Where the processes report their steps to the supervisor."""
+        return self.run_dir / "notify.sock"
+
+    @property
+    def lock_path(self) -> Path:
+        """Held by the supervisor while it runs; its content is the pid."""
+        return self.run_dir / "kumo.lock"
+
+    @property
+    def plan_path(self) -> Path:
+        """The processes that the supervisor runs."""
+        return self.run_dir / "plan.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.root / "admin.kubeconfig"
+
+    @property
+    def clouds_yaml(self) -> Path:
+        """The administrator's clouds.yaml for OpenStack clients."""
+        return self.root / "clouds.yaml"
+
+    @property
+    def bridge(self) -> str:
+        """The pods' bridge."""
+        return f"kumo{self.id}"
+
+    @property
+    def table_prefix(self) -> str:
+        """What every nftables table of this instance begins with."""
+        return f"kumo-{self.id}"
+
+    @property
+    def cgroup_root(self) -> str:
+        """The cgroup below which all pods live."""
+        return f"/kumo-{self.id}"
+
+    @property
+    def cluster_dns(self) -> str:
+        """The cluster IP of the DNS service: the tenth of the service range, as upstream's installers choose."""
+        return str(ipaddress.ip_network(self.service_cidr)[10])
+
+    @property
+    def kubernetes_ip(self) -> str:
+        """The cluster IP of the service `kubernetes`: the first of the service range."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine reach the API server."""
+        return f"https://127.0.0.1:{self.port}"
+
+
+def load(data_dir: Path) -> Instance | None:
+    """The instance that lives in the directory, or None. Raises InstanceError when its file can't be read."""
+    path = data_dir / "instance.json"
+    try:
+        return Instance(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise InstanceError(
+            f"{path} can't be read as an instance's settings: {error}. Restore it, or remove the instance with "
+            f"'kumo reset --data-dir {data_dir}'"
+        ) from error
+
+
+def open_or_create(data_dir: Path, *, port: int | None = None, node_name: str = "") -> Instance:
+    """The instance of the directory, made with fresh choices if there is none. Raises InstanceError."""
+    data_dir = data_dir.absolute()
+    longest = len(os.fsencode(str(data_dir / _LONGEST_SOCKET)))
+    if longest > _SOCKET_PATH_LIMIT:
+        raise InstanceError(
+            f"the data directory {data_dir} is too long: its socket paths would have {longest} bytes, the kernel's "
+            f"limit is {_SOCKET_PATH_LIMIT}. Choose a shorter --data-dir"
+        )
+    found = load(data_dir)
+    if found is not None:
+        if port is not None and port != found.port:
+            found = Instance(**{**asdict(found), "port": port, "node_port": _node_port(port)})
+            save(found)
+        return found
+    made = _choose(data_dir, port or DEFAULT_PORT, node_name or _host_name())
+    save(made)
+    return made
+
+
+def save(instance: Instance) -> None:
+    """Write the instance's settings, atomically, for root only."""
+    instance.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path = instance.root / "instance.json"
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(instance), indent=2) + "\n")
+    fresh.chmod(0o600)
+    fresh.replace(path)
+
+
+def node_address() -> str:
+    """The address that others reach this machine by: the source of its default route, else loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.254", 9))  # no packet is sent: connecting a datagram socket only picks the route
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _choose(data_dir: Path, port: int, node_name: str) -> Instance:
+    if data_dir == DEFAULT_DATA_DIR:
+        identity, pods, services = "0", 244, 96
+    else:
+        digest = hashlib.sha256(os.fsencode(str(data_dir))).digest()
+        identity = digest[:3].hex()
+        # Ranges of their own, so that two instances' services and pods never answer for each other.
+        pods, services = _free_second_octet(128, 112, digest[3]), _free_second_octet(32, 60, digest[4])
+    return Instance(
+        data_dir=str(data_dir),
+        id=identity,
+        port=port,
+        node_port=_node_port(port),
+        node_name=node_name,
+        pod_cidr=f"10.{pods}.0.0/16",
+        node_pod_cidr=f"10.{pods}.1.0/24",
+        service_cidr=f"10.{services}.0.0/16",
+        mirrors={},
+    )
+
+
+def _node_port(port: int) -> int:
+    return DEFAULT_NODE_PORT if port == DEFAULT_PORT else port + 1
+
+
+def _free_second_octet(first: int, count: int, seed: int) -> int:
+    taken = _routed_second_octets()
+    candidates = [first + (seed + step) % count for step in range(count)]
+    return next((c for c in candidates if c not in taken), candidates[0])
+
+
+def _routed_second_octets() -> set[int]:
+    """The x of every 10.x.0.0 route of this machine (from /proc/net/route: addresses are little-endian hex)."""
+    try:
+        lines = Path("/proc/net/route").read_text().splitlines()[1:]
+    except OSError:
+        return set()
+    addresses = [bytes.fromhex(line.split()[1])[::-1] for line in lines]
+    return {a[1] for a in addresses if a[0] == 10}
+
+
+def _host_name() -> str:
+    name = re.sub(r"[^a-z0-9.-]+", "-", socket.gethostname().lower()).strip("-.")
+    return name or "node1"

@@ -1,0 +1,99 @@
+"""What an instance needs before its processes start: certificates, directories, configuration, the plan."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from kumo.cli.instance import Instance, InstanceError, node_address
+from kumo.cli.supervisor import Process
+from kumo.machinery import tls
+
+STOP_NODE = signal.SIGUSR1
+"""Tells the node process to end its pods and virtual machines cleanly and then itself; SIGTERM leaves them running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pki:
+    """The instance's certificates and keys: file pairs, made by `certificates`."""
+
+    ca: Path
+    apiserver: tls.KeyPair
+    kubelet_client: tls.KeyPair
+    """How the API server proves itself to nodes."""
+    admin: tls.KeyPair
+    node_server: tls.KeyPair
+    node: tls.KeyPair
+    kube_proxy: tls.KeyPair
+    virt_handler: tls.KeyPair
+    signing_key: Path
+
+
+def certificates(instance: Instance) -> Pki:
+    """Every certificate and key, made or renewed where needed."""
+    directory, address = instance.pki_dir, node_address()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ca = tls.ensure_ca(directory)
+    names = [instance.node_name, address, instance.kubernetes_ip]
+
+    def client(name: str, user: str, *groups: str) -> tls.KeyPair:
+        return tls.ensure_client_certificate(ca, directory, name, user, groups)
+
+    return Pki(
+        ca=ca.files.cert,
+        apiserver=tls.ensure_server_certificate(ca, directory, names=names),
+        kubelet_client=client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters"),
+        admin=client("admin", "kubernetes-admin", "system:masters"),
+        node_server=tls.ensure_certificate(
+            ca,
+            directory,
+            "node-server",
+            common_name=f"system:node:{instance.node_name}",
+            organizations=("system:nodes",),
+            names=(instance.node_name, address, "127.0.0.1"),
+            server=True,
+            client=False,
+        ),
+        node=client("node", f"system:node:{instance.node_name}", "system:nodes"),
+        kube_proxy=client("kube-proxy", "system:kube-proxy"),
+        virt_handler=client(
+            "virt-handler",
+            "system:serviceaccount:kubevirt:kubevirt-handler",
+            "system:serviceaccounts",
+            "system:serviceaccounts:kubevirt",
+        ),
+        signing_key=tls.ensure_signing_key(directory / "sa.key"),
+    )
+
+
+def directories(instance: Instance) -> None:
+    """The instance's directories, for root only unless pods need them."""
+    for path in (instance.run_dir, instance.log_dir, instance.store_path.parent, instance.images_dir):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def plan(instance: Instance, *, node: bool) -> list[Process]:
+    """The processes of the instance, in the order of their start."""
+
+    def own(name: str, module: str, after: str, stop_signal: int) -> Process:
+        argv = [sys.executable, "-m", module, instance.data_dir]
+        return Process(name, argv, {}, after=after, reports=True, stop_signal=stop_signal)
+
+    found = [own("control-plane", "kumo.cli.control_plane", "", signal.SIGTERM)]
+    if node:
+        found.insert(0, _containerd_process(instance))
+        found.append(own("node", "kumo.cli.node", "control-plane", STOP_NODE))
+    return found
+
+
+def _containerd_process(instance: Instance) -> Process:
+    from kumo.cli import engines  # gRPC is wanted only where there is a node
+    from kumo.host.containerd import config, process
+
+    try:
+        argv, env = process.command(engines.containerd(instance))
+    except (config.NotInstalled, ValueError) as error:
+        raise InstanceError(str(error)) from error
+    return Process("containerd", argv, env, after="", reports=False, stop_signal=signal.SIGTERM)

@@ -1,0 +1,89 @@
+"""`kumo service`: kumo as a service of systemd, started at boot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from kumo.cli.instance import InstanceError
+from kumo.cli.main import data_dir_option
+
+_UNIT_DIR = Path("/etc/systemd/system")
+_UNIT = """\
+[Unit]
+Description=kumo private cloud ({data_dir})
+After=network-online.target local-fs.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+ExecStart={program} up --data-dir {data_dir}
+Restart=on-failure
+RestartSec=2
+# Pods and virtual machines are processes of their own; they end by kumo's order, never by systemd's.
+KillMode=process
+TimeoutStopSec=180
+Delegate=yes
+LimitNOFILE=1048576
+TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit_text(data_dir: Path, program: str) -> str:
+    """The unit file that runs the instance of `data_dir` with the `kumo` at `program`."""
+    return _UNIT.format(data_dir=data_dir, program=program)
+
+
+def unit_name(data_dir: Path) -> str:
+    """The unit's name: `kumo.service` for the default directory, else with the directory's name."""
+    return "kumo.service" if data_dir == Path("/var/lib/kumo") else f"kumo-{data_dir.name}.service"
+
+
+@click.group("service")
+def command() -> None:
+    """Run kumo as a service of systemd."""
+
+
+@command.command("install")
+@data_dir_option
+@click.option("--print", "only_print", is_flag=True, help="Print the unit instead of installing it.")
+def install(data_dir: Path, only_print: bool) -> None:
+    """Write the unit, enable it and start it."""
+    program = Path(sys.argv[0]).absolute()
+    text = unit_text(data_dir.absolute(), str(program))
+    if only_print:
+        click.echo(text, nl=False)
+        return
+    if not Path("/run/systemd/system").is_dir():
+        raise InstanceError("this machine was not started by systemd: run 'kumo up --detach' from its own init instead")
+    (_UNIT_DIR / unit_name(data_dir)).write_text(text)
+    _systemctl("daemon-reload")
+    _systemctl("enable", "--now", unit_name(data_dir))
+    click.echo(f"{unit_name(data_dir)} is installed and started. See it with: systemctl status {unit_name(data_dir)}")
+
+
+@command.command("uninstall")
+@data_dir_option
+def uninstall(data_dir: Path) -> None:
+    """Stop the service and remove its unit; the data stays."""
+    path = _UNIT_DIR / unit_name(data_dir)
+    if not path.exists():
+        raise InstanceError(f"{path} does not exist: nothing to uninstall")
+    _systemctl("disable", "--now", unit_name(data_dir))
+    path.unlink()
+    _systemctl("daemon-reload")
+    click.echo(f"{unit_name(data_dir)} is removed; the data stays in {data_dir}")
+
+
+def _systemctl(*arguments: str) -> None:
+    program = shutil.which("systemctl") or "systemctl"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InstanceError(f"systemctl {' '.join(arguments)} failed: {done.stderr.strip()}")
