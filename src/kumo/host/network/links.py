@@ -1,8 +1,8 @@
 """Bridges, taps, veth pairs, addresses and routes, by rtnetlink (pyroute2).
 
-`Links` works in the network namespace of the thread that opens it. Every call is idempotent where that makes sense: making
-what exists already, or deleting what is gone, is no error. All calls block for a fraction of a millisecond; on the
-event loop use them through `asyncio.to_thread`.
+`Links` works in the network namespace of the thread that opens it. Every call is idempotent where that makes sense:
+making what exists already, or deleting what is gone, is no error. All calls block for a fraction of a millisecond; on
+the event loop use them through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ _IFF_NO_PI = 0x1000
 _IFF_VNET_HDR = 0x4000
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Link:
     """A network device: `master` is the index of the bridge it is a port of (0 for none), `kind` bridge, veth, ..."""
 
     index: int
@@ -264,9 +266,7 @@ class Links:
         return None
 
 
-def create_tap(
-    name: str, uid: int = 0, gid: int = 0, *, multi_queue: bool = False, tun: str = "/dev/net/tun"
-) -> None:
+def create_tap(name: str, uid: int = 0, gid: int = 0, *, multi_queue: bool = False, tun: str = "/dev/net/tun") -> None:
     """Make a persistent tap device in the calling thread's namespace, owned by `uid` and `gid`. Raises OSError.
 
     With a virtio-net header (IFF_VNET_HDR) and without packet information, as QEMU and libvirt want it.

@@ -79,13 +79,13 @@ def is_netns(path: str | Path) -> bool:
 
     A file that is left over after a reboot, with nothing mounted on it, is none.
     """
+    file = Path(path)
     try:
-        found = os.statvfs(path)
-        target = os.stat(path)
+        blocks, device, around = os.statvfs(file).f_blocks, file.stat().st_dev, file.parent.stat().st_dev
     except OSError:
         return False
-    # nsfs files have size 0, mode 0444 and a device of their own; an unmounted leftover lies on /run's tmpfs.
-    return found.f_blocks == 0 and target.st_dev != os.stat(Path(path).parent).st_dev or str(path).startswith("/proc/")
+    # The namespaces' file system has no blocks and a device of its own; an unmounted leftover lies on /run's.
+    return blocks == 0 and (device != around or file.is_relative_to("/proc"))
 
 
 def set_sysctl(name: str, value: str | int) -> bool:

@@ -1,0 +1,50 @@
+"""What the pod network of one node is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class PodNetworkConfig:
+    """One node's pod network. Names must be the instance's own, so that instances live side by side.
+
+    `pod_cidr` is this node's range (its first address is the gateway's), `cluster_cidr` the range of all nodes' pods
+    (between which nothing is masqueraded; the same as `pod_cidr` by default). `mtu` 0 takes the uplink's.
+    `directory` holds the leases and the agent's socket.
+    """
+
+    bridge: str
+    pod_cidr: str
+    table: str
+    directory: Path
+    cluster_cidr: str = ""
+    mtu: int = 0
+    name: str = "kumo"
+
+    @property
+    def network(self) -> IPv4Network:
+        """This node's range of addresses."""
+        return IPv4Network(self.pod_cidr)
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's address: the pods' default route, and where the node's own servers for pods listen."""
+        return str(self.network.network_address + 1)
+
+    @property
+    def cluster_network(self) -> IPv4Network:
+        """All nodes' pods."""
+        return IPv4Network(self.cluster_cidr or self.pod_cidr)
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket on which the agent listens for the forwarder."""
+        return self.directory / "cni.sock"
+
+    @property
+    def leases(self) -> Path:
+        """The file of addresses given out."""
+        return self.directory / "leases.json"
