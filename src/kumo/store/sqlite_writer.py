@@ -1,0 +1,219 @@
+"""Group commit, the deed: the one thread that writes. Whatever waits when it comes round is one transaction.
+
+Each step of a transaction is one statement for the whole batch, its rows in one JSON text and its values in one blob:
+a statement gives up the interpreter's lock while it runs, and getting it back from a busy event loop can take longer
+than the statement itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+import msgspec
+
+from kumo.store.base import CompareFailed, Event, KeyValue, StoreError, Unavailable
+from kumo.store.sqlite_batch import Mismatch, Operation, Plan, Planner, Version
+from kumo.store.sqlite_file import open_writer, translate
+
+MAX_BATCH = 512
+COMPACT_STEP = 100
+
+_json = msgspec.json.encode
+
+_MOVE = """INSERT INTO history(ended, key, mod, made, lease, deleted, value)
+SELECT json_extract(j.value,'$[1]'), live.key, mod, made, lease, json_extract(j.value,'$[2]'), live.value
+FROM json_each(?) AS j JOIN live ON live.mod = json_extract(j.value,'$[0]')"""
+_REMOVE = "DELETE FROM live WHERE mod IN (SELECT json_extract(value,'$[0]') FROM json_each(?))"
+_INSERT = """INSERT INTO live(mod, key, made, lease, value)
+SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]'), json_extract(value,'$[2]'), json_extract(value,'$[3]'),
+substr(?2, json_extract(value,'$[4]'), json_extract(value,'$[5]')) FROM json_each(?1)"""
+_PASSING = "INSERT INTO history(ended, key, mod, made, lease, deleted, value) VALUES(?,?,?,?,?,?,?)"
+_VALUES = "SELECT mod, value FROM live WHERE mod IN (SELECT value FROM json_each(?))"
+_TRIM = "DELETE FROM history WHERE ended IN (SELECT ended FROM history WHERE ended<=? ORDER BY ended LIMIT ?)"
+
+Result = tuple[Operation, int | StoreError]
+Applied = Callable[[list[Result], list[Event], int], None]
+"""Called in the writer's thread after each batch: what to tell each writer, the events, the revision now."""
+
+
+class Writer:
+    """Owns the writing connection and the state in memory. `wants_previous` says whether events need earlier states."""
+
+    def __init__(self, path: Path, applied: Applied, wants_previous: Callable[[], bool]) -> None:
+        self._path = path
+        self._applied = applied
+        self._wants_previous = wants_previous
+        self._queue: SimpleQueue[Operation | None] = SimpleQueue()
+        self._index: dict[str, Version] = {}
+        self._leases: dict[int, float] = {}
+        self._leased: dict[int, set[str]] = {}
+        self._trim_to = 0
+        self.revision = 0
+        self.compacted = 0
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    def open(self) -> dict[int, float]:
+        """Open the database and read what is kept in memory; the leases and their times. Blocks."""
+        connection = open_writer(self._path)
+        try:
+            rows = connection.execute("SELECT key, mod, made, lease FROM live")
+            self._index = {row[0]: Version(row[1], row[2], row[3]) for row in rows}
+            self._leases = dict(connection.execute("SELECT id, ttl FROM leases").fetchall())
+            found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        except sqlite3.Error as error:
+            connection.close()
+            raise translate(error, self._path) from error
+        self.revision, self.compacted = found["revision"], found["compacted"]
+        self._trim_to = self.compacted
+        for key, version in self._index.items():
+            if version.lease:
+                self._leased.setdefault(version.lease, set()).add(key)
+        self._connection = connection
+        self._thread.start()
+        return dict(self._leases)
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation; from any thread."""
+        self._queue.put(operation)
+
+    def close(self) -> None:
+        """Finish what is queued, then close. Blocks."""
+        if self._connection is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        connection, queue = self._connection, self._queue
+        assert connection is not None
+        running = True
+        while running:
+            if self._trim_to and queue.empty():
+                self._trim(connection)
+                continue
+            taken = [queue.get()]
+            taken += [queue.get() for _ in range(min(queue.qsize(), MAX_BATCH))]
+            running = None not in taken
+            batch = [operation for operation in taken if operation is not None]
+            if batch:
+                self._commit(connection, batch)
+                if self._trim_to:
+                    self._trim(connection)
+        with suppress(sqlite3.Error):  # Else the log stays and is read again at the next start.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[Operation]) -> None:
+        plan = Planner(self._index, self._leases, self._leased, self.revision).plan(batch)
+        try:
+            before = self._write(connection, plan)
+            outcomes = [o if not isinstance(o, Mismatch) else self._mismatch(connection, o) for o in plan.outcomes]
+        except Exception as error:  # Whatever it is, the writers must hear of it, and this thread must go on.
+            self._roll_back(connection)
+            reason = translate(error, self._path) if isinstance(error, sqlite3.Error) else Unavailable(repr(error))
+            self._applied([(operation, reason) for operation in batch], [], self.revision)
+            return
+        self._remember(plan)
+        self._applied(list(zip(batch, outcomes)), _events(plan, before), self.revision)
+
+    def _write(self, connection: sqlite3.Connection, plan: Plan) -> dict[int, bytes]:
+        """Carry out the plan in one transaction; the values that it replaced by their revision, if wanted."""
+        before: dict[int, bytes] = {}
+        if not (plan.changes or plan.grants or plan.revoked or plan.compact):
+            return before
+        connection.execute("BEGIN IMMEDIATE")
+        if plan.moves:
+            moves = _json(plan.moves).decode()
+            if self._wants_previous():
+                before = dict(connection.execute(_VALUES, (_json([m[0] for m in plan.moves]).decode(),)).fetchall())
+            connection.execute(_MOVE, (moves,))
+            connection.execute(_REMOVE, (moves,))
+        if plan.passing:
+            connection.executemany(_PASSING, plan.passing)
+        if plan.values:
+            _insert(connection, plan)
+        if plan.grants:
+            connection.executemany("INSERT OR REPLACE INTO leases VALUES(?,?)", plan.grants)
+        if plan.revoked:
+            connection.executemany("DELETE FROM leases WHERE id=?", [(lease,) for lease in plan.revoked])
+        if plan.compact > self.compacted:
+            connection.execute("UPDATE meta SET value=? WHERE name='compacted'", (plan.compact,))
+        if plan.changes:
+            connection.execute("UPDATE meta SET value=? WHERE name='revision'", (plan.revision,))
+        connection.execute("COMMIT")
+        return before
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself.
+                connection.execute("ROLLBACK")
+
+    def _mismatch(self, connection: sqlite3.Connection, found: Mismatch) -> CompareFailed:
+        version, value = found.current, found.value
+        if version is None:
+            return CompareFailed(found.key, found.expected, None)
+        if value is None:
+            row = connection.execute(
+                "SELECT value FROM live WHERE mod=?1 UNION ALL SELECT value FROM history WHERE key=?2 AND mod=?1",
+                (version.mod, found.key),
+            ).fetchone()
+            value = row[0] if row else b""
+        current = KeyValue(found.key, value, version.made, version.mod, version.lease)
+        return CompareFailed(found.key, found.expected, current)
+
+    def _remember(self, plan: Plan) -> None:
+        for key, version in plan.versions.items():
+            old = self._index.get(key)
+            if old is not None and old.lease:
+                self._leased.get(old.lease, set()).discard(key)
+            if version is None:
+                self._index.pop(key, None)
+                continue
+            self._index[key] = version
+            if version.lease:
+                self._leased.setdefault(version.lease, set()).add(key)
+        self._leases.update(plan.grants)
+        for lease in plan.revoked:
+            self._leases.pop(lease, None)
+            self._leased.pop(lease, None)
+        self.revision = plan.revision
+        if plan.compact > self.compacted:
+            self.compacted = self._trim_to = plan.compact
+
+    def _trim(self, connection: sqlite3.Connection) -> None:
+        """Delete a little of the history that compaction has given up."""
+        try:
+            gone = connection.execute(_TRIM, (self._trim_to, COMPACT_STEP)).rowcount
+        except sqlite3.Error:
+            gone = 0  # No space, even to delete: the next compaction tries again.
+        if gone < COMPACT_STEP:
+            self._trim_to = 0
+
+
+def _insert(connection: sqlite3.Connection, plan: Plan) -> None:
+    rows, parts, offset = [], [], 1
+    for key, value in plan.values.items():
+        version = plan.versions[key]
+        assert version is not None
+        rows.append((version.mod, key, version.made, version.lease, offset, len(value)))
+        parts.append(value)
+        offset += len(value)
+    connection.execute(_INSERT, (_json(rows).decode(), b"".join(parts)))
+
+
+def _events(plan: Plan, before: dict[int, bytes]) -> list[Event]:
+    events = []
+    for change in plan.changes:
+        previous = None
+        if change.before is not None:
+            value = change.before_value if change.before_value is not None else before.get(change.before.mod)
+            if value is not None:
+                previous = KeyValue(change.key, value, change.before.made, change.before.mod, change.before.lease)
+        kv = KeyValue(change.key, change.value or b"", change.version.made, change.revision, change.version.lease)
+        events.append(Event("put" if change.value is not None else "delete", kv, previous))
+    return events
