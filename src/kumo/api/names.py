@@ -47,9 +47,8 @@ def regex_error(message: str, pattern: str, *examples: str) -> str:
     """The complaint about a text that does not match, with examples and the pattern."""
     if not examples:
         return f"{message} (regex used for validation is '{pattern}')"
-    listed = " or ".join(f"'{e}', " for e in examples)
-    listed = ", or ".join(f" '{e}'" for e in examples).strip()
-    return f"{message} (e.g. {listed}, regex used for validation is '{pattern}')"
+    listed = " or ".join(f"'{example}', " for example in examples)
+    return f"{message} (e.g. {listed}regex used for validation is '{pattern}')"
 
 
 def max_length_error(length: int) -> str:

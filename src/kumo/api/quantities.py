@@ -58,7 +58,7 @@ def to_text(value: Fraction | int, *, binary: bool = False, exponent: bool = Fal
                 return f"{number // size}{unit}"
         return str(number)
     sign = -1 if value < 0 else 1
-    nanos = ceil(Fraction(abs(value)) * 1_000_000_000)
+    nanos = ceil(value * sign * 1_000_000_000)
     if nanos == 0:
         return "0"
     power = -9

@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
-from kumo.api.errors import StatusError, bad_request
+from kumo.api.errors import StatusError, bad_request, unprocessable
 from kumo.api.objects import Object
 
 MAX_OPERATIONS = 10_000
@@ -38,25 +38,10 @@ def _apply_one(obj: Any, operation: Any) -> Any:
     kind = operation.get("op") if isinstance(operation, dict) else None
     path = operation.get("path") if isinstance(operation, dict) else None
     if kind not in ("add", "remove", "replace", "move", "copy", "test") or not isinstance(path, str):
-        raise _refused(f"Unexpected kind: {kind or 'unknown'}")
+        raise unprocessable()
     if kind in ("add", "replace", "test") and "value" not in operation:
         operation = {**operation, "value": None}
     try:
         return jsonpatch.JsonPatch([operation]).apply(obj, in_place=True)
-    except jsonpatch.JsonPatchTestFailed:
-        raise _refused(f"testing path {path} failed") from None
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError):
-        shown = operation.get("from", path) if kind in ("move", "copy") else path
-        what = (
-            "Unable to remove nonexistent key"
-            if kind == "remove"
-            else f"{kind} operation does not apply: doc is missing"
-        )
-        if kind == "remove":
-            raise _refused(f"remove operation does not apply: doc is missing path: {shown}: missing value") from None
-        tail = "key" if kind == "replace" else "path"
-        raise _refused(f"{what} {tail}: {shown}: missing value") from None
-
-
-def _refused(why: str) -> StatusError:
-    return StatusError(422, "Invalid", f"the server rejected our request due to an error in our request: {why}")
+        raise unprocessable() from None

@@ -88,7 +88,8 @@ class Structs:
         if node.type == "map":
             return dict[str, self.type_of(node.values)] if node.values else dict[str, Any]
         if node.type == "array":
-            return list[self.type_of(node.items)] if node.items else list[Any]  # type: ignore[misc]
+            inner: Any = self.type_of(node.items) if node.items else Any
+            return list[inner]
         if node.type == "integer":
             return _INT32 if node.format == "int32" else _INT64
         return _SCALARS[node.type]
