@@ -1,0 +1,120 @@
+"""What an instance has put into the kernel, found by its names and taken away, whoever still runs or was killed.
+
+Works without any of the instance's processes: it reads /proc, /sys/fs/cgroup and the instance's own files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from kumo.cli import engines
+from kumo.cli.instance import Instance
+from kumo.host import mounts
+from kumo.host.network.agent import PodNetwork
+from kumo.host.nftables import Nft
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_END_SECONDS = 10.0
+
+
+def cgroup_directories(instance: Instance) -> list[Path]:
+    """The instance's cgroup in each hierarchy (one in v2, one a controller in v1)."""
+    name = instance.cgroup_root.lstrip("/")
+    roots = [_CGROUPS, *(p for p in _CGROUPS.iterdir() if p.is_dir() and not p.is_symlink())]
+    return [r / name for r in roots if (r / name).is_dir()]
+
+
+def _cgroup_pids(instance: Instance) -> Iterator[int]:
+    for directory in cgroup_directories(instance):
+        for path in directory.rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                yield from (int(p) for p in path.read_text().split())
+
+
+def _processes_naming(text: bytes) -> Iterator[int]:
+    """Processes with `text` among their arguments (containerd's shims name its socket)."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if text in (entry / "cmdline").read_bytes().split(b"\0"):
+                    yield int(entry.name)
+
+
+def end_processes(pids: Iterable[int]) -> None:
+    """Kill the processes and wait until they are gone."""
+    waiting = select.poll()
+    descriptors = []
+    for pid in set(pids):
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            descriptors.append(descriptor)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            waiting.register(descriptor, select.POLLIN)
+    left = set(descriptors)
+    while left:
+        ended = waiting.poll(_END_SECONDS * 1000)
+        if not ended:
+            break
+        for descriptor, _ in ended:
+            waiting.unregister(descriptor)
+            left.discard(descriptor)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _shim_sockets(instance: Instance) -> list[Path]:
+    """The sockets of the pods' shims, which lie outside the data directory; each pod's bundle names its own."""
+    found = []
+    for address in (instance.containerd_dir / "state").glob("*/*/*/address"):
+        with contextlib.suppress(OSError):
+            found.append(Path(address.read_text().strip().removeprefix("unix://")))
+    return found
+
+
+def _namespaces(instance: Instance) -> list[Path]:
+    """The network namespaces of the instance's pods, by its record of addresses."""
+    path = engines.pod_network(instance).leases
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return [Path(lease["netns"]) for lease in json.loads(path.read_text())["leases"]]
+    return []
+
+
+def end_pods(instance: Instance) -> None:
+    """End every container and virtual machine of the instance at once, and their shims."""
+    socket = os.fsencode(str(engines.containerd(instance).socket))
+    for _ in range(3):  # a shim that saw its container die may still have been starting another
+        pids = {*_cgroup_pids(instance), *_processes_naming(socket)}
+        if not pids:
+            break
+        end_processes(pids)
+
+
+def remove(instance: Instance) -> None:
+    """Take away all of it: processes, mounts, namespaces, links, rules, cgroups, files. Idempotent."""
+    sockets, namespaces = _shim_sockets(instance), _namespaces(instance)
+    end_pods(instance)
+    network = PodNetwork(engines.pod_network(instance))
+    network.remove()
+    for path in namespaces:
+        with contextlib.suppress(OSError):
+            mounts.unmount(path, lazy=True)
+        path.unlink(missing_ok=True)
+    nft = Nft()
+    for family, table in nft.tables():
+        if table.startswith(f"{instance.table_prefix}-"):
+            nft.delete_table(family, table)
+    mounts.unmount_below(instance.root)
+    for socket in sockets:
+        socket.unlink(missing_ok=True)
+    for directory in cgroup_directories(instance):
+        for folder, _, _ in os.walk(directory, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+    shutil.rmtree(instance.root, ignore_errors=False)

@@ -1,0 +1,50 @@
+"""`kumo reset`: remove the instance without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from kumo.cli import leftovers
+from kumo.cli.facts import user
+from kumo.cli.instance import InstanceError, load
+from kumo.cli.main import data_dir_option
+from kumo.cli.status import children
+from kumo.cli.supervisor import lock_holder
+
+
+@click.command("reset")
+@data_dir_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(data_dir: Path, yes: bool) -> None:
+    """Remove the instance: its pods, VMs, images, data, and everything it has put into the kernel."""
+    fact = user()
+    if fact.level == "fault":
+        raise InstanceError(f"{fact.name}: {fact.found}. To fix it: {fact.fix}")
+    instance = load(data_dir)
+    if instance is None:
+        click.echo(f"there is no instance in {data_dir}: nothing to remove")
+        return
+    if not yes and not click.confirm(f"Remove {data_dir} with all its pods, virtual machines, images and data?"):
+        sys.exit(1)
+    began = time.monotonic()
+    pid = lock_holder(instance)
+    if pid is not None:
+        _end_supervisor(pid)
+    leftovers.remove(instance)
+    click.echo(f"Removed {data_dir} and all that belonged to it, in {time.monotonic() - began:.1f} s.")
+
+
+def _end_supervisor(pid: int) -> None:
+    """End the supervisor and its children, the supervisor first so that it restarts none."""
+    family = [pid, *children(pid)]
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        return
+    leftovers.end_processes(family)
