@@ -214,7 +214,7 @@ class PodNetwork:
         try:
             host_mac, mac = self._wire(lease)
             with self._lock:
-                self._nft.apply(rules.port_commands("add", self.config, lease))
+                self._nft.apply(rules.port_elements("add", self.config, lease))
         except BaseException:
             self._delete(request.container, request.interface)
             raise
@@ -254,7 +254,7 @@ class PodNetwork:
             if lease is not None and lease.ports:
                 # Rules may have been lost to somebody's `nft flush`: a pod must be removable all the same.
                 with contextlib.suppress(NftError):
-                    self._nft.apply(rules.port_commands("delete", self.config, lease))
+                    self._nft.apply(rules.port_elements("delete", self.config, lease))
             with Links() as links:
                 links.delete(_device(container, interface))
             self._ready().remove(container, interface)

@@ -1,8 +1,8 @@
 """Bridges, taps, veth pairs, addresses and routes, by rtnetlink (pyroute2).
 
 `Links` works in the network namespace of the thread that opens it. Every call is idempotent where that makes sense:
-making what exists already, or deleting what is gone, is no error. All calls block for a fraction of a millisecond; on
-the event loop use them through `asyncio.to_thread`.
+making what exists already, or deleting what is gone, is no error. All calls block for a fraction of a millisecond;
+from a coroutine use them through `asyncio.to_thread` (pyroute2 runs an event loop of its own and refuses otherwise).
 """
 
 from __future__ import annotations

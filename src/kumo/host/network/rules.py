@@ -1,105 +1,61 @@
-"""The nftables rules of the pod network, as data. No I/O.
+"""The nftables rules of the pod network, as text in nft's own language. No I/O.
 
 One table an instance: pods leave the node under its address (masquerade), host ports lead into pods, and nobody reaches
-the node's 127.0.0.0/8 over the bridge (it is routable there so that node ports work on localhost).
+the node's 127.0.0.0/8 over the bridge (it is routable there so that ports of the node work on localhost).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from kumo.host.network.config import PodNetworkConfig
 from kumo.host.network.leases import Lease
-from kumo.host.nftables import Command, replace_table
+from kumo.host.nftables import replaced
 
 FAMILY = "ip"
-HOST_PORTS = "host-ports"
-ADDRESS_PORTS = "host-address-ports"
-HAIRPIN = "hairpin"
 
 
-def _match(left: Any, right: Any, op: str = "==") -> dict[str, Any]:
-    return {"match": {"op": op, "left": left, "right": right}}
-
-
-def _meta(key: str) -> dict[str, Any]:
-    return {"meta": {"key": key}}
-
-
-def _payload(protocol: str, name: str) -> dict[str, Any]:
-    return {"payload": {"protocol": protocol, "field": name}}
-
-
-def _prefix(network: Any) -> dict[str, Any]:
-    return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
-
-
-def ruleset(config: PodNetworkConfig, leases: list[Lease]) -> list[Command]:
+def ruleset(config: PodNetworkConfig, leases: Iterable[Lease]) -> str:
     """The whole table, in place of whatever was there."""
-    table = {"family": FAMILY, "table": config.table}
-    commands = replace_table(FAMILY, config.table)
-    target = ["ipv4_addr", "inet_service"]
-    for name, key in ((HOST_PORTS, []), (ADDRESS_PORTS, ["ipv4_addr"])):
-        key = [*key, "inet_proto", "inet_service"]
-        commands.append({"add": {"map": {**table, "name": name, "type": key, "map": target}}})
-    commands.append({"add": {"set": {**table, "name": HAIRPIN, "type": "ipv4_addr"}}})
-    chains = (
-        ("guard", "filter", "prerouting", -300, _guard(config)),
-        ("prerouting", "nat", "prerouting", -101, [_to_host_port(True), _to_host_port(False)]),
-        ("output", "nat", "output", -101, [_to_host_port(True), _to_host_port(False)]),
-        ("postrouting", "nat", "postrouting", 100, _masquerade(config)),
-    )
-    for name, kind, hook, priority, rules in chains:
-        chain = {**table, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}
-        commands.append({"add": {"chain": chain}})
-        commands.extend({"add": {"rule": {**table, "chain": name, "expr": expression}}} for expression in rules)
-    for lease in leases:
-        commands.extend(port_commands("add", config, lease))
-    return commands
+    bridge, own, pods = config.bridge, config.network, config.cluster_network
+    table = f"""
+table ip {config.table} {{
+    map host-ports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+    map host-address-ports {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+    set host-port-pods {{ type ipv4_addr; }}
+
+    chain guard {{
+        type filter hook prerouting priority raw;
+        iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+    }}
+    chain host-ports-in {{
+        fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @host-address-ports
+        fib daddr type local dnat ip to meta l4proto . th dport map @host-ports
+    }}
+    chain prerouting {{ type nat hook prerouting priority dstnat - 1; goto host-ports-in; }}
+    chain output {{ type nat hook output priority -101; goto host-ports-in; }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat;
+        ip saddr {own} ip daddr != {pods} oifname != "{bridge}" masquerade
+        ct status dnat ip saddr 127.0.0.0/8 ip daddr {own} masquerade
+        ct status dnat ip saddr @host-port-pods ip daddr @host-port-pods masquerade
+    }}
+}}
+"""
+    return replaced(FAMILY, config.table) + table + "".join(port_elements("add", config, lease) for lease in leases)
 
 
-def _guard(config: PodNetworkConfig) -> list[list[dict[str, Any]]]:
-    loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
-    return [[_match(_meta("iifname"), config.bridge), _match(_payload("ip", "daddr"), loopback), {"drop": None}]]
-
-
-def _to_host_port(of_one_address: bool) -> list[dict[str, Any]]:
-    """Lead a port of the node, or of one of its addresses, into the pod that asked for it."""
-    local = _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
-    address = [_payload("ip", "daddr")] if of_one_address else []
-    key = {"concat": [*address, _meta("l4proto"), _payload("th", "dport")]}
-    name = ADDRESS_PORTS if of_one_address else HOST_PORTS
-    return [local, {"dnat": {"family": "ip", "addr": {"map": {"key": key, "data": f"@{name}"}}}}]
-
-
-def _masquerade(config: PodNetworkConfig) -> list[list[dict[str, Any]]]:
-    pods = _prefix(config.cluster_network)
-    dnatted = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
-    own = _prefix(config.network)
-    source, target = _payload("ip", "saddr"), _payload("ip", "daddr")
-    return [
-        # out of the cluster: under the node's address
-        [_match(source, own), _match(target, pods, "!="), _match(_meta("oifname"), config.bridge, "!="), _masq()],
-        # a connection to a host port that came from the same pod, or from the node's 127.0.0.1
-        [dnatted, _match(source, {"prefix": {"addr": "127.0.0.0", "len": 8}}), _match(target, own), _masq()],
-        [dnatted, _match(source, f"@{HAIRPIN}"), _match(target, f"@{HAIRPIN}"), _masq()],
-    ]
-
-
-def _masq() -> dict[str, Any]:
-    return {"masquerade": None}
-
-
-def port_commands(verb: str, config: PodNetworkConfig, lease: Lease) -> list[Command]:
-    """Add or delete (`verb`) the lease's host ports."""
+def port_elements(verb: str, config: PodNetworkConfig, lease: Lease) -> str:
+    """Commands that add or delete (`verb`) the lease's host ports; empty if it has none."""
     if not lease.ports:
-        return []
-    table = {"family": FAMILY, "table": config.table}
-    commands: list[Command] = []
+        return ""
+    lines = []
     for port in lease.ports:
-        name = ADDRESS_PORTS if port.host_ip else HOST_PORTS
-        key = {"concat": [*([port.host_ip] if port.host_ip else []), port.protocol, port.host_port]}
-        element = [key, {"concat": [lease.address, port.container_port]}]
-        commands.append({verb: {"element": {**table, "name": name, "elem": [element]}}})
-    commands.append({verb: {"element": {**table, "name": HAIRPIN, "elem": [lease.address]}}})
-    return commands
+        target = f"{lease.address} . {port.container_port}"
+        source = f"{port.protocol} . {port.host_port}"
+        name = "host-ports"
+        if port.host_ip:
+            name, source = "host-address-ports", f"{port.host_ip} . {source}"
+        lines.append(f"{verb} element ip {config.table} {name} {{ {source} : {target} }}\n")
+    lines.append(f"{verb} element ip {config.table} host-port-pods {{ {lease.address} }}\n")
+    return "".join(lines)
