@@ -1,7 +1,7 @@
 """Strategic merge patch, content type `application/strategic-merge-patch+json`: a merge patch that knows the schema.
 
-Lists with a merge key are merged item by item. Directives: `$patch: replace|delete|merge`, `$deleteFromPrimitiveList/x`,
-`$setElementOrder/x`, `$retainKeys`. The rules are those of `k8s.io/apimachinery/pkg/util/strategicpatch`.
+Lists with a merge key are merged item by item. Directives: `$patch: replace|delete|merge`, `$retainKeys`,
+`$deleteFromPrimitiveList/x`, `$setElementOrder/x`. Rules: `k8s.io/apimachinery/pkg/util/strategicpatch`.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ class Structs:
         if node.type == "map":
             return dict[str, self.type_of(node.values)] if node.values else dict[str, Any]
         if node.type == "array":
-            inner: Any = self.type_of(node.items) if node.items else Any
-            return list[inner]
+            generic: Any = list
+            return generic[self.type_of(node.items) if node.items else Any]
         if node.type == "integer":
             return _INT32 if node.format == "int32" else _INT64
         return _SCALARS[node.type]

@@ -1,0 +1,132 @@
+"""The rules of `ObjectMeta`, which hold for every kind (`apimachinery/pkg/api/validation/objectmeta.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kumo.api import fields, names
+from kumo.api.errors import Cause
+from kumo.api.objects import Object
+
+NameCheck = Callable[[str], list[str]]
+ANNOTATIONS_LIMIT = 256 * 1024
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+
+
+def validate_metadata(obj: Object, namespaced: bool, check_name: NameCheck) -> list[Cause]:
+    """What is wrong with the metadata of a new object."""
+    meta = obj.get("metadata") or {}
+    found: list[Cause] = []
+    generate = meta.get("generateName") or ""
+    if generate:
+        prefix = generate[:-1] + "a" if len(generate) > 1 and generate.endswith("-") else generate
+        found += fields.each("metadata.generateName", generate, check_name(prefix))
+    name = meta.get("name") or ""
+    if not name:
+        found.append(fields.required("metadata.name", "name or generateName is required"))
+    else:
+        found += fields.each("metadata.name", name, check_name(name))
+    found += _namespace(meta.get("namespace") or "", namespaced)
+    generation = meta.get("generation") or 0
+    if generation < 0:
+        found.append(fields.invalid("metadata.generation", generation, "must be greater than or equal to 0"))
+    found += validate_labels("metadata.labels", meta.get("labels"))
+    found += validate_annotations("metadata.annotations", meta.get("annotations"))
+    found += _owners(meta.get("ownerReferences") or ())
+    found += _finalizers(meta.get("finalizers") or ())
+    return found
+
+
+def _namespace(namespace: str, namespaced: bool) -> list[Cause]:
+    if not namespaced:
+        return [fields.forbidden("metadata.namespace", "not allowed on this type")] if namespace else []
+    if not namespace:
+        return [fields.required("metadata.namespace")]
+    return fields.each("metadata.namespace", namespace, names.check_label(namespace))
+
+
+def validate_labels(path: str, labels: Mapping[str, str] | None) -> list[Cause]:
+    """What is wrong with labels."""
+    found: list[Cause] = []
+    for key, value in (labels or {}).items():
+        found += fields.each(path, key, names.check_qualified_name(key))
+        found += fields.each(path, value, names.check_label_value(value))
+    return found
+
+
+def validate_annotations(path: str, annotations: Mapping[str, str] | None) -> list[Cause]:
+    """What is wrong with annotations: their keys, and their size together."""
+    found: list[Cause] = []
+    total = 0
+    for key, value in (annotations or {}).items():
+        found += fields.each(path, key, names.check_qualified_name(key.lower()))
+        total += len(key.encode()) + len(value.encode())
+    if total > ANNOTATIONS_LIMIT:
+        found.append(fields.too_long(path, ANNOTATIONS_LIMIT))
+    return found
+
+
+def _owners(owners: Any) -> list[Cause]:
+    found: list[Cause] = []
+    controller = ""
+    for owner in owners:
+        path = "metadata.ownerReferences"
+        for key in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(key):
+                text = "version must not be empty" if key == "apiVersion" else "must not be empty"
+                found.append(fields.invalid(f"{path}.{key}", owner.get(key) or "", text))
+        if owner.get("controller"):
+            if controller:
+                detail = (
+                    'Only one reference can have Controller set to true. Found "true" in references for '
+                    f"{controller} and {owner.get('name')}"
+                )
+                found.append(fields.invalid(path, list(owners), detail))
+            else:
+                controller = str(owner.get("name"))
+    return found
+
+
+def _finalizers(finalizers: Any) -> list[Cause]:
+    found: list[Cause] = []
+    for finalizer in finalizers:
+        path = "metadata.finalizers"
+        found += fields.each(path, finalizer, names.check_qualified_name(finalizer))
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            found.append(fields.invalid(path, finalizer, detail))
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        found.append(
+            fields.invalid(
+                "metadata.finalizers",
+                list(finalizers),
+                "finalizer orphan and foregroundDeletion cannot be both set",
+            )
+        )
+    return found
+
+
+def validate_metadata_update(new: Object, old: Object) -> list[Cause]:
+    """What may not change about an object's metadata, and what of the new state is wrong."""
+    fresh, stale = new.get("metadata") or {}, old.get("metadata") or {}
+    found: list[Cause] = []
+    if stale.get("deletionTimestamp"):
+        added = [f for f in fresh.get("finalizers") or () if f not in (stale.get("finalizers") or ())]
+        if added:
+            listed = ", ".join(f'"{f}"' for f in sorted(added))
+            detail = (
+                "no new finalizers can be added if the object is being deleted, "
+                f"found new finalizers []string{{{listed}}}"
+            )
+            found.append(fields.forbidden("metadata.finalizers", detail))
+    for key in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        if (fresh.get(key) or None) != (stale.get(key) or None):
+            found.append(fields.immutable(f"metadata.{key}", fresh.get(key)))
+    generation = fresh.get("generation") or 0
+    if generation < (stale.get("generation") or 0):
+        found.append(fields.invalid("metadata.generation", generation, "must not be decremented"))
+    found += validate_labels("metadata.labels", fresh.get("labels"))
+    found += validate_annotations("metadata.annotations", fresh.get("annotations"))
+    found += _owners(fresh.get("ownerReferences") or ())
+    return found

@@ -1,0 +1,25 @@
+"""Which rules belong to which kind."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from kumo.api.builtin import by_gvk
+from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds.rules import Rules
+from kumo.kubernetes.apiserver.kinds.strategy import Strategy
+
+
+@cache
+def _all_rules() -> dict[GVK, Rules]:
+    return {}
+
+
+@cache
+def strategy_for(gvk: GVK) -> Strategy:
+    """The strategy of a built-in kind. Raises KeyError for any other."""
+    found = by_gvk()[gvk]
+    rules = _all_rules().get(gvk)
+    if rules is None:
+        rules = Rules(has_status=any(s.name == "status" for s in found.subresources))
+    return Strategy(gvk, found.namespaced, rules)

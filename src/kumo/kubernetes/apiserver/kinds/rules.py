@@ -1,0 +1,70 @@
+"""The form in which a kind's own rules are written down; one `Rules` value a kind, in the module named after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kumo.api import names
+from kumo.api.errors import Cause
+from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.kinds.metadata import NameCheck
+
+
+def _nothing(obj: Object) -> None:
+    """No defaults."""
+
+
+def _no_complaint(obj: Object) -> list[Cause]:
+    return []
+
+
+def _no_change_complaint(new: Object, old: Object) -> list[Cause]:
+    return []
+
+
+def _unchanged(new: Object, old: Object) -> None:
+    """Nothing to carry over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What upstream keeps in code about one kind.
+
+    - `default` sets defaults in place. `validate` looks at a whole object (create and update alike), `validate_update`
+      at what changed, `validate_status` at a status write.
+    - `on_create` and `on_update` do in place what the registry's strategy does beyond status and generation.
+    - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
+    """
+
+    default: Callable[[Object], None] = _nothing
+    validate: Callable[[Object], list[Cause]] = _no_complaint
+    validate_update: Callable[[Object, Object], list[Cause]] = _no_change_complaint
+    validate_status: Callable[[Object, Object], list[Cause]] = _no_change_complaint
+    on_create: Callable[[Object], None] = _nothing
+    on_update: Callable[[Object, Object], None] = _unchanged
+    check_name: NameCheck = names.check_subdomain
+    has_status: bool = False
+    has_generation: bool = False
+    status_keeps_metadata: bool = False
+    allow_create_on_update: bool = False
+    fields: Mapping[str, Callable[[Object], str] | str] = field(default_factory=dict)
+
+
+def at(obj: Any, path: str) -> Any:
+    """The value at a dotted path, or None."""
+    for step in path.split("."):
+        if not isinstance(obj, dict):
+            return None
+        obj = obj.get(step)
+    return obj
+
+
+def as_field(value: Any) -> str:
+    """A value as field selectors compare it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,124 @@
+"""The steps that a write of a built-in object takes, kind by kind: upstream's registry strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kumo.api.errors import Cause
+from kumo.api.objects import Object, metadata
+from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds.metadata import validate_metadata, validate_metadata_update
+from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
+
+
+_STATUS_KEEPS = ("generation", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What happens to objects of one kind on their way to the store. Objects are changed in place.
+
+    Order of a create: `default`, `prepare_create`, (admission), `validate_create`. Of an update: `default`,
+    `prepare_update`, (admission), `validate_update`; for a status write, all with `subresource="status"`.
+    """
+
+    gvk: GVK
+    namespaced: bool
+    rules: Rules
+
+    @property
+    def has_status(self) -> bool:
+        """Whether status is written by its own subresource only."""
+        return self.rules.has_status
+
+    @property
+    def allow_create_on_update(self) -> bool:
+        """Whether a PUT of an object that is not there creates it."""
+        return self.rules.allow_create_on_update
+
+    def default(self, obj: Object) -> None:
+        """Set upstream's defaults."""
+        self.rules.default(obj)
+
+    def prepare_create(self, obj: Object) -> None:
+        """Wipe what a client may not set at creation (status), and start the generation."""
+        if self.rules.has_status:
+            obj.pop("status", None)
+        if self.rules.has_generation:
+            metadata(obj)["generation"] = 1
+        else:
+            metadata(obj).pop("generation", None)
+        self.rules.on_create(obj)
+
+    def prepare_update(self, new: Object, old: Object, subresource: str = "") -> None:
+        """Carry over what this write may not change: status by the object, everything else by its status.
+
+        The generation grows when anything but metadata and status differs (and, elsewhere, when deletion begins).
+        """
+        if subresource == "status":
+            _keep_all_but_status(new, old, self.rules.status_keeps_metadata)
+            return
+        if self.rules.has_status:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = old["status"]
+        generation = (old.get("metadata") or {}).get("generation")
+        if generation is not None:
+            metadata(new)["generation"] = generation
+        else:
+            metadata(new).pop("generation", None)
+        self.rules.on_update(new, old)
+        if self.rules.has_generation and _differs(new, old):
+            metadata(new)["generation"] = (generation or 0) + 1
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """What is wrong with a new object."""
+        return validate_metadata(obj, self.namespaced, self.rules.check_name) + self.rules.validate(obj)
+
+    def validate_update(self, new: Object, old: Object, subresource: str = "") -> list[Cause]:
+        """What is wrong with the new state of an object."""
+        found = validate_metadata_update(new, old)
+        if subresource == "status":
+            return found + self.rules.validate_status(new, old)
+        return found + self.rules.validate_update(new, old) + self.rules.validate(new)
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        """The fields that a field selector can ask for, with this object's values; all texts."""
+        meta = obj.get("metadata") or {}
+        found = {"metadata.name": meta.get("name") or ""}
+        if self.namespaced:
+            found["metadata.namespace"] = meta.get("namespace") or ""
+        for name, source in self.rules.fields.items():
+            found[name] = source(obj) if callable(source) else as_field(at(obj, source))
+        return found
+
+    def selectable(self) -> tuple[str, ...]:
+        """The names of those fields."""
+        base = ("metadata.name", "metadata.namespace") if self.namespaced else ("metadata.name",)
+        return (*base, *self.rules.fields)
+
+
+def _keep_all_but_status(new: Object, old: Object, metadata_too: bool) -> None:
+    """A status write: what is neither metadata nor status stays; `metadata_too`: metadata stays as well."""
+    for key in [k for k in new if k not in ("apiVersion", "kind", "metadata", "status")]:
+        if key not in old:
+            del new[key]
+    for key, value in old.items():
+        if key not in ("apiVersion", "kind", "metadata", "status"):
+            new[key] = value
+    fresh, stale = metadata(new), old.get("metadata") or {}
+    kept = [k for k in stale if k not in ("managedFields", "resourceVersion")] if metadata_too else _STATUS_KEEPS
+    for key in kept:
+        if key in stale:
+            fresh[key] = stale[key]
+        else:
+            fresh.pop(key, None)
+    if metadata_too:
+        for key in [k for k in fresh if k not in stale and k not in ("managedFields", "resourceVersion")]:
+            del fresh[key]
+
+
+def _differs(new: Object, old: Object) -> bool:
+    ignored = ("metadata", "status", "apiVersion", "kind")
+    mine = {k: v for k, v in new.items() if k not in ignored}
+    return mine != {k: v for k, v in old.items() if k not in ignored}
