@@ -1,0 +1,49 @@
+"""Make the protobuf modules of `kumo.host.containerd` from its .proto files: `python tools/generate_stubs.py`.
+
+The result, `src/kumo/host/containerd/stubs/*_pb2.py` and `.pyi`, is not kept in git but goes into the wheel. Needs
+grpcio-tools, which only builds need.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+PACKAGE = Path("kumo/host/containerd/stubs")
+
+
+def generate(source: Path) -> list[Path]:
+    """Compile every .proto of `kumo/host/containerd/proto` below `source`; the files that were written."""
+    from importlib.resources import files
+
+    from grpc_tools import protoc
+
+    target = source / PACKAGE
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "__init__.py").write_text('"""Protobuf messages, made by tools/generate_stubs.py."""\n')
+    with TemporaryDirectory() as scratch:
+        # The path below the include root becomes the import path of the generated module.
+        inner = Path(scratch) / PACKAGE
+        inner.mkdir(parents=True)
+        names = []
+        for proto in sorted((source / PACKAGE.parent / "proto").glob("*.proto")):
+            (inner / proto.name).write_bytes(proto.read_bytes())
+            names.append(str(inner / proto.name))
+        well_known = files("grpc_tools") / "_proto"
+        code = protoc.main(
+            ["protoc", f"-I{scratch}", f"-I{well_known}", f"--python_out={source}", f"--pyi_out={source}", *names]
+        )
+    if code != 0:
+        raise SystemExit(f"protoc ended with {code}")
+    return sorted(target.glob("*_pb2.py"))
+
+
+def main() -> None:
+    """Generate into this checkout's `src`."""
+    for path in generate(Path(__file__).resolve().parent.parent / "src"):
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()
