@@ -268,7 +268,7 @@ def ensure_signing_key(path: Path) -> Path:
 def server_context(
     pair: KeyPair, client_ca: Path | str | None = None, *, require_client: bool = False
 ) -> ssl.SSLContext:
-    """TLS 1.2+ for a server. With `client_ca`, client certificates are asked for and verified; the listener sees them."""
+    """TLS 1.2+ for a server; with `client_ca`, client certificates are asked for and verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(pair.cert, pair.key)
