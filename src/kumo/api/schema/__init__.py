@@ -4,8 +4,19 @@
 patches of `kumo.api.patch` walk. The API server decodes, prunes and defaults with it, and serves it as OpenAPI.
 """
 
+from kumo.api.schema.custom import CustomKindSchema, crd_schema
 from kumo.api.schema.decoding import DecodeError
 from kumo.api.schema.kind import BuiltinKindSchema, Decoded, KindSchema, builtin_schema, cannot_handle
 from kumo.api.schema.nodes import Node
 
-__all__ = ["BuiltinKindSchema", "DecodeError", "Decoded", "KindSchema", "Node", "builtin_schema", "cannot_handle"]
+__all__ = [
+    "BuiltinKindSchema",
+    "CustomKindSchema",
+    "DecodeError",
+    "Decoded",
+    "KindSchema",
+    "Node",
+    "builtin_schema",
+    "cannot_handle",
+    "crd_schema",
+]

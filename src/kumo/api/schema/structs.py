@@ -7,6 +7,7 @@ as a dictionary in canonical order without nulls. Refusals are left to `kumo.api
 from __future__ import annotations
 
 import keyword
+from types import GenericAlias
 from typing import Annotated, Any
 
 import msgspec
@@ -86,10 +87,9 @@ class Structs:
         if node.type == "object":
             return self._struct(node)
         if node.type == "map":
-            return dict[str, self.type_of(node.values)] if node.values else dict[str, Any]
+            return GenericAlias(dict, (str, self.type_of(node.values) if node.values else Any))
         if node.type == "array":
-            generic: Any = list
-            return generic[self.type_of(node.items) if node.items else Any]
+            return GenericAlias(list, (self.type_of(node.items) if node.items else Any,))
         if node.type == "integer":
             return _INT32 if node.format == "int32" else _INT64
         return _SCALARS[node.type]

@@ -5,7 +5,8 @@ tables and small functions named after the kinds; upstream keeps the same in `pk
 `pkg/registry/*/strategy.go`. Used by the API server's handlers; talks to nobody.
 """
 
+from kumo.kubernetes.apiserver.kinds.custom import custom_strategy
 from kumo.kubernetes.apiserver.kinds.registry import strategy_for
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 
-__all__ = ["Strategy", "strategy_for"]
+__all__ = ["Strategy", "custom_strategy", "strategy_for"]

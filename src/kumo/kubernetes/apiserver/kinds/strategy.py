@@ -10,7 +10,6 @@ from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.metadata import validate_metadata, validate_metadata_update
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 
-
 _STATUS_KEEPS = ("generation", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
