@@ -1,0 +1,172 @@
+"""The default cluster roles for people and components, as upstream's bootstrap policy has them."""
+
+from __future__ import annotations
+
+USER_ROLES = """
+cluster-admin
+    * | * | *
+    * | url | *
+system:discovery
+    get | url | /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/
+system:monitoring
+    get | url | /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*
+system:public-info-viewer
+    get | url | /healthz /livez /readyz /version /version/
+system:basic-user
+    create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews
+    create | authentication.k8s.io | selfsubjectreviews
+system:service-account-issuer-discovery
+    get | url | /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/
+system:auth-delegator
+    create | authentication.k8s.io | tokenreviews
+    create | authorization.k8s.io | subjectaccessreviews
+"""
+
+AGGREGATED_ROLES = """
+system:aggregate-to-admin
+    create | authorization.k8s.io | localsubjectaccessreviews
+    read write | rbac.authorization.k8s.io | rolebindings roles
+system:aggregate-to-edit
+    read | core | pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy
+    impersonate | core | serviceaccounts
+    write | core | pods pods/attach pods/exec pods/portforward pods/proxy
+    create | core | pods/eviction
+    write | core | configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale \
+secrets serviceaccounts services services/proxy
+    create | core | serviceaccounts/token
+    write | apps | daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale \
+statefulsets statefulsets/scale
+    write | autoscaling | horizontalpodautoscalers
+    write | batch | cronjobs jobs
+    write | extensions | daemonsets deployments deployments/rollback deployments/scale ingresses networkpolicies \
+replicasets replicasets/scale replicationcontrollers/scale
+    write | policy | poddisruptionbudgets
+    write | networking.k8s.io | ingresses networkpolicies
+    read write | coordination.k8s.io | leases
+    write | resource.k8s.io | resourceclaims resourceclaimtemplates
+system:aggregate-to-view
+    read | core | configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods \
+replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status
+    read | core | bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status \
+resourcequotas resourcequotas/status
+    read | core | namespaces
+    read | discovery.k8s.io | endpointslices
+    read | apps | controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status \
+replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status
+    read | autoscaling | horizontalpodautoscalers horizontalpodautoscalers/status
+    read | batch | cronjobs cronjobs/status jobs jobs/status
+    read | extensions | daemonsets daemonsets/status deployments deployments/scale deployments/status ingresses \
+ingresses/status networkpolicies replicasets replicasets/scale replicasets/status replicationcontrollers/scale
+    read | policy | poddisruptionbudgets poddisruptionbudgets/status
+    read | networking.k8s.io | ingresses ingresses/status networkpolicies
+    read | resource.k8s.io | resourceclaims resourceclaims/status resourceclaimtemplates
+"""
+
+COMPONENT_ROLES = """
+system:certificates.k8s.io:certificatesigningrequests:nodeclient
+    create | certificates.k8s.io | certificatesigningrequests/nodeclient
+system:certificates.k8s.io:certificatesigningrequests:selfnodeclient
+    create | certificates.k8s.io | certificatesigningrequests/selfnodeclient
+system:certificates.k8s.io:kube-apiserver-client-approver
+    approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client
+system:certificates.k8s.io:kube-apiserver-client-kubelet-approver
+    approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet
+system:certificates.k8s.io:kubelet-serving-approver
+    approve | certificates.k8s.io | signers | kubernetes.io/kubelet-serving
+system:certificates.k8s.io:legacy-unknown-approver
+    approve | certificates.k8s.io | signers | kubernetes.io/legacy-unknown
+system:coredns
+    list watch | core | endpoints services pods namespaces
+    get | core | nodes
+    list watch | discovery.k8s.io | endpointslices
+system:heapster
+    read | core | events namespaces nodes pods
+    read | extensions | deployments
+system:kube-aggregator
+    read | core | endpoints services
+system:kube-controller-manager
+    events
+    create | coordination.k8s.io | leases
+    get update | coordination.k8s.io | leases | kube-controller-manager
+    create get list update watch | coordination.k8s.io | leasecandidates
+    create | core | secrets serviceaccounts
+    delete | core | secrets
+    get | core | configmaps namespaces secrets serviceaccounts
+    update | core | secrets serviceaccounts
+    create | authentication.k8s.io | tokenreviews
+    create | authorization.k8s.io | subjectaccessreviews
+    list watch | * | *
+    create | core | serviceaccounts/token
+system:kube-dns
+    list watch | core | endpoints services
+system:kube-scheduler
+    events
+    create | coordination.k8s.io | leases
+    get update | coordination.k8s.io | leases | kube-scheduler
+    create get list update watch | coordination.k8s.io | leasecandidates
+    read | core | nodes
+    delete get list watch | core | pods
+    create | core | bindings pods/binding
+    patch update | core | pods/status
+    read | core | replicationcontrollers services
+    read | apps extensions | replicasets
+    read | apps | statefulsets
+    read | policy | poddisruptionbudgets
+    read | core | persistentvolumeclaims persistentvolumes
+    create | authentication.k8s.io | tokenreviews
+    create | authorization.k8s.io | subjectaccessreviews
+    read | storage.k8s.io | csinodes csidrivers csistoragecapacities storageclasses volumeattachments
+    read | core | namespaces
+    read | resource.k8s.io | deviceclasses resourceslices
+    get list patch update watch | resource.k8s.io | resourceclaims
+    patch update | resource.k8s.io | resourceclaims/status resourceclaims/binding
+    update | core | pods/finalizers
+system:kubelet-api-admin
+    get list watch proxy | core | nodes
+    * | core | nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats
+system:node
+    create | authentication.k8s.io | tokenreviews
+    create | authorization.k8s.io | localsubjectaccessreviews subjectaccessreviews
+    read | core | services
+    create get list patch update watch | core | nodes
+    patch update | core | nodes/status
+    events
+    create delete get list watch | core | pods
+    patch update | core | pods/status
+    create | core | pods/eviction
+    read | core | configmaps secrets serviceaccounts
+    get | core | persistentvolumeclaims persistentvolumes
+    get patch update | core | persistentvolumeclaims/status
+    get | core | endpoints
+    create get list watch | certificates.k8s.io | certificatesigningrequests podcertificaterequests
+    read | certificates.k8s.io | clustertrustbundles
+    create delete get patch update | coordination.k8s.io | leases
+    get | storage.k8s.io | volumeattachments
+    create | core | serviceaccounts/token
+    read | storage.k8s.io | csidrivers
+    create delete get patch update | storage.k8s.io | csinodes
+    read | node.k8s.io | runtimeclasses
+    get | resource.k8s.io | resourceclaims
+    deletecollection | resource.k8s.io | resourceslices
+system:node-bootstrapper
+    create get list watch | certificates.k8s.io | certificatesigningrequests
+system:node-problem-detector
+    get | core | nodes
+    patch | core | nodes/status
+    events
+system:node-proxier
+    list watch | core | endpoints services
+    read | core | nodes
+    events
+    list watch | discovery.k8s.io | endpointslices
+    list watch | networking.k8s.io | servicecidrs
+system:persistent-volume-provisioner
+    create delete get list watch | core | persistentvolumes
+    get list update watch | core | persistentvolumeclaims
+    read | storage.k8s.io | storageclasses
+    watch | core | events
+    events
+system:volume-scheduler
+    get list patch update watch | core | persistentvolumes persistentvolumeclaims
+    read | storage.k8s.io | storageclasses
+"""
