@@ -56,7 +56,7 @@ class Leases:
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
-            # A file that was damaged from outside: the agent finds the living pods' addresses on its bridge's ports.
+            # Only something outside can have damaged it. The pods that live lose their network, and are made anew.
             self._path.replace(self._path.with_suffix(".damaged"))
             raise ValueError(f"{self._path} is damaged ({error}); it was put aside") from error
         self._leases = {lease.key: lease for lease in found}
