@@ -1,0 +1,244 @@
+"""What an API server's requests cost: CPU microseconds of the server's processes, load from this process.
+
+    python -m benchmarks.apiserver --kubeconfig FILE --pid PID [--pid PID ...]
+
+Works against kumo and against kube-apiserver (name etcd's pid too). Makes and removes the namespace `bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.load import Connection, Target, target
+from benchmarks.processes import cpu_seconds, rss
+
+NAMESPACE = "bench"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+OBJECTS = 5000
+CLIENTS = 64
+REPEATS = 5
+
+
+class Figure(NamedTuple):
+    """One line of the table. `bar` is the number to hold, None where there is none."""
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None
+
+
+def pod(name: str, number: int) -> dict[str, Any]:
+    """A pod of about 3 KB that no scheduler takes."""
+    env = [{"name": f"SETTING_{i}", "value": "a value of some length, as they are"} for i in range(12)]
+    probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {"app": "bench", "shard": str(number % 10), "tier": "web"},
+            "annotations": {f"example.org/note-{i}": "something to remember " * 3 for i in range(4)},
+        },
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [
+                {
+                    "name": f"c{i}",
+                    "image": "registry.example/team/web:1.2.3",
+                    "env": env,
+                    "ports": [{"containerPort": 8080 + i, "name": f"http{i}"}],
+                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+                    "livenessProbe": probe,
+                    "readinessProbe": probe,
+                }
+                for i in range(2)
+            ],
+        },
+    }
+
+
+class Bench:
+    """Runs the measurements against one server."""
+
+    def __init__(self, where: Target, pids: list[int]) -> None:
+        self.where = where
+        self.pids = pids
+        self.figures: list[Figure] = []
+
+    async def connections(self, count: int) -> list[Connection]:
+        """That many open connections."""
+        return list(await asyncio.gather(*(Connection(self.where).open() for _ in range(count))))
+
+    async def measure(
+        self, name: str, unit: str, bar: float | None, units: int, work: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """The median CPU time of `work` over some repeats, divided by the `units` of work that each does."""
+        scale = {"us": 1e6, "ms": 1e3}[unit]
+        values = []
+        for repeat in range(REPEATS):
+            before = cpu_seconds(self.pids)
+            await work(repeat)
+            values.append((cpu_seconds(self.pids) - before) / units * scale)
+        self.figures.append(Figure(name, statistics.median(values), unit, bar))
+
+    async def run(self) -> list[Figure]:
+        """All the figures."""
+        one = (await self.connections(1))[0]
+        await one.call("POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": NAMESPACE}}).encode())
+        await self._wait_for_service_account(one)
+        clients = await self.connections(CLIENTS)
+        await self._create(clients)
+        await self._get(clients)
+        await self._list(one)
+        await self._patch(clients)
+        for watchers in (100, 1000):
+            await self._watch(one, watchers)
+        self.figures.append(
+            Figure("memory of the server with 5,000 pods", sum(map(rss, self.pids)) / 2**20, "MiB", 200)
+        )
+        await one.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
+        for each in (one, *clients):
+            each.close()
+        return self.figures
+
+    async def _wait_for_service_account(self, one: Connection) -> None:
+        deadline = time.monotonic() + 30
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
+        while (await one.call("GET", path))[0] != 200 and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def _spread(self, clients: list[Connection], jobs: list[Callable[[Connection], Awaitable[None]]]) -> None:
+        queue = iter(jobs)
+
+        async def worker(client: Connection) -> None:
+            for job in queue:
+                await job(client)
+
+        await asyncio.gather(*(worker(c) for c in clients))
+
+    async def _create(self, clients: list[Connection]) -> None:
+        share = OBJECTS // REPEATS
+
+        def job(number: int) -> Callable[[Connection], Awaitable[None]]:
+            body = json.dumps(pod(f"p{number:05d}", number)).encode()
+
+            async def create(client: Connection) -> None:
+                status, answer = await client.call("POST", PODS, body)
+                assert status == 201, answer
+
+            return create
+
+        async def work(repeat: int) -> None:
+            await self._spread(clients, [job(repeat * share + i) for i in range(share)])
+
+        await self.measure("CREATE pod, 64 clients", "us", 500, share, work)
+
+    async def _get(self, clients: list[Connection]) -> None:
+        async def get(client: Connection) -> None:
+            status, answer = await client.call("GET", f"{PODS}/p00042")
+            assert status == 200, answer
+
+        async def work(_: int) -> None:
+            await self._spread(clients, [get] * 4000)
+
+        await self.measure("GET pod, 64 clients", "us", 100, 4000, work)
+
+    async def _list(self, one: Connection) -> None:
+        async def listing(query: str, headers: str = "") -> None:
+            for _ in range(5):
+                status, _answer = await one.call("GET", PODS + query, headers=headers)
+                assert status == 200
+
+        await self.measure("LIST 5,000 pods", "ms", 20, 5, lambda _: listing(""))
+        await self.measure("LIST 5,000 pods, gzip", "ms", 3, 5, lambda _: listing("", "accept-encoding: gzip\r\n"))
+        await self.measure("LIST by label (a tenth)", "ms", 4, 5, lambda _: listing("?labelSelector=shard%3D3"))
+
+    async def _patch(self, clients: list[Connection]) -> None:
+        async def work(repeat: int) -> None:
+            def job(number: int) -> Callable[[Connection], Awaitable[None]]:
+                body = json.dumps({"metadata": {"annotations": {"example.org/turn": f"{repeat}-{number}"}}}).encode()
+                kind = "content-type: application/merge-patch+json\r\n"
+
+                async def patch(client: Connection) -> None:
+                    status, answer = await client.call("PATCH", f"{PODS}/p{number:05d}", body, kind)
+                    assert status == 200, answer
+
+                return patch
+
+            await self._spread(clients, [job(i) for i in range(500)])
+
+        await self.measure("merge PATCH pod, 64 clients", "us", 700, 500, work)
+
+    async def _watch(self, one: Connection, watchers: int) -> None:
+        """CPU per event and watcher: `watchers` streams, each over one of ten selectors, 200 changes."""
+        changes = 200
+        watching = await self.connections(watchers)
+        _, listing = await one.call("GET", f"{PODS}?limit=1")
+        revision = json.loads(listing)["metadata"]["resourceVersion"]
+        seen = [0] * watchers
+
+        async def follow(number: int, client: Connection) -> None:
+            client.send("GET", f"{PODS}?watch=true&resourceVersion={revision}&labelSelector=shard%3D{number % 10}")
+            status, _ = await client.head()
+            assert status == 200
+            while data := await client.chunk():
+                seen[number] += data.count(b"\n")
+
+        tasks = [asyncio.create_task(follow(n, c)) for n, c in enumerate(watching)]
+        await asyncio.sleep(1.0)  # let every stream be open before the cost of events is read
+        done = 0
+
+        async def work(repeat: int) -> None:
+            nonlocal done
+            for number in range(changes):
+                body = json.dumps({"metadata": {"annotations": {"example.org/w": f"{watchers}-{repeat}"}}}).encode()
+                kind = "content-type: application/merge-patch+json\r\n"
+                status, answer = await one.call("PATCH", f"{PODS}/p{number:05d}", body, kind)
+                assert status == 200, answer
+            done += changes // 10
+            deadline = time.monotonic() + 60
+            while min(seen) < done and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            assert min(seen) >= done, f"a watcher has seen {min(seen)} of {done} events"
+
+        await self.measure(
+            f"WATCH, a delivery with {watchers} watchers (the write's cost in it)",
+            "us",
+            None,
+            changes * watchers // 10,
+            work,
+        )
+        for task, client in zip(tasks, watching, strict=True):
+            task.cancel()
+            client.close()
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--pid", type=int, action="append", required=True)
+    chosen = parser.parse_args()
+    figures = asyncio.run(Bench(target(chosen.kubeconfig), chosen.pid).run())
+    show(figures)
+
+
+def show(figures: list[Figure]) -> None:
+    """The table."""
+    print(f"{'what':<66} {'measured':>12} {'bar':>10}")
+    for figure in figures:
+        bar = "" if figure.bar is None else f"{figure.bar:.0f} {figure.unit}"
+        mark = "" if figure.bar is None or figure.value <= figure.bar else "  over"
+        print(f"{figure.name:<66} {figure.value:>8.1f} {figure.unit:<3} {bar:>10}{mark}")
+
+
+if __name__ == "__main__":
+    main()

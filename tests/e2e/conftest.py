@@ -1,0 +1,25 @@
+"""One cloud for all end-to-end tests of a run, started by the real command and removed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cloud import Cloud, fresh
+
+DATA_DIR = Path("/var/tmp/kumo-e2e")
+PORT = 16443
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[Cloud]:
+    """A running cloud with the demo images."""
+    found = fresh(DATA_DIR, PORT)
+    found.up()
+    try:
+        found.demo_images()
+        yield found
+    finally:
+        found.reset()
