@@ -42,7 +42,7 @@ class CustomKindSchema:
         except DecodeError as error:
             raise cannot_handle(self.gvk, str(error)) from None
         unknown += [f"metadata.{path}" for path in below]
-        head = {k: pruned.pop(k) for k in ("apiVersion", "kind") if k in pruned}
+        head: Object = {k: pruned.pop(k) for k in ("apiVersion", "kind") if k in pruned}
         return Decoded({**head, "metadata": meta, **pruned}, tuple(unknown))
 
     def field(self, *path: str) -> Node | None:

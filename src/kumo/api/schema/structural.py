@@ -14,7 +14,7 @@ _STRING: dict[str, Any] = {"type": "string"}
 
 def structural_node(schema: Mapping[str, Any]) -> Node:
     """The node of a (sub)schema."""
-    kind = schema.get("type") or ""
+    kind: Any = schema.get("type") or ""
     if schema.get("x-kubernetes-int-or-string"):
         return Node("int-or-string", schema)
     if kind == "array":

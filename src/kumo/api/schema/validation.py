@@ -16,8 +16,6 @@ from kumo.api import fields
 from kumo.api.errors import Cause
 from kumo.api.schema.formats import check_format
 
-_TYPES = {"string": str, "boolean": bool, "array": list, "object": dict}
-
 
 class Complaint(NamedTuple):
     """One broken rule: `code` names the rule (`required`, `type`, `enum`, ...), `text` says it in full."""
@@ -84,7 +82,7 @@ def json_type(value: Any) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    return {str: "string", list: "array", dict: "object"}[type(value)]
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
 
 
 def _wrong_type(schema: Mapping[str, Any], value: Any, path: str) -> Complaint | None:
@@ -183,11 +181,10 @@ def _combined(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Comp
     def good(part: Mapping[str, Any]) -> bool:
         return next(complaints(part, value, path), None) is None
 
-    if schema.get("anyOf") and not schema.get("x-kubernetes-int-or-string"):
-        if not any(good(part) for part in schema["anyOf"]):
-            yield Complaint(path, "anyOf", value, f'"{path}" must validate at least one schema (anyOf)')
-            first = next(iter(schema["anyOf"]))
-            yield from complaints(first, value, path)
+    several = [] if schema.get("x-kubernetes-int-or-string") else schema.get("anyOf") or []
+    if several and not any(good(part) for part in several):
+        yield Complaint(path, "anyOf", value, f'"{path}" must validate at least one schema (anyOf)')
+        yield from complaints(several[0], value, path)
     if schema.get("oneOf"):
         matching = sum(good(part) for part in schema["oneOf"])
         if matching != 1:

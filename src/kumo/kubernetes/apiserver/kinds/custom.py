@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kumo.api.errors import Cause
+from kumo.api.json_path import JsonPath
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.api.schema import KindSchema
-from kumo.kubernetes.apiserver.kinds.json_path import JsonPath
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 
