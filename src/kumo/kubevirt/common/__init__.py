@@ -1,4 +1,5 @@
-"""The vocabulary that the KubeVirt components share: names, phases, paths. Constants and pure functions, no I/O.
+"""What the KubeVirt components share: names, phases, paths, settings, instance types. Constants and pure functions.
 
-Every module here is imported by the launcher too, once per virtual machine, and so imports nothing heavy.
+`names`, `launcher_contract`, `specs` are small enough for the launcher, which pays for every import once per virtual
+machine. `live_config` alone does I/O: it follows the KubeVirt object for virt-api and virt-controller.
 """
