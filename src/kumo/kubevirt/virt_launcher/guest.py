@@ -1,0 +1,249 @@
+"""The one domain of this pod: defined, started, asked, stopped; and what it is doing, as an event for virt-handler."""
+
+from __future__ import annotations
+
+import re
+import threading
+from binascii import b2a_base64
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+
+from kumo.kubevirt.common import launcher_contract as contract
+from kumo.kubevirt.common.launcher_options import Options
+from kumo.kubevirt.virt_launcher import states
+from kumo.kubevirt.virt_launcher.daemon import Daemon
+from kumo.kubevirt.virt_launcher.domain import domain_name, domain_xml
+from kumo.kubevirt.virt_launcher.log import say
+from kumo.kubevirt.virt_launcher.rpc import Refused
+
+Body = dict[str, Any]
+
+_AGENT_TIMEOUT = 5
+_MACHINE = re.compile(r"<type[^>]*\bmachine='([^']+)'")
+_MAC = re.compile(r"<interface\b.*?</interface>", re.S)
+_GUEST_INFO = (
+    libvirt.VIR_DOMAIN_GUEST_INFO_USERS
+    | libvirt.VIR_DOMAIN_GUEST_INFO_OS
+    | libvirt.VIR_DOMAIN_GUEST_INFO_TIMEZONE
+    | libvirt.VIR_DOMAIN_GUEST_INFO_HOSTNAME
+    | libvirt.VIR_DOMAIN_GUEST_INFO_FILESYSTEM
+    | libvirt.VIR_DOMAIN_GUEST_INFO_INTERFACES
+)
+
+
+class Guest:
+    """Everything that is done to the domain. Methods block, and raise `Refused` or libvirt's error."""
+
+    def __init__(self, namespace: str, name: str, uid: str, changed: Callable[[Body], None]) -> None:
+        self.name = domain_name(namespace, name)
+        self.uid = uid
+        self._changed = changed
+        self._daemon: Daemon | None = None
+        self._lock = threading.Lock()
+        self._agent = False
+        self._last: Body | None = None
+        self._shutdown_requested = False
+
+    def attach(self, daemon: Daemon) -> None:
+        """Use that daemon's connection from now on."""
+        self._daemon = daemon
+
+    def connected(self, connection: Any) -> None:
+        """A new connection: ask for its events, and tell the state, for something may have happened in between."""
+        kinds = {
+            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: self._on_event,
+            libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: self._on_agent,
+            libvirt.VIR_DOMAIN_EVENT_ID_REBOOT: self._on_event,
+            libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: self._on_io_error,
+        }
+        for kind, callback in kinds.items():
+            connection.domainEventRegisterAny(None, kind, callback, None)
+        domain = self._lookup(connection)
+        if domain is not None:
+            self._agent = "state='connected'" in domain.XMLDesc(0)
+            self._publish(domain)
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> Body:
+        """The last known state, without asking anybody."""
+        return self._last or {"name": self.name, "uid": self.uid, "status": states.NO_STATE, "reason": "Unknown"}
+
+    @property
+    def started(self) -> bool:
+        """Whether the domain has run."""
+        return self._last is not None and self._last["status"] != states.NO_STATE
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the domain has run and does not any more."""
+        return self._last is not None and self._last["status"] in states.STOPPED
+
+    def _describe(self, domain: Any) -> Body:
+        state, reason = domain.state()
+        status, why = states.describe(state, reason)
+        body: Body = {"name": self.name, "uid": self.uid, "status": status, "reason": why}
+        body["agentConnected"] = self._agent and status not in states.STOPPED
+        body["shutdownRequested"] = self._shutdown_requested
+        try:
+            text = domain.XMLDesc(0)
+        except libvirt.libvirtError:
+            text = ""
+        machine = _MACHINE.search(text)
+        body["machine"] = machine.group(1) if machine else ""
+        return body
+
+    def _publish(self, domain: Any, **more: object) -> None:
+        try:
+            body = self._describe(domain)
+        except libvirt.libvirtError as error:
+            say("cannot tell the domain's state", error=str(error))
+            return
+        self._last = body
+        self._changed({"event": "domain", "domain": body, **more})
+
+    def _on_event(self, _connection: Any, domain: Any, *details: Any) -> None:
+        self._publish(domain, reboot=len(details) == 1)
+
+    def _on_agent(self, _connection: Any, domain: Any, state: int, *_rest: Any) -> None:
+        self._agent = state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+        self._publish(domain)
+
+    def _on_io_error(
+        self, _connection: Any, domain: Any, path: str, alias: str, action: int, reason: str, *_rest: Any
+    ) -> None:
+        say("the guest had an I/O error", path=path, device=alias, action=action, reason=reason)
+        self._publish(domain, ioError={"path": path, "device": alias, "reason": reason})
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def _lookup(self, connection: Any) -> Any:
+        try:
+            return connection.lookupByName(self.name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _domain(self) -> Any:
+        assert self._daemon is not None
+        domain = self._lookup(self._daemon.connection)
+        if domain is None:
+            raise Refused("NoDomain", f"domain {self.name} is not defined")
+        return domain
+
+    def start(self, vmi: Body, options: Options) -> Body:
+        """Define and start the domain; one that is defined already is left as it is. Gives its state."""
+        assert self._daemon is not None
+        with self._lock:
+            connection = self._daemon.connection
+            domain = self._lookup(connection)
+            if domain is None:
+                domain = connection.defineXML(domain_xml(vmi, options))
+                paused = vmi["spec"].get("startStrategy") == "Paused"
+                flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+                try:
+                    domain.createWithFlags(flags)
+                except libvirt.libvirtError:
+                    domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+                    raise
+                say("domain started")
+            self._last = self._describe(domain)
+            return self._last
+
+    def delete(self) -> None:
+        """Forget the domain; a running one is destroyed first."""
+        domain = self._domain()
+        if domain.isActive():
+            domain.destroy()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+
+    def shut_down(self) -> None:
+        """Press the power button. A paused guest could not react, so it is resumed; a stopped one is no error."""
+        domain = self._domain()
+        if not domain.isActive():
+            return
+        self._shutdown_requested = True
+        if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            domain.resume()
+        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def kill(self) -> None:
+        """Pull the plug."""
+        domain = self._domain()
+        if domain.isActive():
+            domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+
+    def pause(self) -> None:
+        """Stop the virtual CPUs; a paused guest is no error."""
+        domain = self._domain()
+        if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            domain.suspend()
+
+    def unpause(self) -> None:
+        """Let the virtual CPUs run again, and set the guest's clock if its agent can."""
+        domain = self._domain()
+        if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            domain.resume()
+            if self._agent:
+                threading.Thread(target=self._set_time, args=(domain,), daemon=True).start()
+
+    def _set_time(self, domain: Any) -> None:
+        try:
+            domain.setTime(flags=libvirt.VIR_DOMAIN_TIME_SYNC)
+        except libvirt.libvirtError as error:
+            say("could not set the guest's clock", error=str(error))
+
+    def reboot(self) -> None:
+        """Ask the guest to reboot: its agent if there is one, else by ACPI."""
+        flags = libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT if self._agent else libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN
+        self._domain().reboot(flags)
+
+    def reset(self) -> None:
+        """Press the reset button."""
+        self._domain().reset()
+
+    # -- questions --------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Body:
+        """`virConnectGetAllDomainStats` of this domain: flat names to numbers and strings."""
+        domain = self._domain()
+        assert self._daemon is not None
+        found = self._daemon.connection.domainListGetStats([domain])
+        return dict(found[0][1]) if found else {}
+
+    def agent_info(self) -> Body:
+        """What the guest agent tells of users, system, time zone, host name, file systems and interfaces, flat."""
+        domain = self._domain()
+        if not self._agent:
+            raise Refused("AgentNotConnected", "Guest agent is not connected")
+        domain.agentSetResponseTimeout(_AGENT_TIMEOUT)
+        return dict(domain.guestInfo(_GUEST_INFO, 0))
+
+    def agent_command(self, command: str) -> str:
+        """One raw command to the guest agent, JSON in and out."""
+        domain = self._domain()
+        if not self._agent:
+            raise Refused("AgentNotConnected", "Guest agent is not connected")
+        import libvirt_qemu  # costs memory, and most guests never need it
+
+        return str(libvirt_qemu.qemuAgentCommand(domain, command, _AGENT_TIMEOUT, 0))
+
+    def screenshot(self) -> Body:
+        """The first screen as an image: `{"mime": ..., "data": base64}`."""
+        domain = self._domain()
+        assert self._daemon is not None
+        stream = self._daemon.connection.newStream()
+        mime = domain.screenshot(stream, 0)
+        chunks: list[bytes] = []
+        stream.recvAll(lambda _stream, data, _opaque: chunks.append(data), None)
+        stream.finish()
+        return {"mime": mime, "data": b2a_base64(b"".join(chunks), newline=False).decode()}
+
+
+def private_directory(uid: str) -> str:
+    """The directory that QEMU's sockets of this VMI are in."""
+    return contract.instance_dir(uid)
