@@ -1,0 +1,62 @@
+"""Which controllers there are, and what each is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kumo.kubernetes.controller_manager.accounts import RootCAPublisher, ServiceAccountController
+from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
+from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
+from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
+from kumo.kubernetes.controller_manager.job.controller import JobController
+from kumo.kubernetes.controller_manager.monitor import ResourceMonitor
+from kumo.kubernetes.controller_manager.namespace.controller import NamespaceController
+from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig, NodeIpamController
+from kumo.kubernetes.controller_manager.node_lifecycle.controller import NodeLifecycleController
+from kumo.kubernetes.controller_manager.node_lifecycle.eviction import TaintEvictionController
+from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
+from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCollectorConfig
+from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController
+from kumo.machinery.client import Client
+from kumo.machinery.controller import Component
+from kumo.machinery.informer import Informers
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerManagerConfig:
+    """What differs between clusters. `root_ca` is PEM text; without a `node_ipam` nodes get no pod network."""
+
+    root_ca: str = ""
+    node_ipam: NodeIpamConfig | None = field(default_factory=NodeIpamConfig)
+    node_grace: Grace = field(default_factory=Grace)
+    pod_collector: PodCollectorConfig = field(default_factory=PodCollectorConfig)
+
+
+def controllers(
+    client_for: Callable[[str], Client], informers: Informers, config: ControllerManagerConfig
+) -> list[Component]:
+    """All controllers of the controller manager, to be run side by side with `informers.run()`.
+
+    `client_for` is asked once for each with the name of its service account in kube-system, as upstream names them
+    (`deployment-controller`, `generic-garbage-collector`, ...), which the default RBAC roles are bound to.
+    """
+    monitor = ResourceMonitor(client_for("generic-garbage-collector"), informers)
+    made: list[Component] = [
+        monitor,
+        GarbageCollector(client_for("generic-garbage-collector"), monitor),
+        NamespaceController(client_for("namespace-controller"), informers, monitor),
+        ServiceAccountController(client_for("service-account-controller"), informers),
+        RootCAPublisher(client_for("root-ca-cert-publisher"), informers, config.root_ca),
+        ReplicaSetController(client_for("replicaset-controller"), informers),
+        DeploymentController(client_for("deployment-controller"), informers),
+        JobController(client_for("job-controller"), informers),
+        EndpointSliceController(client_for("endpointslice-controller"), informers),
+        EndpointsController(client_for("endpoint-controller"), informers),
+        NodeLifecycleController(client_for("node-controller"), informers, config.node_grace),
+        TaintEvictionController(client_for("node-controller"), informers),
+        PodCollector(client_for("pod-garbage-collector"), informers, config.pod_collector),
+    ]
+    if config.node_ipam is not None:
+        made.append(NodeIpamController(client_for("node-controller"), informers, config.node_ipam))
+    return made

@@ -1,0 +1,168 @@
+"""The shells: one controller for EndpointSlices, one for Endpoints, woken by the same changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kumo.api import selectors
+from kumo.api.errors import StatusError, is_already_exists, is_not_found
+from kumo.api.objects import Key, Object, is_deleting, key_of, labels_of, name_of, namespace_of, uid_of
+from kumo.api.resources import ENDPOINTS, ENDPOINTSLICES, NODES, PODS, SERVICES
+from kumo.kubernetes.controller_manager.endpoints.addresses import endpoints, families
+from kumo.kubernetes.controller_manager.endpoints.slices import MANAGED_BY, MANAGER, SERVICE_NAME, Changes, changes
+from kumo.kubernetes.controller_manager.endpoints.subsets import wanted
+from kumo.kubernetes.controller_manager.expectations import Expectations
+from kumo.machinery.client import Client
+from kumo.machinery.controller import Controller
+from kumo.machinery.informer import Informer, Informers
+
+
+class _ServiceController:
+    """What both have in common: services and the pods that their selectors mean."""
+
+    name = ""
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        self._client = client
+        self._services = informers.informer(SERVICES)
+        self._pods = informers.informer(PODS)
+        self._nodes = informers.informer(NODES)
+        self._controller = Controller(self.name, self._reconcile, workers=4)
+        self._controller.watch(self._services)
+        self._controller.watch(self._pods, self._services_of)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await self._nodes.wait_synced()
+        await self._controller.run()
+
+    def _services_of(self, pod: Object) -> Iterable[Key]:
+        labels = labels_of(pod)
+        if not labels:
+            return []
+        return [
+            key_of(s)
+            for s in self._services.objects(namespace_of(pod))
+            if selectors.matches_map((s.get("spec") or {}).get("selector"), labels)
+        ]
+
+    def _selected(self, service: Object) -> list[Object]:
+        selector = service["spec"]["selector"]
+        return [o for o in self._pods.objects(namespace_of(service), selector)]
+
+    def _nodes_by_name(self) -> Mapping[str, Object]:
+        return {name_of(n): n for n in self._nodes.objects()}
+
+    async def _reconcile(self, key: Key) -> float | None:
+        raise NotImplementedError
+
+
+def _is_ours(service: Object) -> bool:
+    """Whether the service has pods that we look for: a selector, and no outside name in their place."""
+    spec = service.get("spec") or {}
+    return bool(spec.get("selector")) and spec.get("type") != "ExternalName"
+
+
+class EndpointSliceController(_ServiceController):
+    """Keeps the EndpointSlices of services that have a selector."""
+
+    name = "endpoint-slice-controller"
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        super().__init__(client, informers)
+        self._slices: Informer = informers.informer(ENDPOINTSLICES)
+        self._slices.add_index(SERVICE_NAME, _service_index)
+        self._expectations = Expectations()
+        self._expectations.observe(self._slices, "Service")
+        self._controller.watch(self._slices, _service_of)
+
+    async def _reconcile(self, key: Key) -> float | None:
+        service = self._services.get_key(key)
+        if service is None or is_deleting(service):
+            self._expectations.forget(key)
+            return None
+        if not _is_ours(service) or not self._expectations.met(key):
+            return None
+        existing = self._slices.by_index(SERVICE_NAME, str(key))
+        pods, nodes = self._selected(service), self._nodes_by_name()
+        wanted_families = families(service)
+        for family in wanted_families:
+            found = endpoints(service, pods, nodes, family)
+            mine = [s for s in existing if s.get("addressType") == family]
+            await self._write(key, changes(service, family, found, mine))
+        stale = [s for s in existing if s.get("addressType") not in wanted_families]
+        await self._write(key, Changes(delete=stale))
+        return None
+
+    async def _write(self, key: Key, made: Changes) -> None:
+        for new in made.create:
+            self._expectations.expect_creations(key, 1)
+            try:
+                await self._client.create(ENDPOINTSLICES, new)
+            except BaseException as error:
+                self._expectations.created(key)
+                if isinstance(error, StatusError) and "being terminated" in error.message:
+                    return
+                raise
+        for changed in made.update:
+            await self._client.update(ENDPOINTSLICES, changed)
+        for old in made.delete:
+            try:
+                await self._client.delete(ENDPOINTSLICES, name_of(old), key.namespace, uid=uid_of(old))
+            except StatusError as error:
+                if not is_not_found(error):
+                    raise
+
+
+class EndpointsController(_ServiceController):
+    """Keeps the Endpoints of services that have a selector; they go with their service."""
+
+    name = "endpoint-controller"
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        super().__init__(client, informers)
+        self._endpoints = informers.informer(ENDPOINTS)
+        self._controller.watch(self._endpoints)
+
+    async def _reconcile(self, key: Key) -> float | None:
+        service, existing = self._services.get_key(key), self._endpoints.get_key(key)
+        if service is None or is_deleting(service):
+            await self._remove(key, existing)
+            return None
+        if not _is_ours(service):
+            return None
+        found = endpoints(service, self._selected(service), self._nodes_by_name(), families(service)[0])
+        new = wanted(service, found, existing)
+        if new is None:
+            return None
+        try:
+            if existing is None:
+                await self._client.create(ENDPOINTS, new)
+            else:
+                await self._client.update(ENDPOINTS, new)
+        except StatusError as error:
+            if not is_already_exists(error) and not is_not_found(error) and "being terminated" not in error.message:
+                raise
+        return None
+
+    async def _remove(self, key: Key, existing: Object | None) -> None:
+        """Endpoints without a service go, if they were made here and not by a user or a leader election."""
+        if existing is None or labels_of(existing).get("endpoints.kubernetes.io/managed-by") is None:
+            return
+        try:
+            await self._client.delete(ENDPOINTS, key.name, key.namespace, uid=uid_of(existing))
+        except StatusError as error:
+            if not is_not_found(error):
+                raise
+
+
+def _service_index(obj: Object) -> Iterable[str]:
+    labels = labels_of(obj)
+    if labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE_NAME):
+        yield str(Key(namespace_of(obj), labels[SERVICE_NAME]))
+
+
+def _service_of(obj: Object) -> Iterable[Key]:
+    labels = labels_of(obj)
+    if labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE_NAME):
+        yield Key(namespace_of(obj), labels[SERVICE_NAME])

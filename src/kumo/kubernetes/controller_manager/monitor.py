@@ -1,0 +1,150 @@
+"""Watches every resource that can be deleted, custom ones too, as they come and go with their definitions.
+
+The garbage collector and the namespace controller share one monitor, so that each collection is watched once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from kumo.api import conditions
+from kumo.api.errors import StatusError
+from kumo.api.objects import Object
+from kumo.api.resources import CRDS, GVR
+from kumo.kubernetes.controller_manager.discovery import Discovery, discover
+from kumo.machinery.client import Client
+from kumo.machinery.informer import Informer, Informers
+
+IGNORED = {("", "events"), ("events.k8s.io", "events")}
+"""Collections that nobody owns and that change all the time."""
+
+Observer = Callable[[GVR, Object | None, Object | None], None]
+"""Called with the resource, the old and the new object."""
+
+_log = structlog.get_logger("kumo.monitor")
+_RETRY = 1.0
+
+
+class ResourceMonitor:
+    """One informer for each resource with the verbs list, watch and delete.
+
+    Built-in resources use the process's shared informers; those of definitions have their own, which end with them.
+    """
+
+    name = "resource-monitor"
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        self._client = client
+        self._informers = informers
+        self._definitions = informers.informer(CRDS)
+        self._definitions.on_change(self._definition_changed)
+        self._observers: list[Observer] = []
+        self._watched: dict[GVR, Informer] = {}
+        self._own: dict[GVR, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._ready = asyncio.Event()
+        self.discovery = Discovery()
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of every change in any resource; to be called before `run`."""
+        self._observers.append(observer)
+
+    async def wait_synced(self) -> None:
+        """Return when every resource found at first has been listed."""
+        await self._ready.wait()
+
+    async def refresh(self) -> Discovery:
+        """Ask the server again what it serves."""
+        self.discovery = await discover(self._client)
+        return self.discovery
+
+    async def run(self) -> None:
+        """Run until cancelled: discover at start and whenever definitions change."""
+        await self._definitions.wait_synced()
+        try:
+            while True:
+                self._changed.clear()
+                try:
+                    await self.refresh()
+                    self._adjust()
+                except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+                    _log.warning("discovery failed", error=str(error))
+                    await asyncio.sleep(_RETRY)
+                    continue
+                for informer in list(self._watched.values()):
+                    await informer.wait_synced()
+                self._ready.set()
+                await self._wait_for_change()
+        finally:
+            for task in self._own.values():
+                task.cancel()
+            await asyncio.gather(*self._own.values(), return_exceptions=True)
+
+    async def _wait_for_change(self) -> None:
+        """Definitions changed, or what could not be discovered deserves another try."""
+        found = {(g.group, g.resource) for g in self.discovery.resources}
+        incomplete = bool(self.discovery.failures) or not self._defined() <= found
+        try:
+            async with asyncio.timeout(_RETRY if incomplete else None):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _definition_changed(self, old: Object | None, new: Object | None) -> None:
+        if old is None or new is None or _served(old) != _served(new):
+            self._changed.set()
+
+    def _defined(self) -> set[tuple[str, str]]:
+        """Group and resource of what definitions define: they must turn up in discovery before long."""
+        return {(gvr.group, gvr.resource) for d in self._definitions.objects() for gvr in _served(d)}
+
+    def _adjust(self) -> None:
+        wanted = {
+            gvr
+            for gvr in self.discovery.supporting("list", "watch", "delete")
+            if (gvr.group, gvr.resource) not in IGNORED
+        }
+        groups = {(d.get("spec") or {}).get("group") for d in self._definitions.objects()}
+        for gvr in wanted - set(self._watched):
+            self._start(gvr, custom=gvr.group in groups)
+        failed = {f.partition("/")[0] for f in self.discovery.failures}
+        for gvr in [g for g in self._watched if g not in wanted and g.group not in failed]:
+            self._stop(gvr)
+
+    def _start(self, gvr: GVR, *, custom: bool) -> None:
+        if custom:
+            informer = Informer(self._client, gvr)
+            self._own[gvr] = asyncio.create_task(informer.run(), name=f"monitor {gvr.group_resource}")
+        else:
+            informer = self._informers.informer(gvr)
+        self._watched[gvr] = informer
+        informer.on_change(lambda old, new: self._tell(gvr, old, new))
+
+    def _stop(self, gvr: GVR) -> None:
+        informer = self._watched.pop(gvr)
+        task = self._own.pop(gvr, None)
+        if task is not None:
+            task.cancel()
+        for obj in informer.objects():
+            self._tell(gvr, obj, None)
+
+    def _tell(self, gvr: GVR, old: Object | None, new: Object | None) -> None:
+        if gvr in self._watched or new is None:
+            for observer in self._observers:
+                observer(gvr, old, new)
+
+
+def _served(definition: Object) -> list[GVR]:
+    """The served versions of an established definition, newest first as it lists them."""
+    if not conditions.is_true(definition, "Established"):
+        return []
+    spec = definition.get("spec") or {}
+    namespaced = spec.get("scope") == "Namespaced"
+    return [
+        GVR(spec["group"], version["name"], spec["names"]["plural"], namespaced)
+        for version in spec.get("versions") or ()
+        if version.get("served")
+    ]

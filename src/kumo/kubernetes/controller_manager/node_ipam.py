@@ -1,0 +1,81 @@
+"""Node IPAM: every node gets its own part of the cluster's pod network (`spec.podCIDR`, `spec.podCIDRs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from kumo.api.objects import Key, Object, name_of
+from kumo.api.resources import NODES
+from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
+from kumo.machinery.controller import Controller, Temporary
+from kumo.machinery.events import NORMAL, EventRecorder
+from kumo.machinery.informer import Informers
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIpamConfig:
+    """The cluster's pod network, and the prefix length of a node's part of it."""
+
+    cluster_cidr: str = "10.244.0.0/16"
+    node_prefix: int = 24
+
+
+def next_free(config: NodeIpamConfig, taken: Iterable[str]) -> str | None:
+    """The lowest part of the cluster's network that overlaps none of `taken`; None when all are given away.
+
+    Raises ValueError for networks that are none.
+    """
+    used = [ip_network(t) for t in taken]
+    whole = ip_network(config.cluster_cidr)
+    for part in whole.subnets(new_prefix=max(config.node_prefix, whole.prefixlen)):
+        if not any(_overlap(part, u) for u in used):
+            return str(part)
+    return None
+
+
+def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+class NodeIpamController:
+    """Gives nodes their networks, one node at a time."""
+
+    name = "node-ipam-controller"
+
+    def __init__(self, client: Client, informers: Informers, config: NodeIpamConfig) -> None:
+        self._client = client
+        self._config = config
+        self._recorder = EventRecorder(client, "cidrAllocator")
+        self._nodes = informers.informer(NODES)
+        self._given: dict[str, str] = {}
+        self._controller = Controller(self.name, self._reconcile, workers=1)
+        self._controller.watch(self._nodes)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await self._controller.run()
+
+    async def _reconcile(self, key: Key) -> float | None:
+        node = self._nodes.get_key(key)
+        if node is None or (node.get("spec") or {}).get("podCIDR"):
+            self._given.pop(key.name, None)
+            return None
+        part = self._given.get(key.name) or next_free(self._config, self._taken())
+        if part is None:
+            text = f"Node {key.name} status is now: CIDRNotAvailable"
+            self._recorder.event(node, NORMAL, "CIDRNotAvailable", text)
+            raise Temporary("all pod networks are given away", 30.0)
+        self._given[key.name] = part
+        patch = {"spec": {"podCIDR": part, "podCIDRs": [part]}}
+        await self._client.patch(NODES, name_of(node), patch, kind=STRATEGIC_MERGE_PATCH)
+        return None
+
+    def _taken(self) -> list[str]:
+        return [cidr for node in self._nodes.objects() for cidr in _cidrs(node)] + list(self._given.values())
+
+
+def _cidrs(node: Object) -> list[str]:
+    spec = node.get("spec") or {}
+    return list(spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else []))
