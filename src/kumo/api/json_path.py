@@ -1,6 +1,7 @@
 """The JSONPath of printer columns and selectable fields.
 
-Steps: `.spec.x`, `['a.b']`, `[0]`, `[*]`, `[1:3]`, `..x`, `[?(@.type=="Ready")]`. The dialect is that of `k8s.io/client-go/util/jsonpath`, without templates.
+Steps: `.spec.x`, `['a.b']`, `[0]`, `[*]`, `[1:3]`, `..x`, `[?(@.type=="Ready")]`.
+The dialect is that of `k8s.io/client-go/util/jsonpath`, without templates.
 """
 
 from __future__ import annotations

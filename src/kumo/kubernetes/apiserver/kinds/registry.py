@@ -6,13 +6,17 @@ from functools import cache
 
 from kumo.api.builtin import by_gvk
 from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds import pods
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 
 
 @cache
 def _all_rules() -> dict[GVK, Rules]:
-    return {}
+    found: dict[GVK, Rules] = {}
+    for module in (pods,):
+        found |= module.rules()
+    return found
 
 
 @cache

@@ -35,6 +35,7 @@ class Rules:
     - `default` sets defaults in place. `validate` looks at a whole object (create and update alike), `validate_update`
       at what changed, `validate_status` at a status write.
     - `on_create` and `on_update` do in place what the registry's strategy does beyond status and generation.
+    - `subresources`: for a write through one, puts back in `new` all that it may not change.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
     """
 
@@ -50,6 +51,7 @@ class Rules:
     status_keeps_metadata: bool = False
     allow_create_on_update: bool = False
     fields: Mapping[str, Callable[[Object], str] | str] = field(default_factory=dict)
+    subresources: Mapping[str, Callable[[Object, Object], None]] = field(default_factory=dict)
 
 
 def at(obj: Any, path: str) -> Any:

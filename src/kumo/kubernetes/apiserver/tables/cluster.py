@@ -92,7 +92,8 @@ def _lease(obj: Object, now: float) -> list[Any]:
 
 def _quota(obj: Object, now: float) -> list[Any]:
     hard, used = part(obj, "status", "hard") or {}, part(obj, "status", "used") or {}
-    requests, limits = [], []
+    requests: list[str] = []
+    limits: list[str] = []
     for resource in sorted(hard):
         shown = f"{resource}: {used.get(resource, '0')}/{hard[resource]}"
         (limits if "limits" in resource else requests).append(shown)
@@ -114,7 +115,7 @@ def _runtime_class(obj: Object, now: float) -> list[Any]:
 
 
 def _component(obj: Object, now: float) -> list[Any]:
-    healthy = next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
+    healthy: dict[str, Any] = next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
     status = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.get("status") or "", "Unknown")
     return [name(obj), status, healthy.get("message") or "", healthy.get("error") or ""]
 
