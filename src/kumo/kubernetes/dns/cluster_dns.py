@@ -1,0 +1,102 @@
+"""Cluster DNS as a component: a server on the node, and the objects that lead pods to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from kumo.api.errors import StatusError
+from kumo.api.objects import Object, name_of, namespace_of
+from kumo.api.resources import ENDPOINTSLICES, SERVICES
+from kumo.kubernetes.dns import publication
+from kumo.kubernetes.dns.catalog import Catalog
+from kumo.kubernetes.dns.config import ClusterDnsConfig
+from kumo.kubernetes.dns.forward import Forwarder
+from kumo.kubernetes.dns.server import Ports, Resolver, Server
+from kumo.kubernetes.dns.zone import Zone
+from kumo.machinery.informer import Informers
+
+_log = structlog.get_logger("kumo.dns")
+_RETRY_FIRST, _RETRY_LONGEST = 0.1, 10.0
+
+
+class ClusterDns:
+    """Answers the node's pods, and keeps the Service `kube-dns` and its endpoint as they must be.
+
+    The user of `informers` needs to list and watch Services, EndpointSlices and Namespaces, and to create and update
+    the first two in the namespace kube-system.
+    """
+
+    name = "cluster-dns"
+
+    def __init__(self, config: ClusterDnsConfig, informers: Informers) -> None:
+        self.config = config
+        self.ready = asyncio.Event()
+        """Set once the server listens and its objects are in place."""
+        self._informers = informers
+        self._services = informers.informer(SERVICES)
+        self._slices = informers.informer(ENDPOINTSLICES)
+        self._catalog = Catalog(informers)
+        self._wake = asyncio.Event()
+        self._services.on_change(self._changed)
+        self._slices.on_change(self._changed)
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        if obj is not None and namespace_of(obj) == publication.NAMESPACE:
+            ours = (publication.SERVICE, publication.slice_name(self.config))
+            if name_of(obj) in ours:
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises OSError when there is no port to listen on."""
+        config = self.config
+        without = frozenset((config.address, config.service_address))
+        forwarder = Forwarder(config.resolv_conf, without)
+        resolver = Resolver(Zone(config, self._catalog), forwarder, lambda: self._catalog.synced)
+        server = Server(resolver, config.address, config.port)
+        ports = await server.start()
+        _log.info("cluster DNS listens", address=config.address, udp=ports.udp, tcp=ports.tcp)
+        try:
+            await self._publish(ports)
+        finally:
+            await server.close()
+            await forwarder.close()
+
+    async def _publish(self, ports: Ports) -> None:
+        await self._services.wait_synced()
+        await self._slices.wait_synced()
+        delay = _RETRY_FIRST
+        while True:
+            self._wake.clear()
+            try:
+                await self._ensure(ports)
+            except (StatusError, OSError, TimeoutError) as error:
+                _log.warning("can't publish the DNS service", error=str(error), again_in=delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _RETRY_LONGEST)
+                continue
+            delay = _RETRY_FIRST
+            self.ready.set()
+            await self._wake.wait()
+
+    async def _ensure(self, ports: Ports) -> None:
+        client, config = self._informers.client, self.config
+        service = self._services.get(publication.SERVICE, publication.NAMESPACE)
+        if service is None:
+            service = await client.create(SERVICES, publication.service(config))
+        elif (service.get("spec") or {}).get("clusterIP") != config.service_address:
+            _log.error(
+                "the Service kube-system/kube-dns has another address than pods are told",
+                has=(service.get("spec") or {}).get("clusterIP"),
+                pods_are_told=config.service_address,
+                fix="kubectl -n kube-system delete service kube-dns",
+            )
+        wanted = publication.endpoint_slice(config, ports, service)
+        found = self._slices.get(name_of(wanted), publication.NAMESPACE)
+        if found is None:
+            await client.create(ENDPOINTSLICES, wanted)
+        elif publication.differs(wanted, found):
+            wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            await client.update(ENDPOINTSLICES, wanted)

@@ -1,0 +1,71 @@
+"""DNS messages: bytes to questions, answers to bytes that fit (RFC 1035, RFC 6891 for larger datagrams)."""
+
+from __future__ import annotations
+
+from dnslib import EDNS0, QR, QTYPE, RCODE, RR, DNSError, DNSHeader, DNSRecord
+
+PLAIN_SIZE = 512
+"""What a datagram may hold for a client that does not speak EDNS."""
+LARGEST_SIZE = 1232
+"""What we send at most in a datagram, whatever the client says: it passes everywhere without fragments."""
+
+
+def parse(data: bytes) -> DNSRecord | None:
+    """The query, or None for what deserves no answer: garbage, or an answer."""
+    try:
+        query = DNSRecord.parse(data)
+    except (DNSError, ValueError, IndexError):
+        return None
+    return query if query.header.qr == QR.QUERY else None
+
+
+def format_error(data: bytes) -> bytes:
+    """The answer to a query that can't be read, if at least its header can; else nothing."""
+    if len(data) < 12 or data[2] & 0x80:
+        return b""
+    header = DNSHeader(id=int.from_bytes(data[:2], "big"), qr=1, rcode=RCODE.FORMERR)
+    return bytes(DNSRecord(header).pack())
+
+
+def reply_to(query: DNSRecord, *, code: int = RCODE.NOERROR, authoritative: bool = False) -> DNSRecord:
+    """An answer without records."""
+    header = DNSHeader(
+        id=query.header.id,
+        qr=1,
+        aa=int(authoritative),
+        rd=query.header.rd,
+        ra=1,
+        rcode=code,
+        opcode=query.header.opcode,
+    )
+    return DNSRecord(header, questions=list(query.questions))
+
+
+def _option(query: DNSRecord) -> RR | None:
+    return next((r for r in query.ar if r.rtype == QTYPE.OPT), None)
+
+
+def pack(reply: DNSRecord, query: DNSRecord, *, datagram: bool) -> bytes:
+    """The bytes of the answer; a datagram that would be too large is cut and marked, so that the client asks by TCP."""
+    option = _option(query)
+    extra = [r for r in reply.ar if r.rtype != QTYPE.OPT]
+    reply.ar = extra
+    if option is not None:
+        reply.ar = [*extra, EDNS0(udp_len=LARGEST_SIZE)]
+    data = bytes(reply.pack())
+    size = 65535
+    if datagram:
+        size = min(max(option.edns_len, PLAIN_SIZE), LARGEST_SIZE) if option is not None else PLAIN_SIZE
+    if len(data) <= size:
+        return data
+    # Additional records are a courtesy; without them it may fit.
+    reply.ar = [r for r in reply.ar if r.rtype == QTYPE.OPT]
+    data = bytes(reply.pack())
+    if len(data) <= size:
+        return data
+    reply.header.tc = 1
+    while reply.rr and len(data) > size:
+        reply.rr = reply.rr[: len(reply.rr) // 2]
+        reply.auth = []
+        data = bytes(reply.pack())
+    return data

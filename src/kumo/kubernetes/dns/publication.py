@@ -1,0 +1,75 @@
+"""The objects by which pods find the server: the Service `kube-dns` and an EndpointSlice with this node's address.
+
+The Service has no selector, for the server is no pod; its name, ports and labels are those of upstream's installers.
+"""
+
+from __future__ import annotations
+
+from kumo.api.objects import Object, owner_reference
+from kumo.kubernetes.dns.config import ClusterDnsConfig
+from kumo.kubernetes.dns.server import Ports
+
+NAMESPACE = "kube-system"
+SERVICE = "kube-dns"
+MANAGED_BY = "cluster-dns.kumo.dev"
+
+
+def service(config: ClusterDnsConfig) -> Object:
+    """The Service at the address in every pod's resolv.conf."""
+    ports = [
+        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+    ]
+    labels = {"k8s-app": SERVICE, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": config.service_address,
+            "clusterIPs": [config.service_address],
+            "ports": ports,
+        },
+    }
+
+
+def slice_name(config: ClusterDnsConfig) -> str:
+    """The name of this node's EndpointSlice."""
+    return f"{SERVICE}-{config.node_name}"
+
+
+def endpoint_slice(config: ClusterDnsConfig, ports: Ports, owner: Object) -> Object:
+    """This node's server as the endpoint of the Service `owner`."""
+    labels = {
+        "kubernetes.io/service-name": SERVICE,
+        "endpointslice.kubernetes.io/managed-by": MANAGED_BY,
+        "k8s-app": SERVICE,
+    }
+    conditions = {"ready": True, "serving": True, "terminating": False}
+    reference = owner_reference({"apiVersion": "v1", "kind": "Service", **owner}, controller=True)
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": slice_name(config),
+            "namespace": NAMESPACE,
+            "labels": labels,
+            "ownerReferences": [reference],
+        },
+        "addressType": "IPv4",
+        "ports": [
+            {"name": "dns", "port": ports.udp, "protocol": "UDP"},
+            {"name": "dns-tcp", "port": ports.tcp, "protocol": "TCP"},
+        ],
+        "endpoints": [{"addresses": [config.address], "conditions": conditions, "nodeName": config.node_name}],
+    }
+
+
+def differs(wanted: Object, found: Object) -> bool:
+    """Whether an EndpointSlice has to be written again."""
+    if any(wanted[field] != found.get(field) for field in ("ports", "endpoints", "addressType")):
+        return True
+    meta = found["metadata"]
+    same_labels = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
+    return not same_labels or wanted["metadata"]["ownerReferences"] != meta.get("ownerReferences")

@@ -1,0 +1,149 @@
+"""What names mean: the Kubernetes DNS specification as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dnslib import QTYPE, RCODE
+
+from kumo.api.objects import Key, Object, key_of
+from kumo.kubernetes.dns.catalog import Backend, backends_of, cluster_addresses
+from kumo.kubernetes.dns.config import ClusterDnsConfig
+from kumo.kubernetes.dns.zone import Zone
+
+pytestmark = pytest.mark.unit
+
+
+class Lists:
+    """A catalog from lists."""
+
+    def __init__(self, services: list[Object], slices: list[Object]) -> None:
+        self._services = {key_of(s): s for s in services}
+        self._backends = [b for s in slices for b in backends_of(s)]
+
+    def has_namespace(self, name: str) -> bool:
+        return name in ("default", "shop")
+
+    def service(self, key: Key) -> Object | None:
+        return self._services.get(key)
+
+    def backends(self, key: Key) -> list[Backend]:
+        return [b for b in self._backends if b.service == key]
+
+    def services_at(self, address: str) -> list[Object]:
+        return [s for s in self._services.values() if address in cluster_addresses(s)]
+
+    def backends_at(self, address: str) -> list[Backend]:
+        return [b for b in self._backends if b.address == address]
+
+
+def service(name: str, **spec: Any) -> Object:
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+
+
+def endpoints(name: str, *found: dict[str, Any]) -> Object:
+    return {
+        "metadata": {"name": name, "namespace": "shop", "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": list(found),
+    }
+
+
+PORTS = [{"name": "http", "port": 80, "protocol": "TCP"}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+CATALOG = Lists(
+    [
+        service("web", clusterIP="10.96.0.20", ports=PORTS),
+        service("db", clusterIP="None", ports=PORTS),
+        service("empty", clusterIP="None", ports=PORTS),
+        service("mirror", type="ExternalName", externalName="mirror.example.org"),
+    ],
+    [
+        endpoints("web", {"addresses": ["10.244.0.4"]}),
+        endpoints(
+            "db",
+            {"addresses": ["10.244.0.5"], "hostname": "db-0", "conditions": {"ready": True}},
+            {"addresses": ["10.244.0.6"]},
+            {"addresses": ["10.244.0.7"], "conditions": {"ready": False}},
+        ),
+    ],
+)
+CONFIG = ClusterDnsConfig("10.244.0.1", "10.96.0.10", "node1", own_ranges=("10.244.0.0/16", "10.96.0.0/16"))
+ZONE = Zone(CONFIG, CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "answers"),
+    [
+        ("web.shop.svc.cluster.local", "A", ["10.96.0.20"]),
+        ("WEB.Shop.SVC.cluster.local", "A", ["10.96.0.20"]),
+        ("web.shop.svc.cluster.local", "AAAA", []),
+        ("db.shop.svc.cluster.local", "A", ["10.244.0.5", "10.244.0.6"]),
+        ("db-0.db.shop.svc.cluster.local", "A", ["10.244.0.5"]),
+        ("10-244-0-6.db.shop.svc.cluster.local", "A", ["10.244.0.6"]),
+        ("_http._tcp.web.shop.svc.cluster.local", "SRV", ["0 100 80 web.shop.svc.cluster.local."]),
+        (
+            "_http._tcp.db.shop.svc.cluster.local",
+            "SRV",
+            ["0 50 8080 10-244-0-6.db.shop.svc.cluster.local.", "0 50 8080 db-0.db.shop.svc.cluster.local."],
+        ),
+        ("mirror.shop.svc.cluster.local", "CNAME", ["mirror.example.org."]),
+        ("10-244-0-9.shop.pod.cluster.local", "A", ["10.244.0.9"]),
+        ("shop.svc.cluster.local", "A", []),
+        ("svc.cluster.local", "A", []),
+        ("cluster.local", "A", []),
+        ("cluster.local", "NS", ["ns.dns.cluster.local."]),
+        ("ns.dns.cluster.local", "A", ["10.96.0.10"]),
+        ("dns-version.cluster.local", "TXT", ['"1.1.0"']),
+        ("20.0.96.10.in-addr.arpa", "PTR", ["web.shop.svc.cluster.local."]),
+        ("5.0.244.10.in-addr.arpa", "PTR", ["db-0.db.shop.svc.cluster.local."]),
+    ],
+)
+def test_answers(name: str, kind: str, answers: list[str]) -> None:
+    found = ZONE.answer(name, getattr(QTYPE, kind))
+    assert found.code == RCODE.NOERROR
+    assert sorted(str(r.rdata) for r in found.answers) == answers
+    assert all(str(r.rname) == f"{name}." for r in found.answers)  # the name as it was asked
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "none.shop.svc.cluster.local",
+        "web.nowhere.svc.cluster.local",
+        "nowhere.svc.cluster.local",
+        "empty.shop.svc.cluster.local",
+        "db-1.db.shop.svc.cluster.local",
+        "_https._tcp.web.shop.svc.cluster.local",
+        "http.tcp.web.shop.svc.cluster.local",
+        "a.b.c.web.shop.svc.cluster.local",
+        "10-244-0-9.nowhere.pod.cluster.local",
+        "not-an-address.shop.pod.cluster.local",
+        "elsewhere.cluster.local",
+        "99.0.244.10.in-addr.arpa",
+    ],
+)
+def test_names_that_do_not_exist(name: str) -> None:
+    assert ZONE.answer(name, QTYPE.A).code == RCODE.NXDOMAIN
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("cluster.local", True),
+        ("x.cluster.local", True),
+        ("xcluster.local", False),
+        ("example.org", False),
+        ("1.0.244.10.in-addr.arpa", True),
+        ("1.1.1.1.in-addr.arpa", False),
+        ("10.in-addr.arpa", False),
+    ],
+)
+def test_what_is_never_asked_upstream(name: str, ours: bool) -> None:
+    assert ZONE.owns(name) is ours
+
+
+def test_a_service_records_targets_come_with_their_addresses() -> None:
+    found = ZONE.answer("_http._tcp.db.shop.svc.cluster.local", QTYPE.SRV)
+    assert {str(r.rdata) for r in found.additional} == {"10.244.0.5", "10.244.0.6"}
