@@ -13,7 +13,6 @@ from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informers
 
-
 _SURPLUS = Key("", "")
 """The key that stands for all ended pods together."""
 

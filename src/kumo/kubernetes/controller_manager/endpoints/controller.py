@@ -48,7 +48,7 @@ class _ServiceController:
 
     def _selected(self, service: Object) -> list[Object]:
         selector = service["spec"]["selector"]
-        return [o for o in self._pods.objects(namespace_of(service), selector)]
+        return list(self._pods.objects(namespace_of(service), selector))
 
     def _nodes_by_name(self) -> Mapping[str, Object]:
         return {name_of(n): n for n in self._nodes.objects()}

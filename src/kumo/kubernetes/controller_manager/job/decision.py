@@ -125,13 +125,18 @@ def _verdict(
     limit = int(spec.get("backoffLimit", 6))
     if _total(status, uncounted, "failed") > limit or _restarts_exceed(spec, pods, limit):
         return "BackoffLimitExceeded"
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and not spec.get("suspend") and status.get("startTime"):
-        if now >= parse_timestamp(status["startTime"]) + int(deadline):
-            return "DeadlineExceeded"
+    if _is_overdue(spec, status, now):
+        return "DeadlineExceeded"
     succeeded, completions = _total(status, uncounted, "succeeded"), spec.get("completions")
     done = succeeded > 0 and not active if completions is None else succeeded >= int(completions)
     return "CompletionsReached" if done else ""
+
+
+def _is_overdue(spec: dict[str, Any], status: Status, now: float) -> bool:
+    deadline, start = spec.get("activeDeadlineSeconds"), status.get("startTime")
+    if deadline is None or spec.get("suspend") or not start:
+        return False
+    return now >= parse_timestamp(start) + int(deadline)
 
 
 def _restarts_exceed(spec: dict[str, Any], pods: Sequence[Object], limit: int) -> bool:
