@@ -147,6 +147,7 @@ class HttpTransport:
     `ca`, `cert`, `key` are file paths; `tls` a ready SSL context instead of them. `token` is sent as bearer token: a
     string, or a function that gives the newest one. `unix` is the path of a unix socket to connect to.
     `timeout` bounds a whole `request` in seconds (0: none), `connect_timeout` the making of a connection.
+    Without `decompress` (for proxies), bodies are given as they come over the wire.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class HttpTransport:
         timeout: float = 60.0,
         connect_timeout: float = 10.0,
         server_name: str = "",
+        decompress: bool = True,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._secure = base_url.startswith("https:")
@@ -175,6 +177,7 @@ class HttpTransport:
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._server_name = server_name
+        self._decompress = decompress
         self._session: aiohttp.ClientSession | None = None
         self._made: dict[str, URL] = {}
 
@@ -189,7 +192,7 @@ class HttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers={"User-Agent": "kumo"},
-                auto_decompress=True,
+                auto_decompress=self._decompress,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(_refusals,),
                 read_bufsize=1 << 18,
@@ -249,6 +252,20 @@ class HttpTransport:
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
         """Send a request; the status and the body's chunks as they come. Raises ConnectionError, also while reading."""
+        async with self.exchange(method, path, query=query, headers=headers, body=body) as (head, chunks):
+            yield head.status, chunks
+
+    @asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> AsyncIterator[tuple[Reply, AsyncIterator[bytes]]]:
+        """As `stream`, with the answer's headers: a Reply without body, and the body's chunks (what a proxy needs)."""
         try:
             answer = await self._connected().request(
                 method, self._target(path, query), headers=self._sent(headers), data=body or None, **self._options(0)
@@ -256,7 +273,7 @@ class HttpTransport:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
         try:
-            yield answer.status, self._received(answer)
+            yield Reply(answer.status, _lower(answer.headers), b""), self._received(answer)
         finally:
             answer.close()
 
