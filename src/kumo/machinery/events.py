@@ -68,6 +68,8 @@ class EventRecorder:
                 await self._write(reference, kind, reason, message)
             except (StatusError, ConnectionError, OSError, TimeoutError) as error:
                 _log.debug("event not written", reason=reason, error=str(error))
+            except Exception:
+                _log.exception("event not written", reason=reason)
 
     async def _write(self, reference: dict[str, Any], kind: str, reason: str, message: str) -> None:
         identity = (reference.get("uid", ""), reference.get("fieldPath", ""), kind, reason, message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from typing import NamedTuple
 
 import structlog
@@ -16,13 +17,16 @@ import structlog
 from kumo.api.errors import StatusError
 from kumo.api.objects import Key, Object, key_of, labels_of
 from kumo.api.resources import GVR
-from kumo.machinery.client import Client
+from kumo.machinery.client import Client, WatchEvent
 
 Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): (None, new) for an addition, (old, None) for a deletion."""
 Indexer = Callable[[Object], Iterable[str]]
 
 _log = structlog.get_logger("kumo.informer")
+_SHORTEST = 0.05
+_LONGEST = 5.0
+_LIVED = 1.0
 
 
 class _Scope(NamedTuple):
@@ -102,37 +106,53 @@ class Informer:
     # -- keeping up -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """List, then watch, for ever; list again whenever the watch cannot go on from where it was."""
+        """List, then watch, for ever; list again whenever the watch cannot go on from where it was.
+
+        A watch that ends after living a while is resumed at once; one that fails backs off, up to five seconds.
+        """
         revision = ""
-        delay = 0.05
+        delay = _SHORTEST
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 if not revision:
                     revision = await self._relist()
-                    delay = 0.05
-                async for event in self._client.watch(
+                    delay = _SHORTEST
+                events = self._client.watch(
                     self.gvr,
                     self._scope.namespace,
                     resource_version=revision,
                     label_selector=self._scope.label_selector,
                     field_selector=self._scope.field_selector,
-                ):
-                    revision = event.object["metadata"]["resourceVersion"]
-                    if event.type == "DELETED":
-                        self._remove(key_of(event.object), event.object)
-                    elif event.type != "BOOKMARK":
-                        self._store(event.object)
-                    delay = 0.05
+                )
+                async with aclosing(events):
+                    async for event in events:
+                        revision = self._apply(event)
+                        delay = _SHORTEST
             except StatusError as error:
-                if error.code == 410:
+                if error.code != 410:
+                    _log.warning("list or watch refused", resource=self.gvr.group_resource, error=error.message)
+                if error.code != 429:
                     revision = ""
-                    continue
-                _log.warning("list or watch refused", resource=self.gvr.group_resource, error=error.message)
-                revision = "" if error.code != 429 else revision
             except (ConnectionError, OSError, TimeoutError) as error:
                 _log.debug("connection lost", resource=self.gvr.group_resource, error=str(error))
+            except Exception:
+                _log.exception("list or watch failed", resource=self.gvr.group_resource)
+                revision = ""
+            if loop.time() - began > _LIVED:
+                delay = _SHORTEST
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(delay * 2, 5.0)
+            delay = min(delay * 2, _LONGEST)
+
+    def _apply(self, event: WatchEvent) -> str:
+        """Bring the copy up to the event; the revision it shows then."""
+        if event.type == "DELETED":
+            self._remove(key_of(event.object), event.object)
+        elif event.type != "BOOKMARK":
+            self._store(event.object)
+        revision: str = event.object["metadata"]["resourceVersion"]
+        return revision
 
     async def _relist(self) -> str:
         scope = self._scope
