@@ -6,7 +6,7 @@ from functools import cache
 
 from kumo.api.builtin import by_gvk
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds import pods
+from kumo.kubernetes.apiserver.kinds import batch, cluster, config, pods, services, workloads
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 
@@ -14,7 +14,7 @@ from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 @cache
 def _all_rules() -> dict[GVK, Rules]:
     found: dict[GVK, Rules] = {}
-    for module in (pods,):
+    for module in (pods, workloads, batch, services, config, cluster):
         found |= module.rules()
     return found
 

@@ -41,7 +41,7 @@ class Strategy:
 
     def prepare_create(self, obj: Object) -> None:
         """Wipe what a client may not set at creation (status), and start the generation."""
-        if self.rules.has_status:
+        if self.rules.has_status and not self.rules.status_on_create:
             obj.pop("status", None)
         if self.rules.has_generation:
             metadata(obj)["generation"] = 1

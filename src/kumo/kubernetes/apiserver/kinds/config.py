@@ -1,0 +1,153 @@
+"""Secrets, config maps, service accounts, limit ranges, resource quotas."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from kumo.api import fields, names
+from kumo.api.errors import Cause
+from kumo.api.objects import Object, annotations_of
+from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds.checks import choice, spec_of
+from kumo.kubernetes.apiserver.kinds.resource_validation import validate_quantity
+from kumo.kubernetes.apiserver.kinds.rules import Rules
+
+_LIMIT = 1024 * 1024
+_NEEDED_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+_ACCOUNT = "kubernetes.io/service-account.name"
+_FROZEN = "field is immutable when `immutable` is set"
+
+
+def _default_secret(obj: Object) -> None:
+    """The type, and `stringData` put into `data` (it can be written, but is never read)."""
+    obj["type"] = obj.get("type") or "Opaque"
+    plain = obj.pop("stringData", None)
+    if plain:
+        data = obj["data"] = dict(obj.get("data") or {})
+        for key, value in plain.items():
+            data[key] = base64.b64encode(value.encode()).decode()
+
+
+def _size(data: dict[str, Any]) -> int:
+    total = 0
+    for value in data.values():
+        text = value or ""
+        total += len(text) * 3 // 4 - text.count("=")
+    return total
+
+
+def _keys(path: str, data: dict[str, Any]) -> list[Cause]:
+    return [c for key in data for c in fields.each(f"{path}[{key}]", key, names.check_config_key(key))]
+
+
+def _validate_secret(obj: Object) -> list[Cause]:
+    data = obj.get("data") or {}
+    found = _keys("data", data)
+    if _size(data) > _LIMIT:
+        found.append(fields.too_long("data", _LIMIT))
+    kind = obj.get("type") or ""
+    for key in _NEEDED_KEYS.get(kind, ()):
+        if key not in data:
+            found.append(fields.required(f"data[{key}]"))
+        elif key.startswith(".dockerc") and not _is_json(data[key]):
+            found.append(fields.invalid(f"data[{key}]", "<secret contents redacted>", "invalid character in JSON"))
+    if kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
+        found += [fields.required("data[username]"), fields.required("data[password]")]
+    if kind == "kubernetes.io/service-account-token" and not annotations_of(obj).get(_ACCOUNT):
+        found.append(fields.required(f"metadata.annotations[{_ACCOUNT}]"))
+    return found
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(base64.b64decode(text))
+    except (ValueError, binascii.Error):
+        return False
+    return True
+
+
+def _validate_secret_update(new: Object, old: Object) -> list[Cause]:
+    found: list[Cause] = []
+    if new.get("type") != old.get("type"):
+        found.append(fields.immutable("type", new.get("type")))
+    return found + _frozen(new, old, "data")
+
+
+def _frozen(new: Object, old: Object, *keys: str) -> list[Cause]:
+    if not old.get("immutable"):
+        return []
+    found = [] if new.get("immutable") else [fields.forbidden("immutable", _FROZEN)]
+    return found + [fields.forbidden(k, _FROZEN) for k in keys if (new.get(k) or {}) != (old.get(k) or {})]
+
+
+def _validate_config_map(obj: Object) -> list[Cause]:
+    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    found = _keys("data", data)
+    for key in data:
+        if key in binary:
+            found.append(fields.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
+    found += _keys("binaryData", binary)
+    if sum(len(v.encode()) for v in data.values()) + _size(binary) > _LIMIT:
+        found.append(fields.too_long("", _LIMIT))
+    return found
+
+
+def _validate_config_map_update(new: Object, old: Object) -> list[Cause]:
+    return _frozen(new, old, "data", "binaryData")
+
+
+def _default_limits(obj: Object) -> None:
+    for limit in spec_of(obj).get("limits") or ():
+        if limit.get("type") == "Container":
+            for target, source in (("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")):
+                for name, quantity in (limit.get(source) or {}).items():
+                    limit.setdefault(target, {}).setdefault(name, quantity)
+
+
+def _validate_limits(obj: Object) -> list[Cause]:
+    found: list[Cause] = []
+    seen: set[str] = set()
+    for index, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
+        kind = limit.get("type") or ""
+        found += choice(f"spec.limits[{index}].type", kind, ("Container", "Pod", "PersistentVolumeClaim"))
+        if kind in seen:
+            found.append(fields.duplicate(f"spec.limits[{index}].type", kind))
+        seen.add(kind)
+    return found
+
+
+def _validate_quota(obj: Object) -> list[Cause]:
+    found: list[Cause] = []
+    for name, quantity in ((obj.get("spec") or {}).get("hard") or {}).items():
+        here = f"spec.hard[{name}]"
+        found += fields.each(here, name, names.check_qualified_name(name))
+        found += validate_quantity(here, name, quantity)
+    return found
+
+
+def rules() -> dict[GVK, Rules]:
+    """The rules of the kinds in this module."""
+
+    def core(kind: str) -> GVK:
+        return GVK("", "v1", kind)
+
+    return {
+        core("Secret"): Rules(
+            default=_default_secret,
+            validate=_validate_secret,
+            validate_update=_validate_secret_update,
+            fields={"type": "type"},
+        ),
+        core("ConfigMap"): Rules(validate=_validate_config_map, validate_update=_validate_config_map_update),
+        core("ServiceAccount"): Rules(),
+        core("LimitRange"): Rules(default=_default_limits, validate=_validate_limits, allow_create_on_update=True),
+        core("ResourceQuota"): Rules(validate=_validate_quota, has_status=True),
+    }
