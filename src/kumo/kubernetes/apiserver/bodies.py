@@ -1,0 +1,160 @@
+"""Request bodies: JSON or YAML in, an object out, whatever was sent. Size, depth and YAML's aliases are bounded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import yaml
+
+from kumo.api.errors import StatusError, bad_request, too_large, unsupported_media_type
+from kumo.machinery.http import BodyTooLarge, Request
+
+LIMIT = 3 << 20
+MAX_NODES = 300_000
+"""The most values a YAML document may stand for once its aliases are followed."""
+MAX_DEPTH = 500
+JSON = "application/json"
+YAML = "application/yaml"
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_SUPPORTED = "application/json, application/yaml"
+
+
+async def read(request: Request, limit: int = LIMIT) -> bytes:
+    """The body. Raises 413 when it is over the limit."""
+    try:
+        return await request.read(limit)
+    except BodyTooLarge:
+        raise too_large() from None
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters; JSON when none is given."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
+
+
+def decode(data: bytes, kind: str, expected: str) -> Any:
+    """The value of a body of media type `kind`; `expected` is the kind of object for messages.
+
+    Raises 415 for other media types (protobuf among them, so that clients fall back to JSON), 400 for what can't be
+    read.
+    """
+    if kind in (JSON, "*/*", "application/x-www-form-urlencoded") or kind.endswith("+json"):
+        return decode_json(data, expected)
+    if kind == YAML or kind.endswith("+yaml"):
+        return decode_yaml(data, expected)
+    raise unsupported_media_type(
+        f"the body of the request was in an unknown format - accepted media types include: {_SUPPORTED}"
+    )
+
+
+def decode_json(data: bytes, expected: str) -> Any:
+    """The JSON value. Raises 400."""
+    try:
+        return _decode(data)
+    except msgspec.DecodeError as error:
+        raise _unreadable(expected, f"json parse error: {error}") from None
+    except RecursionError:
+        raise _unreadable(expected, "json parse error: exceeded max depth") from None
+    except UnicodeDecodeError as error:
+        raise _unreadable(expected, f"json parse error: invalid UTF-8: {error.reason}") from None
+
+
+def decode_yaml(data: bytes, expected: str) -> Any:
+    """The value of a YAML document (JSON is one). Raises 400, also for one whose aliases multiply without bound."""
+    if data.lstrip()[:1] == b"{":
+        try:
+            return _decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            pass  # YAML's flow style, maybe.
+    loader = _Loader(data)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _measure(node)
+        value = loader.construct_document(node)
+        return _decode(_encode(value))  # Aliases become values of their own; keys become texts.
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+        why = "exceeded max depth" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise _unreadable(expected, f"yaml parse error: {why}") from None
+    finally:
+        loader.dispose()
+
+
+def _unreadable(expected: str, why: str) -> StatusError:
+    return bad_request(
+        f"the object provided is unrecognized (must be of type {expected}): couldn't get version/kind; {why}"
+    )
+
+
+_BaseLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc,valid-type]
+    """YAML's safe types without dates: they stay texts, as JSON has them."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _BaseLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _measure(root: yaml.Node) -> None:
+    """Refuse a document that stands for too many values or nests too deeply. Raises ValueError."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if depth > MAX_DEPTH:
+            raise ValueError("exceeded max depth")
+        found = sizes.get(id(node))
+        if found is None:
+            sizes[id(node)] = 1  # An alias inside its own anchor counts once, and is refused when made.
+            found = 1
+            if isinstance(node, yaml.SequenceNode):
+                found += sum(size(child, depth + 1) for child in node.value)
+            elif isinstance(node, yaml.MappingNode):
+                found += sum(size(k, depth + 1) + size(v, depth + 1) for k, v in node.value)
+            if found > MAX_NODES:
+                raise ValueError("document contains excessive aliasing")
+            sizes[id(node)] = found
+        return found
+
+    size(root, 0)
+
+
+def duplicates(data: bytes, decoded: Any) -> list[str]:
+    """The paths of the keys that a JSON text has twice; `decoded` is its value.
+
+    Nearly always there are none, which the number of quotes tells without reading the text again.
+    """
+    if data.lstrip()[:1] != b"{" or data.count(b'"') <= _encode(decoded).count(b'"'):
+        return []
+    try:
+        tree = json.loads(data, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return []
+    found: list[str] = []
+    _find_duplicates(tree, "", found)
+    return found
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as the pairs it was written with."""
+
+
+def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, child in value:
+            below = f"{path}.{key}" if path else key
+            if key in seen and below not in found:
+                found.append(below)
+            seen.add(key)
+            _find_duplicates(child, below, found)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _find_duplicates(child, f"{path}[{index}]", found)

@@ -1,0 +1,162 @@
+"""The watch cache: everything in the store, kept up to date by the store's own watch.
+
+Writes go to the store and come back through the watch, in revision order, whoever made them. A writer waits until the
+cache has reached its write's revision; so whoever was told of a write finds it in the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+
+import structlog
+
+from kumo.kubernetes.apiserver.entry import Entry, make_entry
+from kumo.kubernetes.apiserver.keys import ROOT, parse_key
+from kumo.kubernetes.apiserver.resource_cache import ResourceCache
+from kumo.store.base import Compacted, Event, KeyValue, Store
+
+_PAGE = 2000
+_log = structlog.get_logger("kumo.apiserver.cache")
+
+Listener = Callable[[str, str, Entry | None, Entry | None], None]
+"""Called with (group, resource, old, new) after each change was applied; must be quick."""
+
+
+class Cache:
+    """The objects of every resource as of `revision`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._resources: dict[tuple[str, str], ResourceCache] = {}
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+        self._task: asyncio.Task[None] | None = None
+        self._listeners: dict[tuple[str, str], list[Listener]] = {}
+        self.revision = 0
+        self._started_at = 0
+
+    async def start(self) -> None:
+        """Read everything, then follow the store."""
+        first = await self._store.range(ROOT, limit=_PAGE)
+        page = first
+        while True:
+            for kv in page.kvs:
+                place = parse_key(kv.key)
+                entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
+                self.of(place.group, place.resource).load(entry)
+            if not page.more:
+                break
+            last = page.kvs[-1].key
+            page = await self._store.range(ROOT, revision=first.revision, limit=_PAGE, start_after=last)
+        self.revision = self._started_at = first.revision
+        for found in self._resources.values():
+            found.revision = found.hub.oldest = first.revision
+        self._task = asyncio.create_task(self._follow(), name="watch cache")
+
+    async def stop(self) -> None:
+        """Stop following; end every watch."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for found in self._resources.values():
+            found.hub.close()
+        for _, _, waiter in self._waiters:
+            waiter.cancel()
+        self._waiters.clear()
+
+    def of(self, group: str, resource: str) -> ResourceCache:
+        """The objects of one resource."""
+        found = self._resources.get((group, resource))
+        if found is None:
+            found = self._resources[(group, resource)] = ResourceCache(group, resource, self._started_at)
+        return found
+
+    def listen(self, group: str, resource: str, listener: Listener) -> None:
+        """Call `listener` after each change of the resource."""
+        self._listeners.setdefault((group, resource), []).append(listener)
+
+    async def reach(self, revision: int) -> None:
+        """Return once the cache is at `revision` or later."""
+        if self.revision >= revision:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (revision, next(self._count), waiter))
+        await waiter
+
+    async def catch_up(self) -> None:
+        """Return once the cache shows every write, by anybody, that was acknowledged before the call."""
+        if not self._store.exclusive:
+            await self.reach(await self._store.current_revision())
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async for batch in self._store.watch(ROOT, self.revision, previous=False):
+                    self._apply(batch)
+                return
+            except Compacted:
+                _log.error("the cache fell behind the store's compaction; reading everything again")
+                await self._reload()
+
+    async def _reload(self) -> None:
+        """Compare the cache with all that the store has, and apply the differences."""
+        revision, after, seen = 0, "", set()
+        while True:
+            page = await self._store.range(ROOT, revision=revision, limit=_PAGE, start_after=after)
+            revision = page.revision
+            for kv in page.kvs:
+                place = parse_key(kv.key)
+                seen.add(place)
+                known = self.of(place.group, place.resource).get(place.namespace, place.name)
+                if known is None or known.revision != kv.mod_revision:
+                    self._put(kv)
+            if not page.more:
+                break
+            after = page.kvs[-1].key
+        for (group, resource), found in self._resources.items():
+            for entry in [e for chunks in found.chunks() for e in chunks]:
+                if (group, resource, entry.namespace, entry.name) not in seen:
+                    self._delete(group, resource, entry.namespace, entry.name, revision)
+            found.hub.oldest = revision
+            found.hub.close()
+        self._reached(revision)
+
+    def _apply(self, batch: list[Event]) -> None:
+        for event in batch:
+            if event.type == "put":
+                self._put(event.kv)
+            else:
+                place = parse_key(event.kv.key)
+                self._delete(place.group, place.resource, place.namespace, place.name, event.kv.mod_revision)
+        self._reached(batch[-1].kv.mod_revision)
+
+    def _put(self, kv: KeyValue) -> None:
+        place = parse_key(kv.key)
+        found = self.of(place.group, place.resource)
+        old = found.get(place.namespace, place.name)
+        new = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
+        found.put(new)
+        self._tell(place.group, place.resource, old, new)
+
+    def _delete(self, group: str, resource: str, namespace: str, name: str, revision: int) -> None:
+        found = self.of(group, resource)
+        old = found.get(namespace, name)
+        found.delete(namespace, name, revision)
+        self._tell(group, resource, old, None)
+
+    def _tell(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
+        for listener in self._listeners.get((group, resource), ()):
+            try:
+                listener(group, resource, old, new)
+            except Exception:
+                _log.exception("a listener failed", resource=resource)
+
+    def _reached(self, revision: int) -> None:
+        self.revision = revision
+        while self._waiters and self._waiters[0][0] <= revision:
+            waiter = heapq.heappop(self._waiters)[2]
+            if not waiter.done():
+                waiter.set_result(None)

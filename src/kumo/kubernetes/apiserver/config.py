@@ -1,0 +1,38 @@
+"""What an API server is told when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
+
+KUBERNETES_VERSION = "1.36.0"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServerConfig:
+    """Paths are files that exist; times are seconds."""
+
+    service_account_key: Path
+    """The P-256 key (PEM) that signs service-account tokens."""
+    service_account_issuer: str = "https://kubernetes.default.svc.cluster.local"
+    ca_certificate: Path | None = None
+    """The cluster's CA, by which kubelets are known."""
+    kubelet_client_certificate: Path | None = None
+    kubelet_client_key: Path | None = None
+    """How the API server proves itself to kubelets (logs, exec, attach, port-forward)."""
+    advertise_address: str = "127.0.0.1"
+    port: int = 6443
+    """Where this API server is reached: the endpoint of the service `default/kubernetes`."""
+    service_cidr: str = "10.96.0.0/16"
+    node_port_range: tuple[int, int] = (30000, 32767)
+    anonymous: bool = True
+    """Whether requests without any proof are let in as system:anonymous (and then meet RBAC)."""
+    event_ttl: float = 3600.0
+    compaction_interval: float = 300.0
+    """History younger than this can be read; older is forgotten at this pace."""
+    groups: Sequence[ApiGroup] = ()
+    hooks: Sequence[AdmissionHook] = ()
+    token_authenticators: Sequence[TokenAuthenticator] = ()

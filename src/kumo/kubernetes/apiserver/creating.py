@@ -1,0 +1,120 @@
+"""POST to a collection: a new object."""
+
+from __future__ import annotations
+
+import time
+
+from kumo.api.errors import Cause, StatusError, already_exists, bad_request, invalid
+from kumo.api.objects import Object, name_suffix, new_uid, timestamp
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
+from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.incoming import read_object
+
+_GENERATED_NAME_LIMIT = 63 - 5
+_ATTEMPTS = 8
+
+
+async def create(core: Core, call: Call) -> tuple[Entry, bool]:
+    """Create the object of the body; its entry, and whether it was really made (not so for a dry run)."""
+    obj = await read_object(call)
+    return await create_object(core, call, obj)
+
+
+async def create_object(core: Core, call: Call, obj: Object, *, name: str = "") -> tuple[Entry, bool]:
+    """Create `obj`, which conforms to its schema; under `name` when a PUT or an apply names what is not there yet."""
+    resource, dry = call.resource, call.dry_run()
+    meta = obj.setdefault("metadata", {})
+    _place(call, meta, name)
+    if meta.pop("resourceVersion", "") not in ("", "0"):
+        raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+    generate = "" if meta.get("name") else meta.get("generateName") or ""
+    for attempt in range(_ATTEMPTS if generate else 1):
+        draft = core.copy(obj) if generate else obj
+        if generate:
+            draft["metadata"]["name"] = generate[:_GENERATED_NAME_LIMIT] + name_suffix()
+        attributes = await _prepare(core, call, draft, dry)
+        try:
+            if dry:
+                core.admission.abandon(attributes)
+                if core.storage.get(resource, draft["metadata"].get("namespace") or "", draft["metadata"]["name"]):
+                    raise _exists(call, draft)
+                return core.storage.draft(resource, draft, 0), False
+            return await core.storage.create(resource, draft), True
+        except StatusError as error:
+            core.admission.abandon(attributes)
+            if error.reason != "AlreadyExists" or not generate or attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _place(call: Call, meta: Object, name: str) -> None:
+    """Put the request's namespace and name into the object. Raises 400 when it states others."""
+    namespace = call.namespace
+    stated = meta.get("namespace") or ""
+    if call.resource.type.namespaced and stated and stated != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if namespace:
+        meta["namespace"] = namespace
+    elif not call.resource.type.namespaced:
+        meta.pop("namespace", None)
+    if name:
+        meta.setdefault("name", name)
+        if meta["name"] != name:
+            raise wrong_name(meta["name"], name)
+    for key in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"):
+        meta.pop(key, None)
+    meta["uid"] = new_uid()
+    meta["creationTimestamp"] = timestamp(time.time())
+
+
+async def _prepare(core: Core, call: Call, obj: Object, dry: bool) -> AdmissionAttributes:
+    """Default, admit and validate the new object, in place; what admission was told."""
+    resource, meta = call.resource, obj["metadata"]
+    strategy = resource.strategy
+    strategy.default(obj)
+    strategy.prepare_create(obj)
+    attributes = AdmissionAttributes(
+        "CREATE",
+        resource.gvk,
+        resource.type.gvr,
+        meta.get("namespace") or "",
+        meta.get("name") or "",
+        call.user,
+        object=obj,
+        dry_run=dry,
+        options={"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
+        warnings=call.warnings,
+    )
+    await core.admit(attributes, resource)
+    assert attributes.object is not None
+    if attributes.object is not obj:
+        wanted = attributes.object
+        obj.clear()
+        obj.update(wanted)
+        attributes.object = obj
+    try:
+        raise_invalid(call, obj, strategy.validate_create(obj))
+        await core.check(attributes)
+    except StatusError:
+        core.admission.abandon(attributes)
+        raise
+    return attributes
+
+
+def raise_invalid(call: Call, obj: Object, causes: list[Cause]) -> None:
+    """Raise 422 if there are causes."""
+    if causes:
+        meta = obj.get("metadata") or {}
+        kind = call.resource.type.kind
+        raise invalid(call.resource.type.group, kind, meta.get("name") or meta.get("generateName") or "", causes)
+
+
+def wrong_name(stated: str, name: str) -> StatusError:
+    """400: the object's name is not the one in the path."""
+    return bad_request(f"the name of the object ({stated}) does not match the name on the URL ({name})")
+
+
+def _exists(call: Call, obj: Object) -> StatusError:
+    return already_exists(call.resource.type.group, call.resource.type.resource, obj["metadata"]["name"])

@@ -1,0 +1,190 @@
+"""Custom resources: served the moment their definition is written, cleaned up when it is deleted.
+
+The definition's resources are put into the registry as the cache sees it, before its writer is answered. Conditions
+(NamesAccepted, Established, Terminating) and the clean-up follow in `run` (upstream's naming, establishing and
+finalizer controllers of `apiextensions-apiserver`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from kumo.api.conditions import is_true, set_condition
+from kumo.api.errors import StatusError, is_conflict, is_not_found
+from kumo.api.objects import Object, is_deleting, timestamp
+from kumo.api.resources import CRDS, GVR
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.definitions import accepted_names, name_conflict, resources_of
+from kumo.kubernetes.apiserver.deletion import CLEANUP_FINALIZER
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.matching import Match
+from kumo.machinery.client import Client
+from kumo.machinery.workqueue import WorkQueue
+
+_log = structlog.get_logger("kumo.apiserver.custom")
+
+
+class CustomResources:
+    """Keeps the registry in step with the definitions."""
+
+    def __init__(self, core: Core, client: Client) -> None:
+        self._core = core
+        self._client = client
+        self._queue: WorkQueue[str] = WorkQueue()
+        self._served: dict[str, list[tuple[str, str, str]]] = {}
+        """By definition: what is served of it (group, version, resource)."""
+        self._generations: dict[str, tuple[str, int]] = {}
+        self._listening: set[tuple[str, str]] = set()
+
+    def load(self) -> None:
+        """Serve the resources of the definitions that are there, and of those that come."""
+        for entry in self._definitions():
+            self._changed(CRDS.group, CRDS.resource, None, entry)
+        self._core.cache.listen(CRDS.group, CRDS.resource, self._changed)
+
+    def _definitions(self) -> list[Entry]:
+        return list(self._core.cache.of(CRDS.group, CRDS.resource).entries(Match()))
+
+    def _changed(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
+        name = (new or old).name  # type: ignore[union-attr]
+        if new is None:
+            self._generations.pop(name, None)
+            self._withdraw(name, [])
+            return
+        self._queue.add(name)
+        definition = new.object()
+        version = (new.uid, int(definition["metadata"].get("generation") or 0))
+        if self._generations.get(name) == version:
+            return
+        if not is_true(definition, "Established") and name_conflict(definition["spec"], self._others(definition))[0]:
+            return
+        try:
+            resources = resources_of(definition)
+        except Exception:
+            _log.exception("a custom resource definition can't be served", name=name)
+            return
+        self._generations[name] = version
+        served = [(r.type.group, r.type.version, r.type.resource) for r in resources]
+        for found in resources:
+            self._core.registry.add(found)
+        self._serve_fields(resources[0].stored.group, resources[0].stored.resource)
+        self._withdraw(name, served)
+
+    def _serve_fields(self, group: str, resource: str) -> None:
+        """Note when an instance goes, for the clean-up of its definition."""
+        if (group, resource) not in self._listening:
+            self._listening.add((group, resource))
+            self._core.cache.listen(group, resource, self._instance_changed)
+
+    def _instance_changed(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
+        if new is None:
+            self._queue.add(f"{resource}.{group}")
+
+    def _withdraw(self, name: str, served: list[tuple[str, str, str]]) -> None:
+        """Serve no more what was served of the definition and is not in `served`."""
+        for gone in self._served.get(name, []):
+            if gone not in served:
+                self._core.registry.remove(*gone)
+        self._served[name] = served
+        if not served:
+            del self._served[name]
+
+    def _others(self, definition: Object) -> list[Object]:
+        own, group = definition["metadata"]["name"], definition["spec"]["group"]
+        objects = (entry.object() for entry in self._definitions())
+        return [o["spec"] for o in objects if o["metadata"]["name"] != own and o["spec"]["group"] == group]
+
+    # -- conditions and clean-up ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write conditions and clean up, until cancelled."""
+        while True:
+            name = await self._queue.get()
+            try:
+                await self._sync(name)
+                self._queue.forget(name)
+            except StatusError as error:
+                if not is_conflict(error) and not is_not_found(error):
+                    _log.warning("a custom resource definition will be tried again", name=name, error=error.message)
+                self._queue.retry(name)
+            except Exception:
+                _log.exception("a custom resource definition will be tried again", name=name)
+                self._queue.retry(name)
+            finally:
+                self._queue.done(name)
+
+    async def _sync(self, name: str) -> None:
+        entry = self._core.cache.of(CRDS.group, CRDS.resource).get("", name)
+        if entry is None:
+            return
+        definition = entry.object()
+        if is_deleting(definition):
+            await self._clean_up(definition)
+            return
+        status = definition.setdefault("status", {})
+        conditions = status.setdefault("conditions", [])
+        reason, message = name_conflict(definition["spec"], self._others(definition))
+        now = timestamp()
+        if reason:
+            changed = set_condition(conditions, _condition("NamesAccepted", "False", reason, message), now)
+            if not is_true(definition, "Established"):
+                why = "not all names are accepted"
+                changed |= set_condition(conditions, _condition("Established", "False", "NotAccepted", why), now)
+        else:
+            text = "no conflicts found"
+            changed = set_condition(conditions, _condition("NamesAccepted", "True", "NoConflicts", text), now)
+            text = "the initial names have been accepted"
+            changed |= set_condition(conditions, _condition("Established", "True", "InitialNamesAccepted", text), now)
+            names = accepted_names(definition["spec"])
+            changed |= status.get("acceptedNames") != names
+            status["acceptedNames"] = names
+        stored = next(v["name"] for v in definition["spec"]["versions"] if v.get("storage"))
+        versions = status.setdefault("storedVersions", [])
+        if stored not in versions:
+            versions.append(stored)
+            changed = True
+        if changed:
+            await self._client.update_status(CRDS, definition)
+
+    async def _clean_up(self, definition: Object) -> None:
+        """Delete the instances; when none is left, let the definition go."""
+        finalizers = definition["metadata"].get("finalizers") or []
+        if CLEANUP_FINALIZER not in finalizers:
+            return
+        spec = definition["spec"]
+        group, resource = spec["group"], spec["names"]["plural"]
+        where = self._core.cache.of(group, resource)
+        if len(where):
+            await self._say_terminating(
+                definition, "InstanceDeletionInProgress", "CustomResource deletion is in progress"
+            )
+            version = next((v["name"] for v in spec["versions"] if v.get("served")), None)
+            if version is None:
+                return
+            gvr = GVR(group, version, resource, spec["scope"] == "Namespaced")
+            await asyncio.gather(*(self._delete(gvr, entry) for entry in list(where.entries(Match()))))
+            return  # The last instance's going calls again.
+        await self._say_terminating(definition, "InstanceDeletionCompleted", "removed all instances")
+        fresh = await self._client.get(CRDS, definition["metadata"]["name"])
+        fresh["metadata"]["finalizers"] = [f for f in finalizers if f != CLEANUP_FINALIZER]
+        await self._client.update(CRDS, fresh)
+
+    async def _delete(self, gvr: GVR, entry: Entry) -> None:
+        try:
+            await self._client.delete(gvr, entry.name, entry.namespace, uid=entry.uid)
+        except StatusError as error:
+            if not is_not_found(error):
+                raise
+
+    async def _say_terminating(self, definition: Object, reason: str, message: str) -> None:
+        conditions = definition.setdefault("status", {}).setdefault("conditions", [])
+        status = "False" if reason == "InstanceDeletionCompleted" else "True"
+        if set_condition(conditions, _condition("Terminating", status, reason, message), timestamp()):
+            made = await self._client.update_status(CRDS, definition)
+            definition["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"]
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> Object:
+    return {"type": kind, "status": status, "reason": reason, "message": message}

@@ -1,0 +1,150 @@
+"""What a deletion does to an object, as a pure decision: gone at once, marked, or left as it is.
+
+The rules of `apiserver/pkg/registry/rest/delete.go` and `registry/generic/registry/store.go`: graceful deletion of
+pods, finalizers, and the finalizers that stand for a propagation policy.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kumo.api.errors import Cause, StatusError, conflict, invalid
+from kumo.api.objects import Object, parse_timestamp, timestamp
+from kumo.api.resources import ResourceType
+
+ORPHAN = "orphan"
+FOREGROUND = "foregroundDeletion"
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+"""Keeps a deleted definition until its instances are gone."""
+DEFAULT_GRACE = 30
+_ORPHANING = {("", "ReplicationController"), ("batch", "Job")}
+"""Kinds whose dependents are kept unless the client says otherwise, for old clients' sake."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """`meta/v1` DeleteOptions. `grace` None: the kind's default; `propagation` empty: likewise."""
+
+    grace: int | None = None
+    propagation: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: tuple[str, ...] = ()
+
+
+def parse_options(body: Object, query: dict[str, str]) -> DeleteOptions:
+    """The options of the body and the query; the body's win. Raises 422."""
+    grace: Any = body.get("gracePeriodSeconds")
+    if grace is None and query.get("gracePeriodSeconds"):
+        grace = int(query["gracePeriodSeconds"])
+    propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
+    orphan = body.get("orphanDependents")
+    if orphan is None and query.get("orphanDependents"):
+        orphan = query["orphanDependents"] in ("true", "1")
+    if orphan is not None:
+        if propagation:
+            text = 'Invalid value: "' + propagation + '": orphanDependents and deletionPropagation cannot be both set'
+            raise _invalid_option("propagationPolicy", text)
+        propagation = "Orphan" if orphan else "Background"
+    if propagation not in ("", "Orphan", "Background", "Foreground"):
+        text = f'Unsupported value: "{propagation}": supported values: "Background", "Foreground", "Orphan"'
+        raise _invalid_option("propagationPolicy", text, "FieldValueNotSupported")
+    wanted = body.get("preconditions") or {}
+    dry = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
+    return DeleteOptions(grace, propagation, wanted.get("uid") or "", wanted.get("resourceVersion") or "", tuple(dry))
+
+
+def _invalid_option(field: str, text: str, reason: str = "FieldValueInvalid") -> StatusError:
+    return invalid("meta.k8s.io", "DeleteOptions", "", [Cause(field, text, reason)])
+
+
+def check_preconditions(kind: ResourceType, obj: Object, options: DeleteOptions) -> None:
+    """Refuse when the object is not the one that was meant. Raises 409."""
+    meta = obj["metadata"]
+    if options.uid and options.uid != meta["uid"]:
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({meta['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise conflict(kind.group, kind.resource, meta["name"], why)
+    if options.resource_version and options.resource_version != meta["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
+            f"ResourceVersion in record ({meta['resourceVersion']}). The object might have been modified"
+        )
+        raise conflict(kind.group, kind.resource, meta["name"], why)
+
+
+def mark(kind: ResourceType, obj: Object, options: DeleteOptions, now: float | None = None) -> Object | None:
+    """The object marked for deletion (a changed copy, or the same when nothing changes); None: it goes at once."""
+    now = time.time() if now is None else now
+    meta = dict(obj["metadata"])
+    marked = {**obj, "metadata": meta}
+    finalizers = _finalizers(kind, obj, options)
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)
+    grace = _grace(kind, obj, options)
+    if meta.get("deletionTimestamp"):
+        _shorten(meta, grace, now)
+    elif grace or finalizers or _keeps(obj):
+        meta["deletionTimestamp"] = timestamp(now + grace)
+        meta["deletionGracePeriodSeconds"] = grace
+        if meta.get("generation"):
+            meta["generation"] += 1
+    else:
+        return None
+    if obj["kind"] == "Namespace":
+        marked["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    if not finalizers and not meta["deletionGracePeriodSeconds"] and not _keeps(obj):
+        return None
+    return marked
+
+
+def _keeps(obj: Object) -> bool:
+    return obj["kind"] == "Namespace" and bool((obj.get("spec") or {}).get("finalizers"))
+
+
+def _shorten(meta: Object, grace: int, now: float) -> None:
+    """A second deletion may shorten the grace period of the first, never lengthen it."""
+    left = meta.get("deletionGracePeriodSeconds") or 0
+    if grace >= left:
+        return
+    began = parse_timestamp(meta["deletionTimestamp"]) - left
+    meta["deletionTimestamp"] = timestamp(max(began, now) + grace if grace == 0 else began + grace)
+    meta["deletionGracePeriodSeconds"] = grace
+
+
+def _grace(kind: ResourceType, obj: Object, options: DeleteOptions) -> int:
+    """The grace period in seconds: of pods only, and only of those that a node may be running."""
+    if kind.group or kind.kind != "Pod":
+        return 0
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    grace = options.grace
+    if grace is None:
+        grace = spec.get("terminationGracePeriodSeconds")
+        grace = DEFAULT_GRACE if grace is None else grace
+    if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
+        return 0
+    return 1 if grace < 0 else int(grace)
+
+
+def _finalizers(kind: ResourceType, obj: Object, options: DeleteOptions) -> list[str]:
+    """The object's finalizers with those that the propagation policy adds or takes."""
+    found = list(obj["metadata"].get("finalizers") or ())
+    if kind.kind == "CustomResourceDefinition" and not obj["metadata"].get("deletionTimestamp"):
+        found = [f for f in found if f != CLEANUP_FINALIZER] + [CLEANUP_FINALIZER]
+    policy = options.propagation
+    if not policy:
+        if ORPHAN in found or FOREGROUND in found:
+            return found
+        policy = "Orphan" if (kind.group, kind.kind) in _ORPHANING else "Background"
+    found = [f for f in found if f not in (ORPHAN, FOREGROUND)]
+    if policy == "Orphan":
+        found.append(ORPHAN)
+    elif policy == "Foreground":
+        found.append(FOREGROUND)
+    return found

@@ -1,0 +1,90 @@
+"""Other forms of objects: metadata only, and tables for people; made from the cached bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from kumo.api.objects import Object
+from kumo.kubernetes.apiserver import tables
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.negotiation import Accepted
+from kumo.kubernetes.apiserver.registry import Resource
+from kumo.kubernetes.apiserver.splice import encode
+from kumo.kubernetes.apiserver.watch_hub import View
+
+
+class _Shell(msgspec.Struct, gc=False):
+    metadata: msgspec.Raw
+
+
+_shell = msgspec.json.Decoder(_Shell).decode
+
+
+def metadata_only(raw: bytes, version: str = "v1") -> bytes:
+    """The object's `PartialObjectMetadata` as bytes."""
+    head = f'{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":'
+    return b"%b%b}" % (head.encode(), bytes(_shell(raw).metadata))
+
+
+def table(
+    resource: Resource, entries: Iterable[Entry], accepted: Accepted, include: str, list_meta: Object | None = None
+) -> Object:
+    """The `Table` of the entries; `include` is the query's includeObject (None, Metadata, Object)."""
+    objects = [resource.object(entry) for entry in entries]
+    found: Object = tables.table(
+        resource.type,
+        objects,
+        resource.columns,
+        include_object=include if include in ("None", "Object") else "Metadata",  # type: ignore[arg-type]
+        metadata=list_meta,
+    )
+    if accepted.version != "v1":
+        found["apiVersion"] = f"meta.k8s.io/{accepted.version}"
+    return found
+
+
+def list_bytes(kind: str, api_version: str, meta: Object, items: Sequence[bytes]) -> bytes:
+    """A list of that kind around items that are JSON already."""
+    return b"".join((list_head(kind, api_version, meta), b",".join(items), b"]}"))
+
+
+def list_head(kind: str, api_version: str, meta: Object) -> bytes:
+    """The beginning of a list, up to its first item."""
+    return f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":'.encode() + encode(meta) + b',"items":['
+
+
+def watch_view(resource: Resource, accepted: Accepted, include: str) -> View:
+    """The form in which a watch sends its objects."""
+    if accepted.form == "Table":
+
+        def as_table(entry: Entry) -> bytes:
+            meta = {"resourceVersion": str(entry.revision)}
+            return encode(table(resource, [entry], accepted, include, meta))
+
+        return View(f"Table/{resource.gvk.api_version}/{accepted.version}/{include}", as_table)
+    if accepted.form.startswith("PartialObjectMetadata"):
+
+        def as_metadata(entry: Entry) -> bytes:
+            return metadata_only(resource.raw(entry), accepted.version)
+
+        return View(f"PartialObjectMetadata/{accepted.version}", as_metadata)
+    return resource.view()
+
+
+def bookmark(resource: Resource, accepted: Accepted, revision: int, *, initial_events_end: bool = False) -> bytes:
+    """A BOOKMARK event's line: an object that has nothing but its revision."""
+    meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    if initial_events_end:
+        meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+    obj: Object = {"kind": resource.gvk.kind, "apiVersion": resource.gvk.api_version, "metadata": meta}
+    if accepted.form == "Table":
+        rows = [{"cells": [], "object": obj}]
+        meta_v = {"resourceVersion": str(revision)}
+        obj = {"kind": "Table", "apiVersion": f"meta.k8s.io/{accepted.version}", "metadata": meta_v, "rows": rows}
+        obj["columnDefinitions"] = []
+    elif accepted.form:
+        obj["kind"], obj["apiVersion"] = "PartialObjectMetadata", f"meta.k8s.io/{accepted.version}"
+    return b'{"type":"BOOKMARK","object":%b}\n' % encode(obj)

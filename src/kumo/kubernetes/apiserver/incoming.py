@@ -1,0 +1,76 @@
+"""An object that a client sent: read, checked against its kind's schema, its unknown fields pruned and told of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kumo.api.errors import StatusError, bad_request
+from kumo.api.objects import Object
+from kumo.api.resources import GVK
+from kumo.api.schema import DecodeError, KindSchema
+from kumo.kubernetes.apiserver import bodies
+from kumo.kubernetes.apiserver.call import Call
+
+
+async def read_object(call: Call) -> Object:
+    """The body as an object of the call's kind. Raises 400, 413, 415."""
+    gvk = call.resource.gvk
+    data = await bodies.read(call.request)
+    kind = bodies.media_type(call.request)
+    value = bodies.decode(data, kind, gvk.kind)
+    obj = check_kind(value, gvk)
+    twice = [] if call.query.get("fieldValidation") == "Ignore" else bodies.duplicates(data, value)
+    return conform(call, obj, call.resource.schema, twice)
+
+
+def check_kind(value: Any, gvk: GVK) -> Object:
+    """The value as an object that says it is of that kind, or says nothing. Raises 400."""
+    if not isinstance(value, dict):
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {gvk.kind}): couldn't get version/kind; "
+            "json parse error: json: cannot unmarshal into Go value of type struct { APIVersion string; Kind string }"
+        )
+    version, kind = value.get("apiVersion") or gvk.api_version, value.get("kind") or gvk.kind
+    if version != gvk.api_version and kind == gvk.kind:
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version ({gvk.api_version})"
+        )
+    if version != gvk.api_version or kind != gvk.kind:
+        short = gvk.group.split(".")[0] or "core"
+        raise bad_request(
+            f'{kind} in version "{str(version).rpartition("/")[2]}" cannot be handled as a {gvk.kind}: converting '
+            f"({str(version).rpartition('/')[2]}.{kind}) to ({short}.{gvk.kind}): unknown conversion"
+        )
+    value["apiVersion"], value["kind"] = gvk.api_version, gvk.kind
+    return value
+
+
+def conform(call: Call, obj: Object, schema: KindSchema, duplicates: list[str] | None = None) -> Object:
+    """A copy of the object with what its schema knows. Raises 400 for wrong types, and for unknown fields if strict."""
+    decoded = decode(schema, obj)
+    complaints = [f'unknown field "{path}"' for path in decoded[1]]
+    complaints += [f'duplicate field "{path}"' for path in duplicates or ()]
+    if complaints:
+        how = call.field_validation()
+        if how == "Strict":
+            raise strict_error(call.resource.gvk, complaints)
+        if how == "Warn":
+            call.warnings += complaints
+    return decoded[0]
+
+
+def decode(schema: KindSchema, obj: Object) -> tuple[Object, tuple[str, ...]]:
+    """The object as its schema has it, and the paths of what was unknown. Raises 400."""
+    try:
+        found = schema.decode(obj)
+    except DecodeError as error:
+        raise bad_request(str(error)) from None
+    return found.object, tuple(found.unknown)
+
+
+def strict_error(gvk: GVK, complaints: list[str]) -> StatusError:
+    """400: the object has fields that are unknown or said twice, and the client wanted to be told."""
+    return bad_request(
+        f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: strict decoding error: '
+        + ", ".join(complaints)
+    )

@@ -1,0 +1,231 @@
+"""GET of a collection: a list from the cache, or of an earlier revision from the store; whole or part by part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from kumo.api.errors import Cause, StatusError, bad_request, expired, invalid
+from kumo.api.objects import Object
+from kumo.api.selectors import parse_field_selector, parse_label_selector, require_fields
+from kumo.kubernetes.apiserver.call import Call, number
+from kumo.kubernetes.apiserver.chunks import SortedChunks, gzip
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.entry import Entry, make_entry
+from kumo.kubernetes.apiserver.forms import list_bytes, list_head, metadata_only, table
+from kumo.kubernetes.apiserver.keys import object_key, parse_key, resource_prefix
+from kumo.kubernetes.apiserver.matching import Match
+from kumo.kubernetes.apiserver.pagination import INCONSISTENT, Position, decode_token, encode_token, token_expired
+from kumo.kubernetes.apiserver.resource_cache import ResourceCache
+from kumo.kubernetes.apiserver.responses import json_response, value_response
+from kumo.machinery.http import Response
+from kumo.store.base import Compacted, FutureRevision, Store
+
+_WAIT = 3.0
+_PAGE = 500
+_END = gzip(b"]}")
+
+
+def match_of(call: Call) -> Match:
+    """What the query selects. Raises 400."""
+    labels, fields = call.query.get("labelSelector", ""), call.query.get("fieldSelector", "")
+    namespace = call.namespace
+    if not labels and not fields:
+        return Match(namespace)
+    try:
+        chosen = parse_field_selector(fields)
+        require_fields(chosen, call.resource.strategy.selectable())
+        return Match(namespace, parse_label_selector(labels), chosen)
+    except ValueError as error:
+        raise bad_request(str(error)) from None
+
+
+def too_new(revision: int, current: int) -> StatusError:
+    """504: the revision asked for has not been reached."""
+    details = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
+    return StatusError(504, "Timeout", f"Too large resource version: {revision}, current: {current}", details)
+
+
+async def await_revision(core: Core, revision: int) -> None:
+    """Wait until the cache is at the revision. Raises 504 when it does not come."""
+    if core.cache.revision < revision:
+        try:
+            async with asyncio.timeout(_WAIT):
+                await core.cache.reach(revision)
+        except TimeoutError:
+            raise too_new(revision, core.cache.revision) from None
+
+
+def parse_revision(text: str, name: str = "resourceVersion") -> int:
+    """The number of a resource version, 0 for none. Raises 400."""
+    if not text:
+        return 0
+    if not text.isdecimal():
+        raise bad_request(
+            f'invalid {name}: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    return int(text)
+
+
+class _Query:
+    """The list's parameters, checked."""
+
+    def __init__(self, call: Call) -> None:
+        self.match = match_of(call)
+        self.limit = number(call, "limit")
+        self.revision_text = call.query.get("resourceVersion", "")
+        self.revision = parse_revision(self.revision_text)
+        self.how = call.query.get("resourceVersionMatch", "")
+        token = call.query.get("continue", "")
+        self.position = decode_token(token) if token else None
+        if self.how and (token or not self.revision_text):
+            reason = "forbidden when continue is provided" if token else "forbidden unless resourceVersion is provided"
+            raise _forbidden("resourceVersionMatch", f"resourceVersionMatch is {reason}")
+        if self.how not in ("", "Exact", "NotOlderThan"):
+            text = f'Unsupported value: "{self.how}": supported values: "Exact", "NotOlderThan", ""'
+            raise invalid(
+                "meta.k8s.io", "ListOptions", "", [Cause("resourceVersionMatch", text, "FieldValueNotSupported")]
+            )
+        if self.how == "Exact" and self.revision == 0:
+            raise _forbidden(
+                "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            )
+        if token and self.revision_text not in ("", "0"):
+            raise bad_request("specifying resource version is not allowed when using continue")
+
+
+def _forbidden(field: str, why: str) -> StatusError:
+    return invalid("meta.k8s.io", "ListOptions", "", [Cause(field, f"Forbidden: {why}", "FieldValueForbidden")])
+
+
+async def list_objects(core: Core, store: Store, call: Call) -> Response:
+    """The list that the request asks for."""
+    query = _Query(call)
+    where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
+    if query.position is not None:
+        return await _next_part(core, store, call, query, where)
+    if query.how == "Exact" or (query.revision and query.limit and not query.how):
+        await await_revision(core, query.revision)
+        if where.revision > query.revision:
+            found = await _from_store(store, call, where, query, Position(query.revision, "", ""))
+            return _answer(call, *found)
+        return _answer(call, *_cut(query, where.entries(query.match), query.revision, len(where)))
+    if query.revision:
+        await await_revision(core, query.revision)
+    elif not query.revision_text:
+        await core.cache.catch_up()
+    revision = core.cache.revision
+    if not query.limit and not query.match.selects and not call.accepted.form and not call.accepted.yaml:
+        if call.resource.plain:
+            return _whole(call, where.chunks(query.match.namespace), revision)
+    return _answer(call, *_cut(query, where.entries(query.match), revision, len(where)))
+
+
+def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
+    """The whole collection, put together from the chunks' bytes."""
+    chunks = [chunk for namespace in found for chunk in namespace.chunks]
+    kind = call.resource.type
+    head = list_head(f"{kind.kind}List", kind.gvk.api_version, {"resourceVersion": str(revision)})
+    headers = {"Cache-Control": "no-cache, private"}
+    if len(chunks) > 1 and "gzip" in call.request.headers.get("accept-encoding", ""):
+        last = len(chunks) - 1
+        parts = [gzip(head), *[chunk.zipped(i < last) for i, chunk in enumerate(chunks)], _END]
+        headers.update({"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+        return Response(200, parts, headers=headers)
+    if len(chunks) < 2:
+        return Response(200, b"".join((head, *[chunk.joined() for chunk in chunks], b"]}")), headers=headers)
+    parts = [head]
+    for chunk in chunks:
+        parts += (chunk.joined(), b",")
+    parts[-1] = b"]}"
+    return Response(200, parts, headers=headers)
+
+
+_Part = tuple[list[Entry], Object]
+
+
+def _cut(query: _Query, entries: Iterable[Entry], revision: int, total: int) -> _Part:
+    """The first `limit` entries and the list's metadata."""
+    meta: Object = {"resourceVersion": str(revision)}
+    if not query.limit:
+        return list(entries), meta
+    iterator = iter(entries)
+    found = list(islice(iterator, query.limit))
+    rest = next(iterator, None)
+    if rest is not None:
+        last = found[-1]
+        meta["continue"] = encode_token(Position(revision, last.namespace, last.name))
+        if not query.match.selects:
+            meta["remainingItemCount"] = 1 + sum(1 for _ in iterator)
+    return found, meta
+
+
+async def _next_part(core: Core, store: Store, call: Call, query: _Query, where: ResourceCache) -> Response:
+    position = query.position
+    assert position is not None
+    if position.revision == INCONSISTENT:
+        await core.cache.catch_up()
+        position = position._replace(revision=core.cache.revision)
+    if where.revision <= position.revision:
+        entries = where.entries_after(position.namespace, position.name, query.match)
+        return _answer(call, *_cut(query, entries, position.revision, len(where)))
+    return _answer(call, *await _from_store(store, call, where, query, position))
+
+
+async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Query, position: Position) -> _Part:
+    """A part of the list as it was at the position's revision. Raises 410."""
+    group, resource = call.resource.stored.group, call.resource.stored.resource
+    prefix = resource_prefix(group, resource)
+    if query.match.namespace:
+        prefix += f"{query.match.namespace}/"
+    after = object_key(group, resource, position.namespace, position.name) if position.name else ""
+    found: list[Entry] = []
+    try:
+        while True:
+            page = await store.range(prefix, revision=position.revision, limit=_PAGE, start_after=after)
+            for kv in page.kvs:
+                place = parse_key(kv.key)
+                entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
+                if query.match.matches(entry, where.fields_of):
+                    found.append(entry)
+            if not page.more or (query.limit and len(found) > query.limit):
+                break
+            after = page.kvs[-1].key
+    except Compacted:
+        if query.position is not None:
+            raise token_expired(position) from None
+        raise expired("The resourceVersion for the provided list is too old.") from None
+    except FutureRevision as error:
+        raise too_new(position.revision, error.current) from None
+    meta: Object = {"resourceVersion": str(position.revision)}
+    if query.limit and len(found) > query.limit:
+        last = found[query.limit - 1]
+        meta["continue"] = encode_token(Position(position.revision, last.namespace, last.name))
+        del found[query.limit :]
+    return found, meta
+
+
+def _answer(call: Call, entries: list[Entry], meta: Object) -> Response:
+    """The entries in the form that the client wants."""
+    kind, form = call.resource.type, call.accepted
+    include = call.query.get("includeObject", "Metadata")
+    if form.form == "Table":
+        return value_response(call.request, table(call.resource, entries, form, include, meta), as_yaml=form.yaml)
+    if form.form:
+        items: Iterator[bytes] = (metadata_only(call.resource.raw(e), form.version) for e in entries)
+        version = f"meta.k8s.io/{form.version}"
+        return json_response(call.request, list_bytes("PartialObjectMetadataList", version, meta, list(items)))
+    if form.yaml:
+        body = {
+            "kind": f"{kind.kind}List",
+            "apiVersion": kind.gvk.api_version,
+            "metadata": meta,
+            "items": [call.resource.object(e) for e in entries],
+        }
+        return value_response(call.request, body, as_yaml=True)
+    raw = [call.resource.raw(e) for e in entries]
+    return json_response(call.request, list_bytes(f"{kind.kind}List", kind.gvk.api_version, meta, raw))

@@ -1,0 +1,113 @@
+"""Plain paths: version, health, metrics, discovery, OpenAPI, the keys that verify tokens, and the list of paths."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Sequence
+
+from kumo.api.errors import method_not_allowed, no_such_path
+from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
+from kumo.kubernetes.apiserver.discovery import Discovery
+from kumo.kubernetes.apiserver.health import Check, health
+from kumo.kubernetes.apiserver.metrics import Metrics
+from kumo.kubernetes.apiserver.openapi_paths import OpenApiPaths
+from kumo.kubernetes.apiserver.registry import Registry
+from kumo.kubernetes.apiserver.responses import value_response
+from kumo.kubernetes.apiserver.tokens import TokenEndpoints
+from kumo.kubernetes.apiserver.virtual import virtual_types
+from kumo.machinery.extension import ApiGroup
+from kumo.machinery.http import Request, Response
+
+_HEALTH = ("healthz", "livez", "readyz")
+
+
+class Paths:
+    """Answers requests that name no resource."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        groups: Sequence[ApiGroup],
+        metrics: Metrics,
+        tokens: TokenEndpoints,
+        readiness: Callable[[], str],
+    ) -> None:
+        self._registry = registry
+        self._groups = groups
+        self._metrics = metrics
+        self._tokens = tokens
+        alive: dict[str, Check] = {"ping": lambda: "", "log": lambda: "", "etcd": readiness}
+        ready: dict[str, Check] = {**alive, "informer-sync": readiness, "poststarthook/rbac/bootstrap-roles": readiness}
+        self._checks = {"healthz": alive, "livez": alive, "readyz": ready}
+        self._discovery: tuple[int, Discovery] | None = None
+        self._openapi = OpenApiPaths(registry)
+
+    async def handle(self, request: Request) -> Response:
+        """The answer. Raises 404, 405."""
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed()
+        path = request.path
+        first = path.strip("/").split("/")[0]
+        if path in ("/", "/index.html"):
+            return value_response(request, {"paths": self._listed()})
+        if path in ("/version", "/version/"):
+            return value_response(request, version())
+        if first in _HEALTH:
+            only = path.strip("/").partition("/")[2]
+            return health(request, first, self._checks[first], only)
+        if path == "/metrics":
+            return self._metrics.response()
+        if first in ("api", "apis"):
+            return self.discovery().respond(request)
+        if first == "openapi" and path != "/openapi/v1/jwks":
+            return self._openapi.respond(request)
+        if path == "/.well-known/openid-configuration":
+            return value_response(request, self._tokens.openid_configuration())
+        if path == "/openid/v1/jwks":
+            answer = value_response(request, self._tokens.jwks())
+            answer.content_type = "application/jwk-set+json"
+            return answer
+        raise no_such_path()
+
+    def discovery(self) -> Discovery:
+        """The documents for what is served now."""
+        if self._discovery is None or self._discovery[0] != self._registry.generation:
+            types = [resource.type for resource in self._registry] + virtual_types()
+            self._discovery = (self._registry.generation, Discovery(types, self._groups))
+        return self._discovery[1]
+
+    def _listed(self) -> list[str]:
+        found = {"/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/", "/version", "/metrics"}
+        found |= {"/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks"}
+        found |= {f"/{kind}" for kind in _HEALTH}
+        for kind, checks in self._checks.items():
+            found |= {f"/{kind}/{name}" for name in checks}
+        for resource in self._registry:
+            if resource.type.group:
+                found |= {f"/apis/{resource.type.group}", f"/apis/{resource.gvk.api_version}"}
+        for group in self._groups:
+            found |= {f"/apis/{group.group}", *(f"/apis/{group.group}/{v}" for v in group.versions)}
+        return sorted(found)
+
+
+def version() -> Object:
+    """What /version answers: the Kubernetes version whose API is served."""
+    major, minor, _ = KUBERNETES_VERSION.split(".")
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return {
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": f"v{KUBERNETES_VERSION}+kumo",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "",
+        "goVersion": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "compiler": platform.python_implementation().lower(),
+        "platform": f"{sys.platform}/{machine}",
+    }

@@ -1,0 +1,185 @@
+"""The resources that are served: the built-in ones, and the custom ones as their definitions come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kumo.api.builtin import RESOURCE_TYPES, is_stored, storage_type
+from kumo.api.errors import Cause
+from kumo.api.objects import Object
+from kumo.api.resources import GVK, ResourceType, Subresource
+from kumo.api.schema import KindSchema, builtin_schema
+from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.kinds import strategy_for
+from kumo.kubernetes.apiserver.splice import at_version, encode
+from kumo.kubernetes.apiserver.watch_hub import View
+
+Convert = Callable[[Object], Object]
+
+
+class KindStrategy(Protocol):
+    """What is done to objects of a kind on their way to the store; see `kinds.strategy.Strategy`."""
+
+    @property
+    def allow_create_on_update(self) -> bool:
+        """Whether a PUT of an object that is not there creates it."""
+        ...
+
+    def default(self, obj: Object) -> None:
+        """Set defaults in place."""
+        ...
+
+    def prepare_create(self, obj: Object) -> None:
+        """Wipe what a client may not set."""
+        ...
+
+    def prepare_update(self, new: Object, old: Object, subresource: str = "") -> None:
+        """Carry over what the write may not change."""
+        ...
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """What is wrong with a new object."""
+        ...
+
+    def validate_update(self, new: Object, old: Object, subresource: str = "") -> list[Cause]:
+        """What is wrong with an object's new state."""
+        ...
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        """The values of the fields that a selector can ask for."""
+        ...
+
+    def selectable(self) -> tuple[str, ...]:
+        """The names of those fields."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a kind keeps what its scale subresource shows: dotted paths (`spec.replicas`)."""
+
+    spec: str
+    status: str
+    selector: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resource:
+    """One served version of a resource.
+
+    `stored` says where and in which version objects lie; `to_stored` and `from_stored` convert, None for no change.
+    """
+
+    type: ResourceType
+    stored: ResourceType
+    schema: KindSchema
+    strategy: KindStrategy
+    columns: tuple[Mapping[str, Any], ...] | None = None
+    """The additionalPrinterColumns of a custom resource."""
+    custom: Object | None = None
+    """The definition of a custom resource."""
+    scale: Scale | None = None
+    to_stored: Convert | None = None
+    from_stored: Convert | None = None
+    versions: int = 1
+    """In how many versions the custom resource is served: with more than one, stored bytes may name another."""
+
+    @property
+    def gvk(self) -> GVK:
+        """What its objects name."""
+        return self.type.gvk
+
+    def raw(self, entry: Entry) -> bytes:
+        """The entry's JSON in this version."""
+        if self.from_stored is not None:
+            return encode(self.from_stored(entry.object()))
+        if self.versions > 1:
+            return at_version(entry.raw, self.gvk.api_version)
+        return entry.raw
+
+    def object(self, entry: Entry) -> Object:
+        """The entry's object in this version, the caller's to change."""
+        found = entry.object()
+        if self.from_stored is not None:
+            return self.from_stored(found)
+        found["apiVersion"] = self.gvk.api_version
+        return found
+
+    @property
+    def plain(self) -> bool:
+        """Whether the bytes in the cache are those to serve."""
+        return self.from_stored is None and self.versions == 1
+
+    def view(self) -> View:
+        """The form of its watch events."""
+        return View() if self.plain else View(self.gvk.api_version, self.raw)
+
+    def subresource(self, name: str) -> Subresource | None:
+        """The subresource of that name."""
+        return next((s for s in self.type.subresources if s.name == name), None)
+
+
+@dataclass(slots=True)
+class Registry:
+    """What is served, by group, version and resource. `generation` grows with each change."""
+
+    cache: Cache
+    generation: int = 0
+    _resources: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
+
+    def find(self, group: str, version: str, resource: str) -> Resource | None:
+        """The resource, or None."""
+        return self._resources.get((group, version, resource))
+
+    def find_any(self, group: str, resource: str) -> Resource | None:
+        """The resource in whichever version is stored, or None."""
+        for found in self._resources.values():
+            if found.type.group == group and found.type.resource == resource:
+                return found
+        return None
+
+    def find_kind(self, gvk: GVK) -> Resource | None:
+        """The resource whose objects are of that kind, or None."""
+        return next((r for r in self._resources.values() if r.gvk == gvk), None)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(list(self._resources.values()))
+
+    def add(self, resource: Resource) -> None:
+        """Serve the resource, in place of one of the same name."""
+        kind = resource.type
+        self._resources[(kind.group, kind.version, kind.resource)] = resource
+        if resource.gvk == resource.stored.gvk:
+            where = self.cache.of(resource.stored.group, resource.stored.resource)
+            where.selectable_fields = resource.strategy.selectable_fields
+        self.generation += 1
+
+    def remove(self, group: str, version: str, resource: str) -> None:
+        """Serve the resource no more."""
+        if self._resources.pop((group, version, resource), None) is not None:
+            self.generation += 1
+
+
+def add_builtin(registry: Registry) -> None:
+    """Serve every built-in resource that has objects."""
+    for kind in RESOURCE_TYPES:
+        if is_stored(kind):
+            stored = storage_type(kind)
+            registry.add(
+                Resource(
+                    kind,
+                    stored,
+                    builtin_schema(kind.gvk),
+                    strategy_for(kind.gvk),
+                    scale=_scale(kind),
+                )
+            )
+
+
+def _scale(kind: ResourceType) -> Scale | None:
+    if not any(s.name == "scale" for s in kind.subresources):
+        return None
+    return Scale("spec.replicas", "status.replicas", "spec.selector")

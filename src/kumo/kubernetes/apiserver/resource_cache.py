@@ -1,0 +1,141 @@
+"""All objects of one resource in memory: by key for GET, in sorted chunks for LIST, by label, and their last changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.chunks import SortedChunks
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.matching import Match
+from kumo.kubernetes.apiserver.watch_hub import Change, WatchHub
+
+SelectableFields = Callable[[Object], Mapping[str, str]]
+
+
+def _no_fields(_: Object) -> Mapping[str, str]:
+    return {}
+
+
+class ResourceCache:
+    """The objects of `resource` in `group`, as of the last change that was applied. `revision` is that change's."""
+
+    def __init__(self, group: str, resource: str, revision: int) -> None:
+        self.group = group
+        self.resource = resource
+        self.revision = revision
+        self.selectable_fields: SelectableFields = _no_fields
+        """Reads the values that field selectors may use; set by the registry."""
+        self.hub = WatchHub(revision, self.fields_of)
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._namespaces: dict[str, SortedChunks] = {}
+        self._by_label: dict[tuple[str, str], set[tuple[str, str]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        """The entry, or None."""
+        return self._entries.get((namespace, name))
+
+    def chunks(self, namespace: str = "") -> list[SortedChunks]:
+        """The sorted entries of one namespace, or of every one in the order of their keys in the store."""
+        if namespace:
+            found = self._namespaces.get(namespace)
+            return [found] if found else []
+        return [self._namespaces[n] for n in self.namespaces()]
+
+    def namespaces(self) -> list[str]:
+        """The namespaces that hold entries, in the order of their keys in the store."""
+        return sorted(self._namespaces, key=lambda n: n + "/")
+
+    def entries(self, match: Match) -> Iterator[Entry]:
+        """The entries that match, in order."""
+        candidates: Iterator[Entry]
+        if match.fields and (name := match.fields.exact("metadata.name")) is not None and match.namespace:
+            candidates = iter(filter(None, [self._entries.get((match.namespace, name))]))
+        elif match.labels and (keys := self._posting(match)) is not None:
+            wanted = sorted(keys, key=lambda k: (k[0] + "/", k[1]))
+            candidates = (self._entries[key] for key in wanted)
+        else:
+            candidates = (entry for chunks in self.chunks(match.namespace) for entry in chunks)
+        if not match.selects:
+            return candidates
+        return (entry for entry in candidates if match.matches(entry, self.fields_of))
+
+    def entries_after(self, namespace: str, name: str, match: Match) -> Iterator[Entry]:
+        """The entries that match and come after the given one, in order."""
+        for found in self.chunks(match.namespace) if match.namespace else self._chunks_from(namespace):
+            first = next(iter(found))
+            rest = found.after(name) if first.namespace == namespace else iter(found)
+            for entry in rest:
+                if not match.selects or match.matches(entry, self.fields_of):
+                    yield entry
+
+    def _chunks_from(self, namespace: str) -> list[SortedChunks]:
+        return [self._namespaces[n] for n in self.namespaces() if n + "/" >= namespace + "/"]
+
+    def _posting(self, match: Match) -> set[tuple[str, str]] | None:
+        """The smallest set of keys that holds all matches, if the labels' index knows one."""
+        best: set[tuple[str, str]] | None = None
+        for requirement in match.labels.requirements:
+            if requirement.operator == "=":
+                found = self._by_label.get((requirement.key, requirement.values[0]), set())
+                if best is None or len(found) < len(best):
+                    best = found
+        return best
+
+    def fields_of(self, entry: Entry) -> Mapping[str, str]:
+        """The entry's selectable fields, read at the first call."""
+        if entry.fields is None:
+            entry.fields = self.selectable_fields(entry.object())
+        return entry.fields
+
+    # -- changing ---------------------------------------------------------------------------------------------------
+
+    def load(self, entry: Entry) -> None:
+        """Put in an entry as it was when the server started: no event."""
+        self._put(entry, None)
+
+    def put(self, entry: Entry) -> None:
+        """Apply a put."""
+        old = self._entries.get(entry.key)
+        self._put(entry, old)
+        self.revision = entry.revision
+        self.hub.publish(Change(entry.revision, old, entry))
+
+    def delete(self, namespace: str, name: str, revision: int) -> None:
+        """Apply a deletion."""
+        old = self._entries.pop((namespace, name), None)
+        self.revision = revision
+        if old is None:
+            return
+        chunks = self._namespaces[namespace]
+        chunks.remove(name)
+        if not len(chunks):
+            del self._namespaces[namespace]
+        self._unindex(old)
+        self.hub.publish(Change(revision, old, None))
+
+    def _put(self, entry: Entry, old: Entry | None) -> None:
+        self._entries[entry.key] = entry
+        chunks = self._namespaces.get(entry.namespace)
+        if chunks is None:
+            chunks = self._namespaces[entry.namespace] = SortedChunks()
+        chunks.put(entry)
+        if old is not None:
+            if old.labels == entry.labels:
+                entry.labels = old.labels
+                return
+            self._unindex(old)
+        for pair in entry.labels.items():
+            self._by_label.setdefault(pair, set()).add(entry.key)
+
+    def _unindex(self, entry: Entry) -> None:
+        for pair in entry.labels.items():
+            keys = self._by_label[pair]
+            keys.discard(entry.key)
+            if not keys:
+                del self._by_label[pair]

@@ -1,0 +1,54 @@
+"""Answers: objects and lists as bytes, Status objects, warnings in the header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from kumo.api.errors import StatusError
+from kumo.kubernetes.apiserver.chunks import gzip
+from kumo.kubernetes.apiserver.splice import encode
+from kumo.machinery.http import Request, Response
+
+GZIP_ABOVE = 128 << 10
+"""Bodies smaller than this are not worth compressing (upstream's threshold)."""
+_NO_CACHE = {"Cache-Control": "no-cache, private"}
+
+
+def refusal(error: StatusError) -> Response:
+    """The answer of a refusal: its Status."""
+    return Response(error.code, encode(error.status), headers={**_NO_CACHE, **error.headers})
+
+
+def json_response(
+    request: Request, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer of JSON bytes, compressed if it is large and the client takes that."""
+    sent = {**_NO_CACHE, **headers} if headers else _NO_CACHE
+    if len(body) > GZIP_ABOVE and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(status, gzip(body), headers={**sent, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+    return Response(status, body, headers=sent)
+
+
+def value_response(request: Request, value: Any, status: int = 200, *, as_yaml: bool = False) -> Response:
+    """An answer of a JSON-shaped value."""
+    if as_yaml:
+        text = yaml.safe_dump(value, default_flow_style=False, sort_keys=False)
+        return Response(status, text.encode(), "application/yaml", _NO_CACHE)
+    return json_response(request, encode(value), status)
+
+
+def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
+    """The Warning header (RFC 7234, code 299) for the texts, each said once."""
+    said = dict.fromkeys(w for w in warnings if w)
+    if not said:
+        return {}
+    quoted = ("".join(c for c in w if c >= " ").replace("\\", "\\\\").replace('"', '\\"') for w in said)
+    return {"Warning": ", ".join(f'299 - "{w}"' for w in quoted)}
+
+
+def text_response(text: str, status: int = 200) -> Response:
+    """A plain-text answer."""
+    return Response(status, text.encode(), "text/plain; charset=utf-8", {"X-Content-Type-Options": "nosniff"})

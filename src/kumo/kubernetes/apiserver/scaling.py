@@ -1,0 +1,109 @@
+"""The scale subresource: how many replicas a workload should have, in one form for every kind (autoscaling/v1 Scale)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kumo.api.errors import Cause, bad_request, invalid
+from kumo.api.objects import Object
+from kumo.api.resources import GVK
+from kumo.api.selectors import to_text
+from kumo.kubernetes.apiserver import bodies
+from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.incoming import check_kind
+from kumo.kubernetes.apiserver.patching import JSON_PATCH, patched, read_patch
+from kumo.kubernetes.apiserver.registry import Scale
+from kumo.kubernetes.apiserver.updating import check_version, missing, modify
+
+GVK_SCALE = GVK("autoscaling", "v1", "Scale")
+
+
+def _at(obj: Object, path: str) -> Any:
+    found: Any = obj
+    for step in path.strip(".").split("."):
+        if not isinstance(found, dict):
+            return None
+        found = found.get(step)
+    return found
+
+
+def scale_of(obj: Object, where: Scale) -> Object:
+    """The object's Scale."""
+    meta = obj["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status: Object = {"replicas": _at(obj, where.status) or 0}
+    selector = _at(obj, where.selector) if where.selector else None
+    if isinstance(selector, str):
+        status["selector"] = selector
+    elif isinstance(selector, dict):
+        old_style = "matchLabels" not in selector and "matchExpressions" not in selector
+        status["selector"] = to_text({"matchLabels": selector} if old_style else selector)
+    replicas = _at(obj, where.spec)
+    spec = {"replicas": replicas} if replicas else {}
+    return {
+        "kind": "Scale",
+        "apiVersion": GVK_SCALE.api_version,
+        "metadata": {k: meta[k] for k in kept if k in meta},
+        "spec": spec,
+        "status": status,
+    }
+
+
+def get_scale(core: Core, call: Call) -> Object:
+    """GET scale. Raises 404."""
+    entry = core.storage.get(call.resource, call.namespace, call.info.name)
+    if entry is None:
+        raise missing(call)
+    return scale_of(call.resource.object(entry), _where(call))
+
+
+def _where(call: Call) -> Scale:
+    assert call.resource.scale is not None
+    return call.resource.scale
+
+
+async def put_scale(core: Core, call: Call) -> Object:
+    """PUT or PATCH scale: only `spec.replicas` counts. Raises 400, 404, 409, 422."""
+    where = _where(call)
+    if call.info.verb == "patch":
+        kind, body = await read_patch(call)
+    else:
+        data = await bodies.read(call.request)
+        kind, body = "", check_kind(bodies.decode(data, bodies.media_type(call.request), "Scale"), GVK_SCALE)
+
+    def make(old: Object) -> Object:
+        now = scale_of(old, where)
+        if kind == JSON_PATCH or (kind and isinstance(body, dict)):
+            wanted = patched(call, "application/merge-patch+json" if kind != JSON_PATCH else kind, now, body)
+        else:
+            wanted = {**body, "metadata": dict(body.get("metadata") or {})}
+        if not wanted["metadata"].get("name"):
+            raise bad_request("name must be provided")
+        check_version(call, wanted, old)
+        _set(old, where.spec, _replicas(call, wanted))
+        return old
+
+    entry = await modify(core, call, make, subresource="scale")
+    return scale_of(call.resource.object(entry), where)
+
+
+def _replicas(call: Call, wanted: Object) -> int:
+    replicas = (wanted.get("spec") or {}).get("replicas") or 0
+    if type(replicas) is not int:
+        kind = "string" if isinstance(replicas, str) else type(replicas).__name__
+        raise bad_request(
+            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+            f"{kind} into Go struct field ScaleSpec.spec.replicas of type int32"
+        )
+    if replicas < 0:
+        text = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        raise invalid("autoscaling", "Scale", call.info.name, [Cause("spec.replicas", text)])
+    return replicas
+
+
+def _set(obj: Object, path: str, value: Any) -> None:
+    *steps, last = path.strip(".").split(".")
+    for step in steps:
+        obj = obj.setdefault(step, {})
+    obj[last] = value

@@ -1,0 +1,200 @@
+"""The API server: one handler for every request, over one store.
+
+A request's way: who asks (authentication), may he (authorization), what is asked for (the path), then the handler of
+the resource, the aggregated group, or the plain path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import structlog
+
+from kumo.api.errors import StatusError, internal, no_such_path
+from kumo.api.users import MASTERS_GROUP, UserInfo
+from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
+from kumo.kubernetes.apiserver.attributes import RequestInfo
+from kumo.kubernetes.apiserver.authentication import Authenticator, ServiceAccountTokens, impersonate
+from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer
+from kumo.kubernetes.apiserver.bootstrap import BootstrapConfig, bootstrap
+from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.compaction import compact_regularly
+from kumo.kubernetes.apiserver.config import ApiServerConfig
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.custom_resources import CustomResources
+from kumo.kubernetes.apiserver.kubelet_proxy import KubeletProxy, KubeletProxyConfig
+from kumo.kubernetes.apiserver.metrics import Metrics
+from kumo.kubernetes.apiserver.paths import Paths
+from kumo.kubernetes.apiserver.reader import CacheReader
+from kumo.kubernetes.apiserver.registry import Registry, add_builtin
+from kumo.kubernetes.apiserver.request_info import request_info
+from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
+from kumo.kubernetes.apiserver.responses import refusal
+from kumo.kubernetes.apiserver.storage import Storage
+from kumo.kubernetes.apiserver.tokens import TokenEndpoints
+from kumo.kubernetes.apiserver.virtual import VirtualResources
+from kumo.machinery.client import Client
+from kumo.machinery.http import Answer, Request, Response
+from kumo.machinery.transport import InProcessTransport
+from kumo.store.base import Store, StoreError
+
+_log = structlog.get_logger("kumo.apiserver")
+_ELSEWHERE = frozenset(
+    (
+        *(("pods", name) for name in ("log", "exec", "attach", "portforward", "proxy")),
+        ("nodes", "proxy"),
+        ("services", "proxy"),
+    )
+)
+"""The subresources that lead to a node, a pod or a service."""
+_OWN_USER = UserInfo("system:apiserver", (MASTERS_GROUP, "system:authenticated"))
+
+
+class ApiServer:
+    """The API server over `store`, which it starts and stops. `handle` answers requests once `start` has returned."""
+
+    name = "apiserver"
+
+    def __init__(self, store: Store, config: ApiServerConfig) -> None:
+        self._store = store
+        self._config = config
+        self._cache = Cache(store)
+        self.reader = CacheReader(self._cache)
+        self._registry = Registry(self._cache)
+        self._metrics = Metrics()
+        self._groups = {group.group: group for group in config.groups}
+        self._ready = False
+        self._kubelets: KubeletProxy | None = None
+        self.client = Client(InProcessTransport(self.handle, _OWN_USER))
+        """Requests straight into this server, as a member of system:masters."""
+
+    async def start(self) -> None:
+        """Open the store, fill the cache, make the default objects true; afterwards requests are answered."""
+        config = self._config
+        await self._store.start()
+        try:
+            await self._cache.start()
+            self._assemble(config)
+            self._custom.load()
+            ca_pem = config.ca_certificate.read_text() if config.ca_certificate else ""
+            where = BootstrapConfig(config.service_cidr, config.advertise_address, config.port, ca_pem)
+            await bootstrap(self.client, where)
+        except BaseException:
+            await self.stop()
+            raise
+        self._ready = True
+        # What is there now mostly stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+
+    def _assemble(self, config: ApiServerConfig) -> None:
+        reader = self.reader
+        add_builtin(self._registry)
+        tokens = ServiceAccountTokens(
+            issuer=config.service_account_issuer, key_path=config.service_account_key, reader=reader
+        )
+        self._authenticator = Authenticator(tokens, config.token_authenticators, anonymous=config.anonymous)
+        self._authorizer = Authorizer(reader)
+        admission = AdmissionChain(
+            config.hooks,
+            reader,
+            authorizer=self._authorizer,
+            config=AdmissionConfig(config.service_cidr, config.node_port_range),
+        )
+        core = Core(self._cache, Storage(self._store, self._cache, config.event_ttl), self._registry, admission)
+        self._core = core
+        url = f"https://{config.advertise_address}:{config.port}"
+        endpoints = TokenEndpoints(tokens, self._authenticator, reader, url)
+        self._kubelets = KubeletProxy(
+            reader,
+            KubeletProxyConfig(
+                config.ca_certificate if config.kubelet_client_certificate else None,
+                config.kubelet_client_certificate,
+                config.kubelet_client_key,
+            ),
+            self._authorizer,
+        )
+        virtual = VirtualResources(core, AccessReviews(self._authorizer), endpoints)
+        self._virtual = virtual
+        self._resources = ResourceHandler(core, self._store, virtual.subresources())
+        self._custom = CustomResources(core, self.client)
+        self._paths = Paths(self._registry, config.groups, self._metrics, endpoints, self._check_readiness)
+
+    async def run(self) -> None:
+        """Forget old revisions regularly, and finish the work on custom resource definitions, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(compact_regularly(self._store, self._config.compaction_interval), name="compaction")
+            group.create_task(self._custom.run(), name="custom resources")
+
+    async def stop(self) -> None:
+        """End the watches and close the store."""
+        self._ready = False
+        if self._kubelets is not None:
+            await self._kubelets.close()
+        await self._cache.stop()
+        await self._store.stop()
+
+    def _check_readiness(self) -> str:
+        return "" if self._ready else "the server is starting or stopping"
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    async def handle(self, request: Request) -> Answer:
+        """Answer one request. Refusals are answers too: nothing is raised but cancellation."""
+        began = time.perf_counter()
+        info = request_info(request.method, request.path, request.query_string)
+        try:
+            answer = await self._handle(request, info)
+        except StatusError as error:
+            answer = refusal(error)
+        except StoreError as error:
+            _log.error("the store failed", error=str(error), path=request.path)
+            answer = refusal(internal(str(error)))
+        except Exception:
+            _log.exception("a request failed", method=request.method, path=request.path)
+            answer = refusal(internal("the server failed to answer; its log has the reason"))
+        self._metrics.count(info, answer.status if isinstance(answer, Response) else 101, time.perf_counter() - began)
+        return answer
+
+    async def _handle(self, request: Request, info: RequestInfo) -> Answer:
+        user = await self._authenticator.authenticate(request)
+        if "impersonate-user" in request.headers or "impersonate-group" in request.headers:
+            user = impersonate(user, request, self._authorizer.check)
+        group = self._groups.get(info.group) if info.resource else self._groups.get(_group_of(request.path))
+        if group is None or group.authorize:
+            self._authorizer.check(user, info)
+        if group is not None and (info.resource or _below_version(request.path)):
+            request.user = user
+            return await group.handler(request)
+        if not info.resource:
+            return await self._paths.handle(request)
+        return await self._resource(request, info, user)
+
+    async def _resource(self, request: Request, info: RequestInfo, user: UserInfo) -> Answer:
+        if not info.verb:
+            raise StatusError(
+                405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+            )
+        virtual = self._virtual.find(info)
+        if virtual is not None:
+            return await virtual(request, info, user)
+        if info.subresource and (info.resource, info.subresource) in _ELSEWHERE and not info.group:
+            assert self._kubelets is not None
+            return await self._kubelets.handle(request, info, user)
+        resource = self._registry.find(info.group, info.version, info.resource)
+        if resource is None or request.path.count("/") > 10:
+            raise no_such_path()
+        return await self._resources.handle(Call(request, info, user, resource, request.query))
+
+
+def _group_of(path: str) -> str:
+    parts = path.split("/")
+    return parts[2] if len(parts) > 2 and parts[1] == "apis" else ""
+
+
+def _below_version(path: str) -> bool:
+    """Whether a path of an aggregated group is below its discovery documents, which are this server's to answer."""
+    return len([p for p in path.split("/") if p]) > 3

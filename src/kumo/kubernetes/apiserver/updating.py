@@ -1,0 +1,173 @@
+"""PUT, and the part of PATCH that comes after the patch: an object's new state in place of its old one.
+
+Optimistic concurrency: a writer that names a resourceVersion is refused when the object is newer; one that does not is
+applied to the newest state, again and again until no other write comes between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kumo.api.errors import StatusError, bad_request, conflict, modified, not_found
+from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
+from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.creating import create_object, raise_invalid, wrong_name
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.incoming import read_object
+from kumo.kubernetes.apiserver.storage import Gone
+
+_ATTEMPTS = 12
+Make = Callable[[Object], Object]
+"""Gives the wanted state for the present one (which it may change)."""
+
+
+async def update(core: Core, call: Call) -> tuple[Entry, bool]:
+    """Replace the object by the body; its entry, and whether it was made anew."""
+    obj = await read_object(call)
+    meta = obj.setdefault("metadata", {})
+    if not meta.get("name"):
+        raise bad_request("name must be provided") if "name" in meta else wrong_name("", call.info.name)
+    if meta["name"] != call.info.name:
+        raise wrong_name(meta["name"], call.info.name)
+    if call.resource.type.namespaced:
+        if (meta.get("namespace") or call.info.namespace) != call.info.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        meta["namespace"] = call.info.namespace
+    else:
+        meta.pop("namespace", None)
+    if (
+        core.storage.get(call.resource, call.namespace, call.info.name) is None
+        and call.resource.strategy.allow_create_on_update
+        and not call.info.subresource
+        and not meta.get("resourceVersion")
+        and not meta.get("uid")
+    ):
+        return await create_object(core, call, obj, name=call.info.name)
+    return await modify(core, call, lambda _: core.copy(obj)), False
+
+
+async def modify(
+    core: Core,
+    call: Call,
+    make: Make,
+    *,
+    subresource: str | None = None,
+    operation_options: str = "UpdateOptions",
+    free: bool = False,
+) -> Entry:
+    """Bring the object to the state that `make` wants, by way of defaults, admission and validation.
+
+    `subresource` is what strategy and admission are told (by default the call's); `free` leaves out the strategy's
+    limits, for the API server's own changes (binding, finalize). Raises 404, 409, 422 and what admission refuses.
+    """
+    below = call.info.subresource if subresource is None else subresource
+    entry = core.storage.get(call.resource, call.namespace, call.info.name)
+    dry = call.dry_run()
+    for _ in range(_ATTEMPTS):
+        if entry is None:
+            raise not_found(call.resource.type.group, call.resource.type.resource, call.info.name)
+        old = call.resource.object(entry)
+        new = make(call.resource.object(entry))
+        check_version(call, new, old)
+        attributes = await _prepare(core, call, new, old, below, operation_options, dry, free)
+        try:
+            if dry:
+                core.admission.abandon(attributes)
+            if _ends(new):
+                return core.storage.draft(call.resource, new, 0) if dry else await _finish(core, call, entry, new)
+            if dry:
+                return core.storage.draft(call.resource, new, entry.revision)
+            return await core.storage.replace(call.resource, entry, new)
+        except Gone as gone:
+            core.admission.abandon(attributes)
+            entry = gone.entry  # A state that names the version it was made from is refused in the next round.
+    raise modified(call.resource.type.group, call.resource.type.resource, call.info.name)
+
+
+def check_version(call: Call, new: Object, old: Object) -> None:
+    """Refuse a state made from another version or of another object. Raises 409."""
+    kind = call.resource.type
+    stated = new["metadata"].get("resourceVersion") or ""
+    if stated and stated != "0" and stated != old["metadata"]["resourceVersion"]:
+        raise modified(kind.group, kind.resource, call.info.name)
+    uid = new["metadata"].get("uid") or ""
+    if uid and uid != old["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+        raise conflict(kind.group, kind.resource, call.info.name, why)
+
+
+async def _prepare(
+    core: Core, call: Call, new: Object, old: Object, below: str, options: str, dry: bool, free: bool
+) -> AdmissionAttributes:
+    """Carry over, default, admit and validate the new state, in place; what admission was told."""
+    resource, strategy = call.resource, call.resource.strategy
+    keep_system_fields(new, old)
+    strategy.default(new)
+    if not free:
+        strategy.prepare_update(new, old, below)
+    attributes = AdmissionAttributes(
+        "UPDATE",
+        resource.gvk,
+        resource.type.gvr,
+        call.namespace,
+        call.info.name,
+        call.user,
+        object=new,
+        old_object=old,
+        subresource=below,
+        dry_run=dry,
+        options={"kind": options, "apiVersion": "meta.k8s.io/v1"},
+        warnings=call.warnings,
+    )
+    await core.admit(attributes, resource)
+    if attributes.object is not new and attributes.object is not None:
+        wanted = attributes.object
+        new.clear()
+        new.update(wanted)
+        attributes.object = new
+    try:
+        if not free:
+            raise_invalid(call, new, strategy.validate_update(new, old, below))
+        await core.check(attributes)
+    except StatusError:
+        core.admission.abandon(attributes)
+        raise
+    return attributes
+
+
+def keep_system_fields(new: Object, old: Object) -> None:
+    """Keep what only the API server writes; `new` is changed in place."""
+    fresh, stale = new["metadata"], old["metadata"]
+    fresh.pop("selfLink", None)
+    fresh.pop("managedFields", None)
+    if not fresh.get("uid"):
+        fresh["uid"] = stale["uid"]
+    for key in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        if stale.get(key) is None:
+            fresh.pop(key, None)
+        else:
+            fresh[key] = stale[key]
+
+
+def _ends(new: Object) -> bool:
+    """Whether the write lets go of the last finalizer of an object that is being deleted."""
+    meta = new["metadata"]
+    return bool(
+        meta.get("deletionTimestamp")
+        and not meta.get("finalizers")
+        and not meta.get("deletionGracePeriodSeconds")
+        and not (new["kind"] == "Namespace" and (new.get("spec") or {}).get("finalizers"))
+    )
+
+
+async def _finish(core: Core, call: Call, entry: Entry, new: Object) -> Entry:
+    """Delete an object whose last finalizer has gone, and show its last state."""
+    gone = await core.storage.remove(call.resource, entry)
+    return core.storage.draft(call.resource, new, gone.revision)
+
+
+def missing(call: Call) -> StatusError:
+    """404 for the call's object."""
+    return not_found(call.resource.type.group, call.resource.type.resource, call.info.name)

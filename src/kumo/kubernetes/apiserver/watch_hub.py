@@ -1,0 +1,264 @@
+"""The changes of one resource on their way to the watchers.
+
+Watchers that ask for the same thing form a group: its condition is evaluated once for each change. An event is encoded
+once for each form in which somebody wants it, and shared. The ring keeps the last changes, so that a watch can start
+from a revision of the recent past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.matching import Match
+
+RING_EVENTS = 20_000
+RING_BYTES = 24 << 20
+WATCHER_EVENTS = 10_000
+WATCHER_BYTES = 32 << 20
+
+FieldsOf = Callable[[Entry], Mapping[str, str]]
+
+
+class View(NamedTuple):
+    """The form in which a watcher wants objects. Equal keys mean equal forms; `encode` None stands for the bytes."""
+
+    key: str = ""
+    encode: Callable[[Entry], bytes] | None = None
+
+
+class Change:
+    """One change: what was there before, what is there now (None: nothing). Remembers the event's encoded forms."""
+
+    __slots__ = ("_encoded", "_gone", "new", "old", "revision")
+
+    def __init__(self, revision: int, old: Entry | None, new: Entry | None) -> None:
+        self.revision = revision
+        self.old = old
+        self.new = new
+        self._gone: Entry | None = None
+        self._encoded: dict[tuple[str, str], bytes] = {}
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the change keeps alive."""
+        return len((self.new or self.old).raw) if self.new or self.old else 0  # type: ignore[union-attr]
+
+    def kind_for(self, match: Match, fields_of: FieldsOf) -> str:
+        """What the change is to somebody who asks for `match`: ADDED, MODIFIED, DELETED, or nothing (empty).
+
+        An object that begins to match appears, one that stops disappears (as upstream's watch cache).
+        """
+        if not match.selects:
+            shown = (self.new or self.old).namespace if self.new or self.old else ""  # type: ignore[union-attr]
+            if match.namespace and shown != match.namespace:
+                return ""
+            return "DELETED" if self.new is None else "ADDED" if self.old is None else "MODIFIED"
+        before = self.old is not None and match.matches(self.old, fields_of)
+        after = self.new is not None and match.matches(self.new, fields_of)
+        if after:
+            return "MODIFIED" if before else "ADDED"
+        return "DELETED" if before else ""
+
+    def encoded(self, kind: str, view: View) -> bytes:
+        """The event as a line of JSON."""
+        found = self._encoded.get((kind, view.key))
+        if found is None:
+            entry = self._shown() if kind == "DELETED" else self.new
+            assert entry is not None
+            found = event_line(kind, view.encode(entry) if view.encode else entry.raw)
+            self._encoded[(kind, view.key)] = found
+        return found
+
+    def _shown(self) -> Entry:
+        """The object that is gone, at the revision at which it went."""
+        if self._gone is None:
+            assert self.old is not None
+            self._gone = self.old.at(self.revision)
+        return self._gone
+
+
+def event_line(kind: str, obj: bytes) -> bytes:
+    """A watch event as a line of JSON."""
+    return b'{"type":"%b","object":%b}\n' % (kind.encode(), obj)
+
+
+class Watcher:
+    """One watch's waiting events. When it reads too slowly it is closed: the client lists anew."""
+
+    __slots__ = ("_lines", "_size", "_waiter", "closed", "revision")
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        """The last revision that was offered."""
+        self.closed = False
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def offer(self, line: bytes) -> None:
+        """Add an event."""
+        if self.closed:
+            return
+        self._lines.append(line)
+        self._size += len(line)
+        if len(self._lines) > WATCHER_EVENTS or self._size > WATCHER_BYTES:
+            self.close()
+        self._wake()
+
+    def close(self) -> None:
+        """End the watch once what waits is... gone: what waits is dropped."""
+        self.closed = True
+        self._lines.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def take(self, timeout: float) -> bytes:
+        """The events that wait, as bytes; waits for the first up to `timeout` seconds, then gives none."""
+        if not self._lines and not self.closed:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            handle = loop.call_later(timeout, self._wake)
+            try:
+                await self._waiter
+            finally:
+                handle.cancel()
+                self._waiter = None
+        taken = self._lines[0] if len(self._lines) == 1 else b"".join(self._lines)
+        self._lines.clear()
+        self._size = 0
+        return taken
+
+
+class _Group:
+    __slots__ = ("match", "view", "watchers")
+
+    def __init__(self, match: Match, view: View) -> None:
+        self.match = match
+        self.view = view
+        self.watchers: set[Watcher] = set()
+
+
+class WatchHub:
+    """The watchers and the last changes of one resource; `oldest` is the earliest revision a watch can start from."""
+
+    def __init__(self, revision: int, fields_of: FieldsOf) -> None:
+        self.oldest = revision
+        self._fields_of = fields_of
+        self._ring: deque[Change] = deque()
+        self._bytes = 0
+        self._groups: dict[tuple[Match, str], _Group] = {}
+        self._everywhere: list[_Group] = []
+        """The groups that must be asked about every change; the others are filed by a field's only value."""
+        self._by_field: dict[tuple[str, str], list[_Group]] = {}
+        self._filed_fields: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return sum(len(group.watchers) for group in self._groups.values())
+
+    def publish(self, change: Change) -> None:
+        """Remember the change and tell the watchers."""
+        self._remember(change)
+        if not self._groups:
+            return
+        for group in self._concerned(change):
+            kind = change.kind_for(group.match, self._fields_of)
+            if kind:
+                line = change.encoded(kind, group.view)
+                for watcher in group.watchers:
+                    watcher.offer(line)
+
+    def since(self, revision: int, match: Match, view: View) -> list[bytes] | None:
+        """The events after `revision`, or None when they are no longer all there."""
+        if revision < self.oldest:
+            return None
+        found = []
+        for change in reversed(self._ring):
+            if change.revision <= revision:
+                break
+            kind = change.kind_for(match, self._fields_of)
+            if kind:
+                found.append(change.encoded(kind, view))
+        found.reverse()
+        return found
+
+    def join(self, watcher: Watcher, match: Match, view: View) -> None:
+        """Give the watcher every change from now on."""
+        group = self._groups.get((match, view.key))
+        if group is None:
+            group = self._groups[(match, view.key)] = _Group(match, view)
+            self._file(group)
+        group.watchers.add(watcher)
+
+    def leave(self, watcher: Watcher, match: Match, view: View) -> None:
+        """Forget the watcher."""
+        group = self._groups[(match, view.key)]
+        group.watchers.discard(watcher)
+        if not group.watchers:
+            del self._groups[(match, view.key)]
+            self._unfile(group)
+
+    def close(self) -> None:
+        """End every watch."""
+        for group in self._groups.values():
+            for watcher in group.watchers:
+                watcher.close()
+
+    def _remember(self, change: Change) -> None:
+        self._ring.append(change)
+        self._bytes += change.size
+        while len(self._ring) > RING_EVENTS or self._bytes > RING_BYTES:
+            gone = self._ring.popleft()
+            self._bytes -= gone.size
+            self.oldest = gone.revision
+
+    @staticmethod
+    def _filing(match: Match) -> tuple[str, str] | None:
+        """The field and value under which the group of `match` is filed."""
+        for requirement in match.fields.requirements:
+            if requirement.operator == "=":
+                return (requirement.key, requirement.values[0])
+        return None
+
+    def _file(self, group: _Group) -> None:
+        place = self._filing(group.match)
+        if place is None:
+            self._everywhere.append(group)
+        else:
+            self._by_field.setdefault(place, []).append(group)
+            self._filed_fields[place[0]] = self._filed_fields.get(place[0], 0) + 1
+
+    def _unfile(self, group: _Group) -> None:
+        place = self._filing(group.match)
+        if place is None:
+            self._everywhere.remove(group)
+            return
+        self._by_field[place].remove(group)
+        if not self._by_field[place]:
+            del self._by_field[place]
+        self._filed_fields[place[0]] -= 1
+        if not self._filed_fields[place[0]]:
+            del self._filed_fields[place[0]]
+
+    def _concerned(self, change: Change) -> list[_Group]:
+        """The groups that may be concerned."""
+        if not self._filed_fields:
+            return self._everywhere
+        found = list(self._everywhere)
+        for field in self._filed_fields:
+            for value in {self._value(entry, field) for entry in (change.old, change.new) if entry is not None}:
+                found += self._by_field.get((field, value), ())
+        return found
+
+    def _value(self, entry: Entry, field: str) -> str:
+        if field == "metadata.name":
+            return entry.name
+        if field == "metadata.namespace":
+            return entry.namespace
+        return self._fields_of(entry).get(field, "")
