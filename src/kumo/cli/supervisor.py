@@ -32,6 +32,7 @@ FATAL_EXIT = 78
 _PR_SET_PDEATHSIG = 1
 _QUICK_DEATH_SECONDS = 10.0
 _LONGEST_DELAY = 5.0
+_TRIES_BEFORE_READY = 3
 _LOG_LIMIT = 16 * 1024 * 1024
 
 
@@ -190,6 +191,11 @@ class Supervisor:
                 self.error = self.error or f"{process.name} can't start; the reason is in {log}"
                 self.stopping = True
                 return
+            if not self.announced and process.restarts >= _TRIES_BEFORE_READY:
+                log = self.instance.log_dir / f"{process.name}.log"
+                self.error = self.error or f"{process.name} keeps ending before it is ready: {_last_line(log)} ({log})"
+                self.stopping = True
+                return
             lived = time.monotonic() - process.started
             process.delay = min(max(process.delay * 2, 0.1), _LONGEST_DELAY) if lived < _QUICK_DEATH_SECONDS else 0.0
             process.start_at = time.monotonic() + process.delay
@@ -225,6 +231,13 @@ def _open_log(path: Path) -> Any:
     if path.exists() and path.stat().st_size > _LOG_LIMIT:
         path.replace(path.with_suffix(".log.1"))
     return path.open("ab")
+
+
+def _last_line(path: Path) -> str:
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 4096))
+        lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "it wrote nothing"
 
 
 def take_lock(instance: Instance) -> int:

@@ -1,0 +1,191 @@
+"""The control-plane process: store, API server, controllers, scheduler, KubeVirt's and OpenStack's control parts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
+from kumo.cli import prepare
+from kumo.cli.instance import Instance, InstanceError, load, node_address
+from kumo.cli.late import LateHandler
+from kumo.cli.report import Reporter
+from kumo.cli.supervisor import FATAL_EXIT
+from kumo.cli.wings import Wing, kubevirt, openstack
+from kumo.kubernetes.apiserver.config import ApiServerConfig
+from kumo.kubernetes.apiserver.server import ApiServer
+from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
+from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
+from kumo.kubernetes.scheduler import Scheduler
+from kumo.machinery import kubeconfig, logs
+from kumo.machinery.client import Client
+from kumo.machinery.controller import Component
+from kumo.machinery.events import EventRecorder
+from kumo.machinery.http import Answer, Handler, Request
+from kumo.machinery.informer import Informers
+from kumo.machinery.listener import Listener, ListenError
+from kumo.machinery.tls import server_context
+from kumo.machinery.transport import InProcessTransport
+from kumo.store.base import StoreError
+from kumo.store.sqlite import SqliteStore
+
+PROCESS = "control-plane"
+_log = structlog.get_logger("kumo.control-plane")
+
+
+class ControlPlane:
+    """The control plane of one instance."""
+
+    def __init__(self, instance: Instance, reporter: Reporter) -> None:
+        self._instance = instance
+        self._reporter = reporter
+        self._late = LateHandler()
+        self._pki = prepare.certificates(instance)
+        self._informers = Informers(self.client_for(UserInfo("system:kumo-informers", (MASTERS_GROUP,))))
+        self._wings: list[Wing] = []
+
+    def client_for(self, user: UserInfo) -> Client:
+        """A client that acts as the user, straight into the API server."""
+        return Client(InProcessTransport(self._late, user))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start everything, report it, run until `stop` is set. Raises StoreError and ListenError."""
+        instance, reporter = self._instance, self._reporter
+        self._wings = [
+            kubevirt(instance, self._pki, self._informers, self.client_for),
+            openstack(instance, self._informers, self.client_for),
+        ]
+        server = self._server()
+        self._late.target = server.handle
+        with reporter.timed("API server: the store is open and the default objects are there"):
+            await server.start()
+        listener = Listener(
+            by_prefix(server.handle, {p: w.handler for w in self._wings if w.handler for p in w.prefixes}),
+            host="0.0.0.0",
+            port=instance.port,
+            tls=server_context(self._pki.apiserver, self._pki.ca),
+            name="apiserver",
+        )
+        try:
+            await listener.start()
+            self._write_kubeconfig()
+            await self._run_components(server, stop)
+        finally:
+            await listener.stop()
+            await server.stop()
+
+    async def _run_components(self, server: ApiServer, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(server.run()), group.create_task(self._informers.run())]
+            for wing in self._wings:
+                with self._reporter.timed(wing.step):
+                    await wing.install()
+            components = [*self._controllers(), *(c for wing in self._wings for c in wing.components)]
+            tasks += [group.create_task(c.run(), name=c.name) for c in components]
+            self._reporter.ready()
+            _log.info("ready", url=self._instance.url)
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    def _server(self) -> ApiServer:
+        instance, pki = self._instance, self._pki
+        config = ApiServerConfig(
+            service_account_key=pki.signing_key,
+            ca_certificate=pki.ca,
+            kubelet_client_certificate=pki.kubelet_client.cert,
+            kubelet_client_key=pki.kubelet_client.key,
+            advertise_address=node_address(),
+            port=instance.port,
+            service_cidr=instance.service_cidr,
+            groups=[g for w in self._wings for g in w.groups],
+            hooks=[h for w in self._wings for h in w.hooks],
+            token_authenticators=[a for w in self._wings for a in w.token_authenticators],
+        )
+        return ApiServer(SqliteStore(instance.store_path), config)
+
+    def _controllers(self) -> list[Component]:
+        def client_for(name: str) -> Client:
+            return self.client_for(service_account_user("kube-system", name))
+
+        scheduler = self.client_for(UserInfo("system:kube-scheduler", ("system:authenticated",)))
+        manager = ControllerManagerConfig(
+            root_ca=self._pki.ca.read_text(), node_ipam=NodeIpamConfig(cluster_cidr=self._instance.pod_cidr)
+        )
+        return [
+            *controllers(client_for, self._informers, manager),
+            Scheduler(scheduler, self._informers, EventRecorder(scheduler, "default-scheduler")),
+        ]
+
+    def _write_kubeconfig(self) -> None:
+        kubeconfig.write(
+            self._instance.kubeconfig,
+            server=self._instance.url,
+            ca=self._pki.ca.read_bytes(),
+            cert=self._pki.admin.cert.read_bytes(),
+            key=self._pki.admin.key.read_bytes(),
+        )
+
+
+def by_prefix(default: Handler, prefixes: dict[str, Handler]) -> Handler:
+    """A handler that passes a request to the one whose prefix its path has (whole segments), else to `default`."""
+
+    async def handle(request: Request) -> Answer:
+        first = "/" + request.path.split("/", 2)[1] if request.path.startswith("/") else request.path
+        return await prefixes.get(first, default)(request)
+
+    return handle
+
+
+def run_until_told(
+    work: Callable[[asyncio.Event], Awaitable[None]], reporter: Reporter, fatal: tuple[type[Exception], ...]
+) -> int:
+    """Run the coroutine function `work` until SIGTERM or SIGINT sets its event; the process's exit code.
+
+    An exception of a `fatal` type is what a restart would not cure: it is reported to the user.
+    """
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await work(stop)
+
+    try:
+        uvloop.run(main())
+    except BaseException as error:
+        cause = _first_of(error, fatal)
+        if cause is None:
+            raise
+        reporter.error(str(cause))
+        print(f"fatal: {cause}", file=sys.stderr, flush=True)
+        return FATAL_EXIT
+    return 0
+
+
+def _first_of(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
+    """The first exception of the kinds in the error or in the groups within it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for e in error.exceptions if (found := _first_of(e, kinds)) is not None), None)
+    return error if isinstance(error, kinds) else None
+
+
+def main() -> int:
+    """Run the control plane of the instance in the directory named by the first argument."""
+    instance = load(Path(sys.argv[1]))
+    assert instance is not None, "the supervisor names an instance that exists"
+    logs.set_up(level="info")
+    reporter = Reporter(instance.notify_socket, PROCESS)
+    plane = ControlPlane(instance, reporter)
+    return run_until_told(plane.run, reporter, (StoreError, ListenError, InstanceError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
