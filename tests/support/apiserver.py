@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kumo.api.resources import SERVICEACCOUNTS
 from kumo.api.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.server import ApiServer
@@ -52,9 +53,12 @@ class RunningApiServer:
 
 @asynccontextmanager
 async def running_apiserver(
-    tmp_path: Path, *, https: bool = False, port: int = 0, **config: Any
+    tmp_path: Path, *, https: bool = False, port: int = 0, default_account: bool = True, **config: Any
 ) -> AsyncIterator[RunningApiServer]:
-    """Start an API server whose data is below `tmp_path`; `config` are fields of ApiServerConfig."""
+    """Start an API server whose data is below `tmp_path`; `config` are fields of ApiServerConfig.
+
+    `default_account`: make the service account that pods of the namespace `default` need (a controller's work).
+    """
     pki = tmp_path / "pki"
     pki.mkdir(exist_ok=True)
     wanted = ApiServerConfig(service_account_key=tls.ensure_signing_key(pki / "sa.key"))
@@ -71,6 +75,8 @@ async def running_apiserver(
     task = asyncio.create_task(server.run())
     running = RunningApiServer(server, Client(InProcessTransport(server.handle, ADMIN)), pki)
     try:
+        if default_account and server.reader.get(SERVICEACCOUNTS, "default", "default") is None:
+            await running.client.create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
         if listener is not None and ca is not None:
             listener.handler = server.handle
             running.url, running.ca = listener.url, ca.files.cert

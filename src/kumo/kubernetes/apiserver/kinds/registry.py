@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from kumo.api import names
 from kumo.api.builtin import by_gvk
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds import batch, cluster, config, pods, services, workloads
@@ -25,5 +26,6 @@ def strategy_for(gvk: GVK) -> Strategy:
     found = by_gvk()[gvk]
     rules = _all_rules().get(gvk)
     if rules is None:
-        rules = Rules(has_status=any(s.name == "status" for s in found.subresources))
+        check = names.check_path_segment if gvk.group == "rbac.authorization.k8s.io" else names.check_subdomain
+        rules = Rules(has_status=any(s.name == "status" for s in found.subresources), check_name=check)
     return Strategy(gvk, found.namespaced, rules)
