@@ -1,0 +1,298 @@
+"""What a worker does to containerd for its pod: make the sandbox, start and stop containers, take everything away.
+
+Each failure becomes an event with upstream's reason and message, and an exception that the worker turns into status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kumo.api.objects import Object, namespace_of, uid_of
+from kumo.api.resources import CONFIGMAPS, SECRETS
+from kumo.host.cgroups import CgroupLimits, Cgroups
+from kumo.host.containerd.engine import Containerd
+from kumo.host.containerd.rpc import EngineError
+from kumo.host.containerd.stubs import cri_pb2 as cri
+from kumo.kubernetes.kubelet import labels
+from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.containers import Surroundings, container_config, termination_file, write_files
+from kumo.kubernetes.kubelet.dns import hosts_file, parse_resolv_conf, pod_dns
+from kumo.kubernetes.kubelet.env import ConfigError, Sources, environment, references
+from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
+from kumo.kubernetes.kubelet.hooks import HookFailed, run_hook
+from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
+from kumo.kubernetes.kubelet.machine import Machine
+from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
+from kumo.kubernetes.kubelet.references import References
+from kumo.kubernetes.kubelet.resources import CPU_PERIOD, pod_limits
+from kumo.kubernetes.kubelet.sandbox import pod_cgroup, sandbox_config
+from kumo.kubernetes.kubelet.security import verify_non_root
+from kumo.kubernetes.kubelet.spec import (
+    Container,
+    field_path,
+    find_container,
+    full_name,
+    host_network,
+    init_containers,
+    is_sidecar,
+)
+from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
+from kumo.machinery.informer import Informer
+
+_MINIMUM_GRACE = 2
+"""Seconds that a container has at least, even when killed at once (upstream's)."""
+
+
+class StartFailed(Exception):
+    """A container could not be started: reason and message of its waiting state; `retry` seconds, 0 for the usual."""
+
+    def __init__(self, reason: str, message: str, retry: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.retry = retry
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What actions need; one set a kubelet."""
+
+    config: KubeletConfig
+    engine: Containerd
+    references: References
+    volumes: VolumeManager
+    images: ImageManager
+    events: PodEvents
+    services: Informer
+    cgroups: Cgroups
+    machine: Machine
+
+
+class PodActions:
+    """Actions on one node's pods."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+
+    # -- preparing --------------------------------------------------------------------------------------------------
+
+    def sources(self, pod: Object, ips: Sequence[str]) -> Sources:
+        """What downward API fields are answered from."""
+        machine = self.tools.machine
+        return Sources(
+            services=self.tools.services.objects(),
+            pod_ips=tuple(ips),
+            host_ips=(self.tools.config.node_ip,),
+            allocatable=machine.allocatable(self.tools.config),
+        )
+
+    async def prepare_volumes(self, pod: Object, ips: Sequence[str]) -> Mapping[str, Volume]:
+        """The pod's volumes. Raises FailedVolume after an event."""
+        try:
+            return await self.tools.volumes.prepare(pod, self.sources(pod, ips))
+        except FailedVolume as error:
+            self.tools.events.record(pod, WARNING, "FailedMount", str(error))
+            raise
+
+    def sandbox_config(self, pod: Object, attempt: int) -> cri.PodSandboxConfig:
+        """How the pod's sandbox is described to containerd."""
+        config = self.tools.config
+        try:
+            host = parse_resolv_conf(config.resolv_conf.read_text())
+        except OSError:
+            host = parse_resolv_conf("")
+        dns = pod_dns(pod, host, config.cluster_dns, config.cluster_domain)
+        return sandbox_config(
+            pod,
+            attempt=attempt,
+            logs=config.logs_directory,
+            cgroup_parent=config.cgroup_parent,
+            dns=dns,
+            domain=config.cluster_domain,
+        )
+
+    async def create_sandbox(self, pod: Object, attempt: int) -> str:
+        """Make the pod's cgroup and sandbox; the sandbox's id. Raises EngineError or OSError after an event."""
+        config = self.tools.config
+        limits = pod_limits(pod)
+        wanted = CgroupLimits(limits.cpu_shares, limits.cpu_quota, CPU_PERIOD, limits.memory)
+
+        def make() -> None:
+            (config.logs_directory / labels.log_folder(pod)).mkdir(parents=True, exist_ok=True)
+            (config.pods_directory / uid_of(pod)).mkdir(parents=True, exist_ok=True)
+            self.tools.cgroups.create(pod_cgroup(config.cgroup_parent, uid_of(pod)), wanted)
+
+        try:
+            await asyncio.to_thread(make)
+            return await self.tools.engine.runtime.run_sandbox(self.sandbox_config(pod, attempt))
+        except (EngineError, OSError) as error:
+            text = error.wire if isinstance(error, EngineError) else str(error)
+            self.tools.events.record(pod, WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
+            raise
+
+    # -- starting ---------------------------------------------------------------------------------------------------
+
+    async def start_container(
+        self,
+        pod: Object,
+        container: Container,
+        state: PodState,
+        volumes: Mapping[str, Volume],
+        restarts: int,
+        ips: Sequence[str],
+    ) -> str:
+        """Start the container in the pod's sandbox; its id. Raises StartFailed after an event."""
+        path = field_path(pod, container)
+        events, runtime = self.tools.events, self.tools.engine.runtime
+        box = state.sandboxes[0]
+        try:
+            image = await self.tools.images.ensure(
+                pod, container["image"], container.get("imagePullPolicy") or "", path
+            )
+        except ImageTrouble as error:
+            events.record(pod, WARNING, "Failed", f"Error: {error.reason}", path)
+            raise StartFailed(error.reason, error.message, error.retry) from error
+        try:
+            verify_non_root(pod, container, image)
+            config = await self._container_config(pod, container, restarts, volumes, ips)
+        except (ConfigError, OSError) as error:
+            events.record(pod, WARNING, "Failed", f"Error: {error}", path)
+            raise StartFailed("CreateContainerConfigError", str(error)) from error
+        try:
+            pod_config = self.sandbox_config(pod, box.attempt)
+            container_id = await runtime.create_container(box.id, config, pod_config)
+        except EngineError as error:
+            events.record(pod, WARNING, "Failed", f"Error: {error.message}", path)
+            raise StartFailed("CreateContainerError", error.message) from error
+        events.record(pod, NORMAL, "Created", "Container created", path)
+        try:
+            await runtime.start_container(container_id)
+        except EngineError as error:
+            events.record(pod, WARNING, "Failed", f"Error: {error.message}", path)
+            raise StartFailed("RunContainerError", error.message) from error
+        events.record(pod, NORMAL, "Started", "Container started", path)
+        await self._post_start(pod, container, container_id, ips)
+        return container_id
+
+    async def _container_config(
+        self, pod: Object, container: Container, restarts: int, volumes: Mapping[str, Volume], ips: Sequence[str]
+    ) -> cri.ContainerConfig:
+        config = self.tools.config
+        folder = config.pods_directory / uid_of(pod)
+        around = Surroundings(
+            pod_directory=folder,
+            volumes=volumes,
+            environment=await self._environment(pod, container, ips),
+            devices=config.devices,
+            node_memory=self.tools.machine.memory,
+            profiles=config.directory / "seccomp",
+        )
+        termination = termination_file(folder, container["name"])
+
+        def make() -> cri.ContainerConfig:
+            host_file = Path("/etc/hosts").read_text() if host_network(pod) else ""
+            write_files(folder, termination, hosts_file(pod, ips, config.cluster_domain, host_file))
+            log = config.logs_directory / labels.log_folder(pod) / container["name"]
+            log.mkdir(parents=True, exist_ok=True)
+            return container_config(pod, container, restarts, around, termination)
+
+        return await asyncio.to_thread(make)
+
+    async def _environment(self, pod: Object, container: Container, ips: Sequence[str]) -> dict[str, str]:
+        maps, secrets = references(container)
+        namespace = namespace_of(pod)
+        found_maps, found_secrets = await asyncio.gather(
+            self.tools.references.get_all(CONFIGMAPS, namespace, maps),
+            self.tools.references.get_all(SECRETS, namespace, secrets),
+        )
+        base = self.sources(pod, ips)
+        sources = Sources(found_maps, found_secrets, base.services, base.pod_ips, base.host_ips, base.allocatable)
+        return environment(pod, container, sources)
+
+    async def _post_start(self, pod: Object, container: Container, container_id: str, ips: Sequence[str]) -> None:
+        handler = (container.get("lifecycle") or {}).get("postStart")
+        if not handler:
+            return
+        try:
+            await run_hook(self.tools.engine.runtime, handler, container_id, container, ips)
+        except HookFailed as error:
+            path = field_path(pod, container)
+            self.tools.events.record(pod, WARNING, "FailedPostStartHook", f"PostStartHook failed: {error}", path)
+            await self.tools.engine.runtime.stop_container(container_id, _MINIMUM_GRACE)
+            raise StartFailed("PostStartHookError", f"PostStartHook failed: {error}") from error
+
+    # -- stopping ---------------------------------------------------------------------------------------------------
+
+    async def stop_container(
+        self, pod: Object, found: ContainerState, grace: float, message: str = "", ips: Sequence[str] = ()
+    ) -> None:
+        """Stop a running container: preStop hook, stop signal, SIGKILL after `grace` seconds in all."""
+        container = find_container(pod, found.name)
+        path = field_path(pod, container) if container else ""
+        self.tools.events.record(pod, NORMAL, "Killing", message or f"Stopping container {found.name}", path)
+        began = time.monotonic()
+        handler = ((container or {}).get("lifecycle") or {}).get("preStop")
+        if handler and container and grace > 0:
+            try:
+                async with asyncio.timeout(grace):
+                    await run_hook(self.tools.engine.runtime, handler, found.id, container, ips)
+            except (HookFailed, TimeoutError) as error:
+                text = f"PreStopHook failed: {error}"
+                self.tools.events.record(pod, WARNING, "FailedPreStopHook", text, path)
+        left = max(_MINIMUM_GRACE, round(grace - (time.monotonic() - began)))
+        with contextlib.suppress(EngineError):
+            await self.tools.engine.runtime.stop_container(found.id, left)
+
+    async def stop_pod(self, pod: Object, state: PodState, grace: float) -> None:
+        """Stop all containers, the sidecars after the others in reverse order, then the sandboxes. Raises EngineError."""
+        end = time.monotonic() + grace
+        box = state.sandbox
+        ips = box.ips if box else ()
+        sidecars = [c["name"] for c in init_containers(pod) if is_sidecar(c)]
+        running = [c for c in state.containers if c.running]
+        await asyncio.gather(*(self.stop_container(pod, c, grace, ips=ips) for c in running if c.name not in sidecars))
+        for name in reversed(sidecars):
+            for found in running:
+                if found.name == name:
+                    await self.stop_container(pod, found, max(0.0, end - time.monotonic()), ips=ips)
+        for sandbox in state.sandboxes:
+            await self.tools.engine.runtime.stop_sandbox(sandbox.id)
+
+    async def release(self, uid: str) -> None:
+        """Let go of the volumes and the cgroup of a pod that has ended; logs and ended containers stay."""
+        await self.tools.volumes.remove(uid)
+        await asyncio.to_thread(self.tools.cgroups.remove, pod_cgroup(self.tools.config.cgroup_parent, uid))
+
+    async def forget(self, uid: str, state: PodState) -> None:
+        """Remove everything that is left of a pod. Raises EngineError."""
+        for sandbox in state.sandboxes:
+            await self.tools.engine.runtime.remove_sandbox(sandbox.id)
+        await self.release(uid)
+        self.tools.images.forget_pod(uid)
+
+        def clean() -> None:
+            for folder in self.tools.config.logs_directory.glob(f"*_{uid}"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+        await asyncio.to_thread(clean)
+
+    async def prune(self, state: PodState, keep: int = 1) -> None:
+        """Remove ended containers, except the newest of each name and `keep` before it, with their logs."""
+        for name in {c.name for c in state.containers}:
+            for old in state.history(name)[1 + keep :]:
+                if old.exited:
+                    with contextlib.suppress(EngineError):
+                        await self.tools.engine.runtime.remove_container(old.id)
+                    if old.log_path:
+                        await asyncio.to_thread(Path(old.log_path).unlink, missing_ok=True)
+
+    def back_off_event(self, pod: Object, container: Container) -> None:
+        """Say that a container is not restarted yet."""
+        text = f"Back-off restarting failed container {container['name']} in pod {full_name(pod)}"
+        self.tools.events.record(pod, WARNING, "BackOff", text, field_path(pod, container))

@@ -1,0 +1,198 @@
+"""The kubelet itself: one worker a pod of this node, woken by the API server's and containerd's events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+import structlog
+
+from kumo.api.objects import Object, uid_of
+from kumo.api.resources import PODS, SERVICES
+from kumo.host.cgroups import Cgroups
+from kumo.host.containerd.engine import Containerd
+from kumo.host.containerd.rpc import EngineError
+from kumo.kubernetes.kubelet import labels, logs, machine
+from kumo.kubernetes.kubelet.actions import PodActions, Tools
+from kumo.kubernetes.kubelet.backoff import Backoff
+from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.events import PodEvents
+from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
+from kumo.kubernetes.kubelet.node import NodeKeeper
+from kumo.kubernetes.kubelet.podstate import Observer, PodState
+from kumo.kubernetes.kubelet.references import References
+from kumo.kubernetes.kubelet.server.routes import NodeServer
+from kumo.kubernetes.kubelet.status_writer import StatusWriter
+from kumo.kubernetes.kubelet.volumes.files import VolumeError
+from kumo.kubernetes.kubelet.volumes.manager import VolumeManager
+from kumo.kubernetes.kubelet.worker import PodWorker, Shared
+from kumo.machinery.client import Client
+from kumo.machinery.events import EventRecorder
+from kumo.machinery.http import Answer, Request
+from kumo.machinery.informer import Informers
+
+_log = structlog.get_logger("kumo.kubelet")
+_ROTATION_SECONDS = 10.0
+
+
+class Kubelet:
+    """One node's kubelet. `handler` answers the API server; its caller proves who asks."""
+
+    name = "kubelet"
+
+    def __init__(
+        self,
+        config: KubeletConfig,
+        client: Client,
+        informers: Informers,
+        recorder: EventRecorder,
+        engine: Containerd,
+    ) -> None:
+        self.config = config
+        self._engine = engine
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._owners: dict[str, str] = {}
+        for folder in (config.directory, config.pods_directory, config.logs_directory):
+            folder.mkdir(parents=True, exist_ok=True)
+        facts = machine.look(config.directory)
+        self._pods = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._services = informers.informer(SERVICES)
+        self._writer = StatusWriter(client)
+        self.node = NodeKeeper(config, client, engine, facts)
+        events = PodEvents(recorder)
+        references = References(client, config.node_name)
+        pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
+        images = ImageManager(engine.image_service, references, events, pulls)
+
+        async def ensure_image(pod: Object, reference: str, policy: str) -> None:
+            try:
+                await images.ensure(pod, reference, policy)
+            except ImageTrouble as error:
+                raise VolumeError(f"{error.reason}: {error.message}") from error
+
+        volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image)
+        tools = Tools(config, engine, references, volumes, images, events, self._services, Cgroups(), facts)
+        self._actions = PodActions(tools)
+        self._shared = Shared(
+            client,
+            self._actions,
+            Observer(engine.runtime, self._owners.__setitem__),
+            self._writer,
+            Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
+        )
+        self._server = NodeServer(config, engine, self.find_worker, self._pods.objects)
+
+    async def handler(self, request: Request) -> Answer:
+        """The node's own HTTP API: logs, exec, attach, port-forward, pods, healthz."""
+        return await self._server.handle(request)
+
+    def find_worker(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of the pod of that name (of the newest, if an older one is still ending)."""
+        pod = self._pods.get(name, namespace)
+        return self._workers.get(uid_of(pod)) if pod is not None else None
+
+    async def run(self) -> None:
+        """Run until cancelled. Containers run on afterwards."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.node.run(), name="node")
+                group.create_task(self._follow_pods(), name="pods")
+                group.create_task(self._rotate_logs(), name="log rotation")
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._writer.close()
+
+    async def _follow_pods(self) -> None:
+        await self._pods.wait_synced()
+        await self._services.wait_synced()
+        self._pods.on_change(self._pod_changed)
+        async for event in self._engine.events.follow():
+            if event.kind == "connected":
+                # Whatever happened while nobody listened: look at everything once.
+                await self._adopt()
+                for worker in list(self._workers.values()):
+                    worker.wake()
+                self.node.poke()
+                continue
+            worker_uid = self._owners.get(event.container)
+            found = self._workers.get(worker_uid) if worker_uid else None
+            if found is None:
+                continue
+            if event.kind == "exit":
+                found.exited(event.container)
+            else:
+                found.wake()
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        pod = new if new is not None else old
+        assert pod is not None
+        uid = uid_of(pod)
+        worker = self._workers.get(uid)
+        if new is None:
+            if worker is not None:
+                worker.update(None)
+        elif worker is not None:
+            worker.update(new)
+        else:
+            self._employ(new)
+
+    def _employ(self, pod: Object) -> PodWorker:
+        uid = uid_of(pod)
+        worker = self._workers[uid] = PodWorker(pod, self._shared)
+
+        async def work() -> None:
+            try:
+                await worker.run()
+            finally:
+                if self._workers.get(uid) is worker:
+                    del self._workers[uid]
+                    self._tasks.pop(uid, None)
+                    for container in [c for c, u in self._owners.items() if u == uid]:
+                        del self._owners[container]
+
+        self._tasks[uid] = asyncio.create_task(work(), name=f"pod {uid}")
+        return worker
+
+    async def _adopt(self) -> None:
+        """Find what is left of pods that no longer exist, and have it removed."""
+        try:
+            sandboxes = await self._engine.runtime.list_sandboxes()
+        except EngineError as error:
+            _log.info("can't look for leftovers", error=error.message)
+            return
+        for box in sandboxes:
+            uid = box.labels.get(labels.POD_UID) or box.metadata.uid
+            if uid and uid not in self._workers:
+                pod: Object = {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {"name": box.metadata.name, "namespace": box.metadata.namespace, "uid": uid},
+                    "spec": {"containers": []},
+                }
+                _log.info("removing a pod that no longer exists", pod=f"{box.metadata.namespace}/{box.metadata.name}")
+                self._employ(pod).update(None)
+        parent = self.config.cgroup_parent
+        left = set(await asyncio.to_thread(self._actions.tools.volumes.known))
+        groups = await asyncio.to_thread(self._actions.tools.cgroups.groups, parent)
+        left |= {g.removeprefix("pod") for g in groups if g.startswith("pod")}
+        for uid in left - self._workers.keys():
+            with contextlib.suppress(EngineError, OSError):
+                await self._actions.forget(uid, PodState())
+
+    async def _rotate_logs(self) -> None:
+        config = self.config
+        while True:
+            await asyncio.sleep(_ROTATION_SECONDS)
+            for worker in list(self._workers.values()):
+                for container in worker.state.containers:
+                    if container.running and container.log_path:
+                        path = Path(container.log_path)
+                        with contextlib.suppress(OSError, EngineError):
+                            if path.stat().st_size > config.log_max_bytes:
+                                await asyncio.to_thread(logs.rotate, path, config.log_max_files)
+                                await self._engine.runtime.reopen_log(container.id)

@@ -1,0 +1,258 @@
+"""The Node object and its lease: registered at start, renewed by heartbeats. Upstream: `pkg/kubelet/nodestatus`.
+
+`node_object` and `node_conditions` are pure; `NodeKeeper` writes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from kumo.api import conditions as api_conditions
+from kumo.api.errors import StatusError, is_already_exists, is_not_found
+from kumo.api.objects import Object, micro_timestamp, timestamp, uid_of
+from kumo.api.resources import LEASES, NODES
+from kumo.host.containerd.engine import Containerd
+from kumo.host.containerd.rpc import EngineError
+from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.machine import Machine
+from kumo.machinery.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH, Client
+
+LEASE_NAMESPACE = "kube-node-lease"
+_MAX_IMAGES = 50
+_log = structlog.get_logger("kumo.kubelet")
+
+
+def node_labels(config: KubeletConfig, machine: Machine) -> dict[str, str]:
+    """The labels that the kubelet keeps on its Node."""
+    own = {
+        "kubernetes.io/arch": machine.architecture,
+        "kubernetes.io/hostname": config.node_name,
+        "kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+    }
+    return own | dict(config.labels)
+
+
+def node_conditions(old: Sequence[dict[str, Any]], problem: str, now: str) -> list[dict[str, Any]]:
+    """The kubelet's conditions with a fresh heartbeat. `problem`: why the runtime is not ready, empty if it is."""
+    wanted = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+        if not problem
+        else ("Ready", "False", "KubeletNotReady", problem),
+    ]
+    made = []
+    for kind, status, reason, message in wanted:
+        before = api_conditions.find(list(old), kind) or {}
+        same = before.get("status") == status
+        made.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastHeartbeatTime": now,
+                "lastTransitionTime": before.get("lastTransitionTime") or now if same else now,
+            }
+        )
+    return made
+
+
+def node_status(
+    config: KubeletConfig, machine: Machine, version: str, images: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """`Node.status` without its conditions."""
+    return {
+        "capacity": machine.capacity(config),
+        "allocatable": dict(machine.allocatable(config)),
+        "addresses": [
+            {"type": "InternalIP", "address": config.node_ip},
+            {"type": "Hostname", "address": config.node_name},
+        ],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
+        "nodeInfo": {
+            "architecture": machine.architecture,
+            "bootID": machine.boot_id,
+            "containerRuntimeVersion": f"containerd://{version}",
+            "kernelVersion": machine.kernel,
+            "kubeProxyVersion": "",
+            "kubeletVersion": config.version,
+            "machineID": machine.machine_id,
+            "operatingSystem": "linux",
+            "osImage": machine.os_image,
+            "systemUUID": machine.system_uuid,
+        },
+        "images": list(images),
+    }
+
+
+def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, Any]) -> Object:
+    """The Node to create."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": config.node_name,
+            "labels": node_labels(config, machine),
+            "annotations": dict(config.annotations),
+        },
+        "spec": {},
+        "status": dict(status),
+    }
+
+
+def lease_object(config: KubeletConfig, node: Object | None) -> Object:
+    """The node's lease, owned by the Node so that it goes with it."""
+    metadata: dict[str, Any] = {"name": config.node_name, "namespace": LEASE_NAMESPACE}
+    if node is not None:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": config.node_name, "uid": uid_of(node)}
+        metadata["ownerReferences"] = [owner]
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": metadata,
+        "spec": {
+            "holderIdentity": config.node_name,
+            "leaseDurationSeconds": 40,
+            "renewTime": micro_timestamp(),
+        },
+    }
+
+
+class NodeKeeper:
+    """Registers the node and keeps it alive. `registered` is set once the Node exists."""
+
+    def __init__(self, config: KubeletConfig, client: Client, engine: Containerd, machine: Machine) -> None:
+        self._config = config
+        self._client = client
+        self._engine = engine
+        self._machine = machine
+        self._node: Object | None = None
+        self._lease: Object | None = None
+        self._changed = asyncio.Event()
+        self._problem = ""
+        self.registered = asyncio.Event()
+
+    def poke(self) -> None:
+        """Something that the status shows may have changed (containerd came or went, an image was pulled)."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Register, then renew the lease and the status until cancelled."""
+        while not self.registered.is_set():
+            try:
+                await self._register()
+                self.registered.set()
+            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+                _log.info("can't register the node yet", node=self._config.node_name, error=str(error))
+                await asyncio.sleep(0.5)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_lease())
+            group.create_task(self._keep_status())
+
+    async def _register(self) -> None:
+        status = await self._status()
+        status["conditions"] = node_conditions((), self._problem, timestamp())
+        try:
+            self._node = await self._client.create(NODES, node_object(self._config, self._machine, status))
+        except StatusError as error:
+            if not is_already_exists(error):
+                raise
+            metadata = {
+                "labels": node_labels(self._config, self._machine),
+                "annotations": dict(self._config.annotations),
+            }
+            self._node = await self._client.patch(
+                NODES, self._config.node_name, {"metadata": metadata}, kind=MERGE_PATCH
+            )
+        await self._write_status()
+
+    async def _status(self) -> dict[str, Any]:
+        version, images = "unknown", []
+        self._problem = ""
+        try:
+            version = (await self._engine.runtime.version()).runtime_version.lstrip("v").partition("~")[0]
+            runtime = await self._engine.runtime.status()
+            network = runtime.get("NetworkReady")
+            if network is not None and not network.status:
+                self._problem = (
+                    "container runtime network not ready: NetworkReady=false "
+                    f"reason:{network.reason} message:{network.message}"
+                )
+            for image in await self._engine.image_service.list():
+                names = [*image.repo_digests, *image.repo_tags]
+                if names:
+                    images.append({"names": names[:5], "sizeBytes": image.size})
+        except EngineError as error:
+            self._problem = f"container runtime is down: {error.message}"
+        images.sort(key=lambda i: -i["sizeBytes"])
+        return node_status(self._config, self._machine, version, images[:_MAX_IMAGES])
+
+    async def _write_status(self) -> None:
+        status = await self._status()
+        old = ((self._node or {}).get("status") or {}).get("conditions") or ()
+        status["conditions"] = node_conditions(old, self._problem, timestamp())
+        # Lists that a strategic merge would merge by key are wanted as they are.
+        for name in ("addresses",):
+            status[name] = [*status[name], {"$patch": "replace"}]
+        self._node = await self._client.patch(
+            NODES, self._config.node_name, {"status": status}, kind=STRATEGIC_MERGE_PATCH, subresource="status"
+        )
+
+    async def _keep_status(self) -> None:
+        while True:
+            self._changed.clear()
+            # A runtime that is not ready is looked at often: nothing tells when its network is.
+            period = self._config.status_seconds if not self._problem else 1.0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(period):
+                    await self._changed.wait()
+            try:
+                await self._write_status()
+            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+                if is_not_found(error):
+                    await self._register_again()
+                else:
+                    _log.info("node status not written", error=str(error))
+                    await asyncio.sleep(1.0)
+
+    async def _register_again(self) -> None:
+        try:
+            await self._register()
+            self._lease = None
+        except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+            _log.info("can't register the node again", error=str(error))
+            await asyncio.sleep(1.0)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            began = time.monotonic()
+            delay = self._config.lease_seconds
+            try:
+                await self._renew()
+            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+                _log.info("node lease not renewed", error=str(error))
+                self._lease = None
+                delay = min(delay, 1.0)
+            await asyncio.sleep(max(0.1, delay - (time.monotonic() - began)))
+
+    async def _renew(self) -> None:
+        if self._lease is None:
+            try:
+                self._lease = await self._client.get(LEASES, self._config.node_name, LEASE_NAMESPACE)
+            except StatusError as error:
+                if not is_not_found(error):
+                    raise
+                self._lease = await self._client.create(LEASES, lease_object(self._config, self._node))
+                return
+        fresh = {**self._lease, "spec": {**self._lease["spec"], **lease_object(self._config, None)["spec"]}}
+        self._lease = await self._client.update(LEASES, fresh)

@@ -1,0 +1,107 @@
+"""Writes pods' statuses: the newest of each pod, in the background, again until the API server has taken it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from kumo.api.errors import StatusError
+from kumo.api.objects import Object, name_of, namespace_of, uid_of
+from kumo.api.resources import PODS
+from kumo.kubernetes.kubelet.conditions import OWNED
+from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
+
+_log = structlog.get_logger("kumo.kubelet")
+
+Status = dict[str, Any]
+_MERGED_BY_IP = ("podIPs", "hostIPs")
+_OPTIONAL = ("reason", "message", "podIP", "podIPs", "initContainerStatuses")
+
+
+class StatusWriter:
+    """One task a pod that has something to write."""
+
+    def __init__(self, client: Client, written: Callable[[Object], None] = lambda pod: None) -> None:
+        self._client = client
+        self._wanted: dict[str, tuple[Object, Status]] = {}
+        self._known: dict[str, Status] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._written = written
+
+    def set(self, pod: Object, status: Status) -> None:
+        """Have the status written soon; a newer one for the same pod replaces it."""
+        uid = uid_of(pod)
+        self._wanted[uid] = (pod, status)
+        if uid not in self._tasks:
+            self._tasks[uid] = asyncio.create_task(self._write(uid), name="pod status")
+
+    async def flush(self, uid: str) -> None:
+        """Return when all that was set has been written (or the pod is gone)."""
+        task = self._tasks.get(uid)
+        if task is not None:
+            await asyncio.shield(task)
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: nothing more to write."""
+        self._wanted.pop(uid, None)
+        self._known.pop(uid, None)
+        task = self._tasks.pop(uid, None)
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        """Stop writing."""
+        for uid in list(self._tasks):
+            self.forget(uid)
+
+    async def _write(self, uid: str) -> None:
+        delay = 0.1
+        try:
+            while uid in self._wanted:
+                pod, status = self._wanted.pop(uid)
+                change = difference(self._known.get(uid) or pod.get("status") or {}, status)
+                if not change:
+                    continue
+                body = {"metadata": {"uid": uid}, "status": change}
+                try:
+                    made = await self._client.patch(
+                        PODS, name_of(pod), body, namespace_of(pod), kind=STRATEGIC_MERGE_PATCH, subresource="status"
+                    )
+                    self._known[uid] = status
+                    self._written(made)
+                    delay = 0.1
+                except StatusError as error:
+                    if error.code in (404, 409):  # gone, or another pod of that name
+                        return
+                    _log.warning("pod status refused", pod=name_of(pod), error=error.message)
+                    self._wanted.setdefault(uid, (pod, status))
+                except (ConnectionError, OSError, TimeoutError):
+                    self._wanted.setdefault(uid, (pod, status))
+                if uid in self._wanted:
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, 5.0)
+        finally:
+            if self._tasks.get(uid) is asyncio.current_task():
+                del self._tasks[uid]
+
+
+def difference(old: Status, new: Status) -> Status:
+    """The strategic merge patch that turns the kubelet's part of `old` into `new`; empty if there is nothing to do."""
+    patch: Status = {}
+    for key, value in new.items():
+        if key == "conditions":
+            before = {c["type"]: c for c in old.get("conditions") or ()}
+            changed = [c for c in value if c["type"] in OWNED and before.get(c["type"]) != c]
+            if changed:
+                patch[key] = changed
+        elif old.get(key) != value:
+            # These lists are merged by address otherwise.
+            replaced = key in _MERGED_BY_IP and old.get(key)
+            patch[key] = [*value, {"$patch": "replace"}] if replaced else value
+    for key in _OPTIONAL:
+        if old.get(key) and key not in new:
+            patch[key] = [{"$patch": "replace"}] if key in _MERGED_BY_IP else None
+    return patch

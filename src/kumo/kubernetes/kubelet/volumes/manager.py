@@ -1,0 +1,161 @@
+"""All volumes of a pod: prepared before its containers start, refreshed while they run, removed after them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kumo.api.objects import Object, namespace_of, uid_of
+from kumo.api.resources import core
+from kumo.host import mounts
+from kumo.host.containerd.rpc import EngineError
+from kumo.host.containerd.snapshots import SnapshotStore
+from kumo.kubernetes.kubelet.env import Sources
+from kumo.kubernetes.kubelet.references import FRESH, References
+from kumo.kubernetes.kubelet.resources import pod_limits
+from kumo.kubernetes.kubelet.spec import pod_security
+from kumo.kubernetes.kubelet.volumes import atomic, directories
+from kumo.kubernetes.kubelet.volumes.files import FileVolumes, VolumeError
+
+_CLAIMS = core("persistentvolumeclaims")
+_VOLUMES = core("persistentvolumes", False)
+_FILES = ("configMap", "secret", "downwardAPI", "projected")
+_PLUGINS = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
+
+EnsureImage = Callable[[Object, str, str], Awaitable[None]]
+"""Makes sure that an image (reference, pull policy) is here for the pod. Raises VolumeError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A prepared volume: where it is on the host, and whether the volume itself is read-only."""
+
+    path: Path
+    read_only: bool = False
+
+
+class FailedVolume(Exception):
+    """A volume can't be prepared; the text is the FailedMount event's."""
+
+
+class VolumeManager:
+    """Prepares and removes volumes below `root/<pod uid>/volumes`."""
+
+    def __init__(self, root: Path, references: References, snapshots: SnapshotStore, ensure_image: EnsureImage) -> None:
+        self._root = root
+        self._references = references
+        self._files = FileVolumes(references)
+        self._snapshots = snapshots
+        self._ensure_image = ensure_image
+
+    async def prepare(self, pod: Object, sources: Sources) -> dict[str, Volume]:
+        """Make every volume of the pod; by name. Raises FailedVolume, StatusError, ConnectionError."""
+        found: dict[str, Volume] = {}
+        for volume in pod["spec"].get("volumes") or ():
+            name = volume["name"]
+            try:
+                found[name] = await self._prepare(pod, volume, sources)
+            except (VolumeError, OSError, EngineError) as error:
+                text = error.wire if isinstance(error, EngineError) else str(error)
+                raise FailedVolume(f'MountVolume.SetUp failed for volume "{name}" : {text}') from error
+        return found
+
+    async def refresh(self, pod: Object, sources: Sources) -> None:
+        """Write anew what has changed in the objects behind the pod's volumes. Raises as `prepare`."""
+        for volume in pod["spec"].get("volumes") or ():
+            kind = _kind(volume)
+            if kind in _FILES:
+                await self._write(pod, volume, kind, sources, FRESH)
+
+    async def remove(self, uid: str) -> None:
+        """Unmount and delete everything that the pod had. Raises OSError."""
+        folder = self._root / uid
+        images = folder / "volumes" / "kubernetes.io~image"
+        for target in await asyncio.to_thread(lambda: list(images.iterdir()) if images.is_dir() else []):
+            await self._snapshots.unmount_image(target, _image_key(uid, target.name))
+
+        def clean() -> None:
+            if folder.exists():
+                mounts.unmount_below(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+        await asyncio.to_thread(clean)
+        self._references.forget_pod(uid)
+
+    def known(self) -> list[str]:
+        """The uids of the pods that have something here. Blocking."""
+        return [p.name for p in self._root.iterdir()] if self._root.is_dir() else []
+
+    async def _prepare(self, pod: Object, volume: Mapping[str, Any], sources: Sources) -> Volume:
+        kind = _kind(volume)
+        if kind in _FILES:
+            return await self._write(pod, volume, kind, sources, FRESH)
+        if kind == "emptyDir":
+            path = self._path(pod, "empty-dir", volume["name"])
+            source, group = volume.get("emptyDir") or {}, pod_security(pod).get("fsGroup")
+            limit = pod_limits(pod).memory
+            await asyncio.to_thread(directories.empty_dir, path, source, limit, None if group is None else int(group))
+            return Volume(path)
+        if kind == "hostPath":
+            return Volume(await asyncio.to_thread(directories.host_path, volume["hostPath"]))
+        if kind == "image":
+            return await self._image(pod, volume)
+        if kind in ("persistentVolumeClaim", "ephemeral"):
+            return await self._claim(pod, volume, kind)
+        raise VolumeError(f"volumes of type {kind} are not supported on this node")
+
+    async def _write(self, pod: Object, volume: Mapping[str, Any], kind: str, sources: Sources, age: float) -> Volume:
+        files = await self._files.collect(pod, volume, sources, age)
+        group = pod_security(pod).get("fsGroup")
+        if group is not None:
+            # The group may read what the owner may.
+            files = {
+                name: atomic.Entry(e.content, e.mode | (e.mode & 0o600) >> 3, e.uid, int(group))
+                for name, e in files.items()
+            }
+        path = self._path(pod, _PLUGINS[kind], volume["name"])
+        await asyncio.to_thread(atomic.write, path, files)
+        return Volume(path, read_only=True)
+
+    async def _image(self, pod: Object, volume: Mapping[str, Any]) -> Volume:
+        source = volume["image"]
+        reference = source.get("reference") or ""
+        await self._ensure_image(pod, reference, source.get("pullPolicy") or "")
+        path = self._path(pod, "image", volume["name"])
+        await self._snapshots.mount_image(reference, path, _image_key(uid_of(pod), volume["name"]))
+        return Volume(path, read_only=True)
+
+    async def _claim(self, pod: Object, volume: Mapping[str, Any], kind: str) -> Volume:
+        name = f"{pod['metadata']['name']}-{volume['name']}"
+        if kind == "persistentVolumeClaim":
+            name = volume[kind]["claimName"]
+        claim = await self._references.get(_CLAIMS, namespace_of(pod), name)
+        if claim is None:
+            raise VolumeError(f'persistentvolumeclaim "{name}" not found')
+        bound = claim["spec"].get("volumeName")
+        if (claim.get("status") or {}).get("phase") != "Bound" or not bound:
+            raise VolumeError(f'persistentvolumeclaim "{name}" is not bound')
+        found = await self._references.get(_VOLUMES, "", bound)
+        if found is None:
+            raise VolumeError(f'persistentvolume "{bound}" not found')
+        spec = found["spec"]
+        source = spec.get("hostPath") or spec.get("local")
+        if source is None:
+            raise VolumeError(f'persistentvolume "{bound}" is neither hostPath nor local')
+        read_only = bool((volume.get(kind) or {}).get("readOnly"))
+        return Volume(await asyncio.to_thread(directories.host_path, source), read_only)
+
+    def _path(self, pod: Object, plugin: str, name: str) -> Path:
+        return self._root / uid_of(pod) / "volumes" / f"kubernetes.io~{plugin}" / name
+
+
+def _kind(volume: Mapping[str, Any]) -> str:
+    return next((k for k in volume if k != "name"), "emptyDir")
+
+
+def _image_key(uid: str, name: str) -> str:
+    return f"kumo-pod-{uid}-{name}"

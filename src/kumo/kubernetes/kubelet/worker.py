@@ -1,0 +1,387 @@
+"""One pod's worker: looks, decides, acts, says; until the pod is gone.
+
+It is woken by changes of the pod object, by containerd's events, by probes and by time. It works on one thing at a time;
+only the wish to end the pod interrupts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kumo.api.errors import StatusError, is_not_found
+from kumo.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from kumo.api.resources import PODS
+from kumo.host.containerd.rpc import EngineError
+from kumo.kubernetes.kubelet.actions import PodActions, StartFailed
+from kumo.kubernetes.kubelet.backoff import Backoff
+from kumo.kubernetes.kubelet.phase import TERMINAL
+from kumo.kubernetes.kubelet.plan import Plan, make_plan, sandbox_changed
+from kumo.kubernetes.kubelet.podstate import Observer, PodState
+from kumo.kubernetes.kubelet.probes import Prober
+from kumo.kubernetes.kubelet.spec import Container, full_name, grace_period, host_network
+from kumo.kubernetes.kubelet.status import Trouble, View, make_status
+from kumo.kubernetes.kubelet.status_writer import StatusWriter
+from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume
+from kumo.machinery.client import Client
+
+_log = structlog.get_logger("kumo.kubelet")
+
+_RETRY_BASE, _RETRY_CEILING = 0.2, 10.0
+_SETTLE = 0.01
+"""Seconds until containerd is asked again whether it has noticed what its event said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all workers of a kubelet share."""
+
+    client: Client
+    actions: PodActions
+    observer: Observer
+    writer: StatusWriter
+    crashes: Backoff
+
+
+class PodWorker:
+    """The worker of the pod with that uid. `run` returns when nothing is left of the pod."""
+
+    def __init__(self, pod: Object, shared: Shared) -> None:
+        self.uid = uid_of(pod)
+        self.state = PodState()
+        self._pod = pod
+        self._shared = shared
+        self._gone = False
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._interrupt = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._status: dict[str, Any] = {}
+        self._troubles: dict[str, Trouble] = {}
+        self._exits: set[str] = set()
+        self._volumes: Mapping[str, Volume] | None = None
+        self._refreshed = time.monotonic()
+        self._retry = 0.0
+        tools = shared.actions.tools
+        self.prober = Prober(tools.engine.runtime, tools.events, self.wake)
+        self.wake()
+
+    # -- what is told to it -----------------------------------------------------------------------------------------
+
+    @property
+    def pod(self) -> Object:
+        """The pod object as it was last seen."""
+        return self._pod
+
+    def wake(self) -> None:
+        """Look again."""
+        self._wake.set()
+
+    def update(self, pod: Object | None) -> None:
+        """The pod object has changed, or (None) is no longer there."""
+        before = (self._ending, self._grace)
+        if pod is None:
+            self._gone = True
+        else:
+            self._pod = pod
+        if self._ending and before != (self._ending, self._grace):
+            self._interrupt.set()
+        self.wake()
+
+    def exited(self, container: str) -> None:
+        """containerd said that a container's process has ended."""
+        self._exits.add(container)
+        self.wake()
+
+    @property
+    def _ending(self) -> bool:
+        return self._gone or is_deleting(self._pod)
+
+    @property
+    def _grace(self) -> float:
+        return 0.0 if self._gone and not is_deleting(self._pod) else float(grace_period(self._pod))
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until the pod has ended and is forgotten."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                self._interrupt.clear()
+                step = self._end if self._ending else self._sync
+                if await self._interruptible(step):
+                    return
+        finally:
+            self.prober.stop()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _interruptible(self, step: Callable[[], Awaitable[bool]]) -> bool:
+        """Run a step unless the pod is to end meanwhile; whether the pod is done with."""
+        work = asyncio.ensure_future(self._guarded(step))
+        interrupt = asyncio.ensure_future(self._interrupt.wait())
+        try:
+            await asyncio.wait([work, interrupt], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+                self.wake()
+                return False
+            return work.result()
+        finally:
+            interrupt.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+
+    async def _guarded(self, step: Callable[[], Awaitable[bool]]) -> bool:
+        try:
+            done = await step()
+            self._retry = 0.0
+            return done
+        except (EngineError, StatusError, OSError, TimeoutError) as error:
+            self._retry = min(max(self._retry * 2, _RETRY_BASE), _RETRY_CEILING)
+            _log.info("pod will be retried", pod=full_name(self._pod), error=str(error), delay=self._retry)
+            self._wake_after(self._retry)
+        except FailedVolume as error:
+            self._retry = min(max(self._retry * 2, 0.5), _RETRY_CEILING)
+            _log.info("volumes are not ready", pod=full_name(self._pod), error=str(error))
+            self._wake_after(self._retry)
+        except Exception:
+            _log.exception("pod worker failed", pod=full_name(self._pod))
+            self._wake_after(5.0)
+        return False
+
+    def _wake_after(self, delay: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay
+        if self._timer is not None and not self._timer.cancelled() and loop.time() < self._due <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = loop.call_at(due, self.wake)
+
+    # -- a pod that is to run ---------------------------------------------------------------------------------------
+
+    async def _sync(self) -> bool:
+        pod = self._pod
+        if self._ended or (pod.get("status") or {}).get("phase") in TERMINAL:
+            await self._finish()
+            return False
+        state = await self._observe()
+        status = self._say(pod, state)
+        if status["phase"] in TERMINAL or self._past_deadline(pod, status):
+            await self._finish()
+            return False
+        self.prober.sync(pod, state, self._ips(pod, state))
+        plan = make_plan(pod, state, self.prober.health)
+        await self._carry_out(pod, state, plan)
+        await self._refresh_volumes(pod, state)
+        return False
+
+    async def _observe(self) -> PodState:
+        state = await self._shared.observer.observe(self.uid)
+        # containerd tells of an exit a moment before its CRI part knows.
+        lagging = [c for c in state.containers if c.running and c.id in self._exits]
+        lagging_box = [s for s in state.sandboxes if s.ready and s.id in self._exits]
+        if lagging or lagging_box:
+            self._wake_after(_SETTLE)
+        else:
+            self._exits.clear()
+        self.state = state
+        return state
+
+    async def _carry_out(self, pod: Object, state: PodState, plan: Plan) -> None:
+        actions = self._shared.actions
+        for kill in plan.kill:
+            grace = self._probe_grace(pod, kill.container.name, kill.reason)
+            await actions.stop_container(pod, kill.container, grace, kill.message, self._ips(pod, state))
+        if plan.kill_pod:
+            await actions.stop_pod(pod, state, float(grace_period(pod)))
+            self.wake()
+        if plan.create_sandbox:
+            self._volumes = await actions.prepare_volumes(pod, self._ips(pod, state))
+            await actions.create_sandbox(pod, plan.attempt)
+            state = await self._observe()
+            if sandbox_changed(pod, state):
+                self.wake()
+                return
+            self._say(pod, state)
+        elif plan.kill:
+            state = await self._observe()
+        for container in plan.start:
+            if await self._start(pod, container, state):
+                self.wake()
+        if plan.start:
+            await actions.prune(state)
+
+    def _probe_grace(self, pod: Object, name: str, reason: str) -> float:
+        field = "livenessProbe" if reason == "LivenessProbe" else "startupProbe"
+        from kumo.kubernetes.kubelet.spec import find_container
+
+        probe = (find_container(pod, name) or {}).get(field) or {}
+        own = probe.get("terminationGracePeriodSeconds")
+        return float(grace_period(pod) if own is None else own)
+
+    async def _start(self, pod: Object, container: Container, state: PodState) -> bool:
+        """Start a container unless it has to wait; whether something has changed."""
+        name = container["name"]
+        last = state.container(name)
+        key = (self.uid, name)
+        crashes = self._shared.crashes
+        if last is not None and last.exited:
+            wait = crashes.remaining(key, last.finished_at)
+            if wait > 0:
+                self._wake_after(wait)
+                return self._crash_looping(pod, container, crashes.delay(key))
+        if self._volumes is None:
+            self._volumes = await self._shared.actions.prepare_volumes(pod, self._ips(pod, state))
+        if last is not None and last.exited:
+            crashes.next(key, last.finished_at)
+        restarts = self._restarts(pod, name, state)
+        try:
+            await self._shared.actions.start_container(
+                pod, container, state, self._volumes, restarts, self._ips(pod, state)
+            )
+        except StartFailed as error:
+            return self._start_failed(pod, name, error)
+        self._troubles.pop(name, None)
+        return True
+
+    def _start_failed(self, pod: Object, name: str, error: StartFailed) -> bool:
+        trouble = Trouble(error.reason, error.message)
+        before = self._troubles.get(name)
+        self._troubles[name] = trouble
+        self._wake_after(error.retry or (0.5 if error.reason == "RunContainerError" else 3.0))
+        if before != trouble:
+            self._say(pod, self.state)
+        return False
+
+    def _crash_looping(self, pod: Object, container: Container, delay: float) -> bool:
+        name = container["name"]
+        text = f"back-off {round(delay)}s restarting failed container={name} pod={full_name(pod)}"
+        trouble = Trouble("CrashLoopBackOff", text)
+        if self._troubles.get(name) != trouble:
+            self._troubles[name] = trouble
+            self._shared.actions.back_off_event(pod, container)
+            self._say(pod, self.state)
+        return False
+
+    def _restarts(self, pod: Object, name: str, state: PodState) -> int:
+        last = state.container(name)
+        if last is not None:
+            return last.restarts + 1
+        old = pod.get("status") or {}
+        for entry in [*(old.get("containerStatuses") or ()), *(old.get("initContainerStatuses") or ())]:
+            if entry["name"] == name and entry.get("containerID"):
+                return int(entry.get("restartCount") or 0) + 1
+        return 0
+
+    async def _refresh_volumes(self, pod: Object, state: PodState) -> None:
+        config = self._shared.actions.tools.config
+        self._wake_after(config.resync_seconds)
+        if time.monotonic() - self._refreshed < config.resync_seconds or not state.any_running:
+            return
+        self._refreshed = time.monotonic()
+        sources = self._shared.actions.sources(pod, self._ips(pod, state))
+        await self._shared.actions.tools.volumes.refresh(pod, sources)
+
+    def _past_deadline(self, pod: Object, status: dict[str, Any]) -> bool:
+        seconds = pod["spec"].get("activeDeadlineSeconds")
+        if seconds is None:
+            return False
+        from kumo.api.objects import parse_timestamp
+
+        left = parse_timestamp(status["startTime"]) + float(seconds) - time.time()
+        if left > 0:
+            self._wake_after(left)
+            return False
+        text = "Pod was active on the node longer than the specified deadline"
+        self._shared.actions.tools.events.record(pod, "Normal", "DeadlineExceeded", text)
+        self._status |= {"phase": "Failed", "reason": "DeadlineExceeded", "message": text}
+        return True
+
+    # -- what is said of it -----------------------------------------------------------------------------------------
+
+    def _ips(self, pod: Object, state: PodState) -> tuple[str, ...]:
+        if host_network(pod):
+            return (self._shared.actions.tools.config.node_ip,)
+        box = state.sandbox
+        return box.ips if box is not None else ()
+
+    def _say(self, pod: Object, state: PodState, *, terminal: bool = False) -> dict[str, Any]:
+        """Make the pod's status from what is known and have it written."""
+        view = View(
+            state=state,
+            health=self.prober.health,
+            troubles=self._troubles,
+            host_ips=(self._shared.actions.tools.config.node_ip,),
+            terminal=terminal,
+        )
+        # The informer may be behind what was written last: the kubelet's own part is what it said itself.
+        seen = pod.get("status") or {}
+        others = [c for c in seen.get("conditions") or ()]
+        if self._status:
+            own = {c["type"] for c in self._status["conditions"]}
+            mine = [c for c in self._status["conditions"] if c["type"] not in ("",)]
+            others = [c for c in others if c["type"] not in own]
+            seen = seen | self._status | {"conditions": mine + others}
+        status = make_status({**pod, "status": seen}, view, time.time())
+        if status["phase"] in TERMINAL and not terminal and state.any_running:
+            # Published only once nothing runs any more: sidecars are still to be stopped.
+            published = {**status, "phase": seen.get("phase") or "Pending"}
+            self._shared.writer.set(pod, published)
+            return status
+        if not self._gone:
+            self._shared.writer.set(pod, status)
+        self._status = status
+        return status
+
+    # -- a pod that ends --------------------------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Its containers have ended (or its time is over): stop what is left, free what it used, say how it ended."""
+        state = await self._observe()
+        if not self._ended:
+            if state.any_running or any(s.ready for s in state.sandboxes):
+                await self._shared.actions.stop_pod(self._pod, state, float(grace_period(self._pod)))
+                state = await self._observe()
+            self._say(self._pod, state, terminal=True)
+            await self._shared.actions.release(self.uid)
+            self._volumes = None
+            self._ended = True
+        self.prober.stop()
+
+    async def _end(self) -> bool:
+        """The pod is being deleted: stop it, clean up, and let the object go."""
+        pod, actions = self._pod, self._shared.actions
+        state = await self._observe()
+        self.prober.sync(pod, state, self._ips(pod, state))
+        if state.any_running or any(s.ready for s in state.sandboxes):
+            await actions.stop_pod(pod, state, self._grace)
+            state = await self._observe()
+            if state.any_running:
+                self._wake_after(_SETTLE)
+                return False
+        self.prober.stop()
+        if not self._gone:
+            self._say(pod, state, terminal=True)
+            await self._shared.writer.flush(self.uid)
+        await actions.forget(self.uid, state)
+        if not self._gone:
+            try:
+                await self._shared.client.delete(PODS, name_of(pod), namespace_of(pod), grace_period=0, uid=self.uid)
+            except StatusError as error:
+                if not is_not_found(error) and error.reason != "Conflict":
+                    raise
+        self._shared.writer.forget(self.uid)
+        return True
