@@ -10,7 +10,6 @@ from typing import Any
 
 import libvirt
 
-from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.common.launcher_options import Options
 from kumo.kubevirt.virt_launcher import states
 from kumo.kubevirt.virt_launcher.daemon import Daemon
@@ -22,7 +21,9 @@ Body = dict[str, Any]
 
 _AGENT_TIMEOUT = 5
 _MACHINE = re.compile(r"<type[^>]*\bmachine='([^']+)'")
-_MAC = re.compile(r"<interface\b.*?</interface>", re.S)
+_DISK = re.compile(r"<disk\b.*?</disk>", re.S)
+_TARGET = re.compile(r"<target dev='([^']+)'")
+_ALIAS = re.compile(r"<alias name='ua-([^']+)'")
 _GUEST_INFO = (
     libvirt.VIR_DOMAIN_GUEST_INFO_USERS
     | libvirt.VIR_DOMAIN_GUEST_INFO_OS
@@ -94,6 +95,7 @@ class Guest:
             text = ""
         machine = _MACHINE.search(text)
         body["machine"] = machine.group(1) if machine else ""
+        body["disks"] = _disk_targets(text)
         return body
 
     def _publish(self, domain: Any, **more: object) -> None:
@@ -244,6 +246,11 @@ class Guest:
         return {"mime": mime, "data": b2a_base64(b"".join(chunks), newline=False).decode()}
 
 
-def private_directory(uid: str) -> str:
-    """The directory that QEMU's sockets of this VMI are in."""
-    return contract.instance_dir(uid)
+def _disk_targets(text: str) -> dict[str, str]:
+    """The device (`vda`) of each disk by its volume's name, from the domain's XML as libvirt writes it."""
+    found = {}
+    for disk in _DISK.findall(text):
+        alias, target = _ALIAS.search(disk), _TARGET.search(disk)
+        if alias and target:
+            found[alias.group(1)] = target.group(1)
+    return found
