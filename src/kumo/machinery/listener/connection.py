@@ -77,7 +77,9 @@ class Connection(RequestHandler):
         if status == 500:
             refusal = internal("an error on the server has prevented the request from succeeding")
         else:
-            refusal = StatusError(status, "BadRequest", message or "malformed HTTP request")
+            # Only the first line: the rest quotes what came, which may hold a secret.
+            words = (message or "malformed HTTP request").splitlines()[0].rstrip(": ")
+            refusal = StatusError(status, "BadRequest", words)
         return Reply(request, status_response(refusal), close=True)
 
 
