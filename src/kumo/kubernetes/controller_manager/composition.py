@@ -10,6 +10,7 @@ from kumo.kubernetes.controller_manager.deployment.controller import DeploymentC
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
 from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
 from kumo.kubernetes.controller_manager.job.controller import JobController
+from kumo.kubernetes.controller_manager.job.expiry import TtlAfterFinishedController
 from kumo.kubernetes.controller_manager.monitor import ResourceMonitor
 from kumo.kubernetes.controller_manager.namespace.controller import NamespaceController
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig, NodeIpamController
@@ -51,6 +52,7 @@ def controllers(
         ReplicaSetController(client_for("replicaset-controller"), informers),
         DeploymentController(client_for("deployment-controller"), informers),
         JobController(client_for("job-controller"), informers),
+        TtlAfterFinishedController(client_for("ttl-after-finished-controller"), informers),
         EndpointSliceController(client_for("endpointslice-controller"), informers),
         EndpointsController(client_for("endpoint-controller"), informers),
         NodeLifecycleController(client_for("node-controller"), informers, config.node_grace),

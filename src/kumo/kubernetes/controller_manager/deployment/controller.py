@@ -111,11 +111,20 @@ class DeploymentController:
         for found in made.forget:
             await self._forget(found)
         if made.revision and annotations_of(deployment).get(REVISION) != made.revision:
-            patch = {"metadata": {"annotations": {REVISION: made.revision}}}
-            changed = await self._client.patch(DEPLOYMENTS, name_of(deployment), patch, namespace_of(deployment))
-            deployment = {**changed, "status": deployment.get("status") or {}}
+            meta = deployment["metadata"]
+            notes = {**annotations_of(deployment), REVISION: made.revision}
+            deployment = await self._client.update(
+                DEPLOYMENTS, {**deployment, "metadata": {**meta, "annotations": notes}}
+            )
         if made.status is not None and made.status != (deployment.get("status") or {}):
-            await self._client.update_status(DEPLOYMENTS, {**deployment, "status": made.status})
+            await self._write_status(deployment, made.status)
+
+    async def _write_status(self, deployment: Object, status: progress.Status) -> None:
+        try:
+            await self._client.update_status(DEPLOYMENTS, {**deployment, "status": status})
+        except StatusError as error:
+            if not is_not_found(error):
+                raise
 
     async def _create(self, deployment: Object, replica_set: Object) -> bool:
         """Make the replica set; False when the deployment's status says now why it could not be made."""
@@ -144,7 +153,7 @@ class DeploymentController:
             return True
         status = deepcopy(deployment.get("status") or {})
         status["collisionCount"] = int(status.get("collisionCount") or 0) + 1
-        await self._client.update_status(DEPLOYMENTS, {**deployment, "status": status})
+        await self._write_status(deployment, status)
         return False
 
     async def _could_not_create(self, deployment: Object, message: str) -> None:
@@ -154,7 +163,7 @@ class DeploymentController:
         status = deepcopy(deployment.get("status") or {})
         progress.put(status, progress.PROGRESSING, "False", "ReplicaSetCreateError", message, time.time())
         if status != deployment.get("status"):
-            await self._client.update_status(DEPLOYMENTS, {**deployment, "status": status})
+            await self._write_status(deployment, status)
 
     async def _resize(self, deployment: Object, found: Set, size: int) -> None:
         maximum = wanted(deployment) + limits(deployment).surge

@@ -11,7 +11,7 @@ from kumo.kubernetes.controller_manager import ownership
 from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.batches import slow_start
 from kumo.kubernetes.controller_manager.expectations import Expectations
-from kumo.kubernetes.controller_manager.job.decision import TRACKING, Plan, expiry, has_finalizer, is_finished, plan
+from kumo.kubernetes.controller_manager.job.decision import TRACKING, Plan, has_finalizer, is_finished, plan
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
@@ -21,7 +21,7 @@ JOBS = GVR("batch", "v1", "jobs")
 
 
 class JobController:
-    """Runs jobs, counts what became of their pods, and deletes those whose time to live is over."""
+    """Runs jobs and counts what became of their pods."""
 
     name = "job-controller"
 
@@ -51,7 +51,7 @@ class JobController:
         pods = self._pods.by_index(ownership.OWNER_INDEX, uid_of(job))
         if is_deleting(job) or is_finished(job):
             await self._release([pod for pod in pods if has_finalizer(pod)])
-            return await self._expire(job)
+            return None
         made = plan(job, pods, time.time(), settled=self._expectations.met(key))
         await self._carry_out(key, job, made)
         return made.again
@@ -109,19 +109,6 @@ class JobController:
             except StatusError as error:
                 if not is_not_found(error):
                     raise
-
-    async def _expire(self, job: Object) -> float | None:
-        end = expiry(job)
-        if end is None or is_deleting(job):
-            return None
-        if end > time.time():
-            return end - time.time()
-        try:
-            await self._client.delete(JOBS, name_of(job), namespace_of(job), uid=uid_of(job), propagation="Foreground")
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
-        return None
 
 
 def _identity(job: Object) -> dict[str, str]:

@@ -71,14 +71,16 @@ class NodeLifecycleController:
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         name = name_of(new or old or {})
-        before = bool(self._ready)
         if new is None:
             self._heard.pop(name, None)
-            self._ready.discard(name)
-        else:
-            if old is None or _heartbeat(old) != _heartbeat(new):
-                self._heard[name] = self._now()
-            (self._ready.add if is_ready(new) else self._ready.discard)(name)
+        elif old is None or _heartbeat(old) != _heartbeat(new):
+            self._heard[name] = self._now()
+        self._note_ready(name, new is not None and is_ready(new))
+
+    def _note_ready(self, name: str, ready: bool) -> None:
+        """Remember which nodes are ready; when the last one falls or the first one comes, all are judged anew."""
+        before = bool(self._ready)
+        (self._ready.add if ready else self._ready.discard)(name)
         if before != bool(self._ready):
             for node in self._nodes.objects():
                 self._controller.queue.add(Key("", name_of(node)))
@@ -113,6 +115,7 @@ class NodeLifecycleController:
         changed = await self._client.update_status(
             NODES, {**node, "status": {**(node.get("status") or {}), "conditions": listed}}
         )
+        self._note_ready(name_of(node), False)
         if was_ready:
             text = f"Node {name_of(node)} status is now: NodeNotReady"
             self._recorder.event(node, NORMAL, "NodeNotReady", text)
