@@ -7,15 +7,43 @@ from functools import cache
 from kumo.api import names
 from kumo.api.builtin import by_gvk
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds import batch, cluster, config, pods, services, workloads
+from kumo.kubernetes.apiserver.kinds import (
+    admission,
+    batch,
+    cluster,
+    config,
+    extensions,
+    networking,
+    pods,
+    policy,
+    rbac,
+    services,
+    storage,
+    workloads,
+)
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
+
+_MODULES = (
+    admission,
+    batch,
+    cluster,
+    config,
+    extensions,
+    networking,
+    pods,
+    policy,
+    rbac,
+    services,
+    storage,
+    workloads,
+)
 
 
 @cache
 def _all_rules() -> dict[GVK, Rules]:
     found: dict[GVK, Rules] = {}
-    for module in (pods, workloads, batch, services, config, cluster):
+    for module in _MODULES:
         found |= module.rules()
     return found
 

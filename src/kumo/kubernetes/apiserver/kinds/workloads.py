@@ -37,9 +37,9 @@ _STATEFUL_MUTABLE = (
 
 def default_template(spec: dict[str, Any]) -> None:
     """Set the defaults of `spec.template`, in place."""
-    template = spec.get("template")
-    if template is not None:
-        default_pod_spec(template.setdefault("spec", {}))
+    set_default(spec, template={})
+    set_default(spec["template"], spec={})
+    default_pod_spec(spec["template"]["spec"])
 
 
 def _default_deployment(obj: Object) -> None:
@@ -60,7 +60,10 @@ def _default_replicas(obj: Object) -> None:
 
 
 def _default_controller(obj: Object) -> None:
-    _default_replicas(obj)
+    spec = spec_of(obj)
+    set_default(spec, replicas=1)
+    if spec.get("template") is not None:
+        default_template(spec)
     labels = at(obj, "spec.template.metadata.labels")
     if labels:
         if not obj["spec"].get("selector"):

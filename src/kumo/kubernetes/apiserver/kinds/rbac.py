@@ -1,0 +1,194 @@
+"""Roles, role bindings and certificate signing requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kumo.api import fields, names
+from kumo.api.errors import Cause
+from kumo.api.objects import Object
+from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default
+from kumo.kubernetes.apiserver.kinds.rules import Rules, at
+from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
+
+GROUP = "rbac.authorization.k8s.io"
+
+
+def _default_binding(obj: Object) -> None:
+    reference = obj.get("roleRef")
+    if reference is not None and not reference.get("apiGroup"):
+        reference["apiGroup"] = GROUP
+    for subject in obj.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group") and not subject.get("apiGroup"):
+            subject["apiGroup"] = GROUP
+
+
+def _validate_rules(rules: Any, *, namespaced: bool) -> list[Cause]:
+    found: list[Cause] = []
+    for index, rule in enumerate(rules or ()):
+        here = f"rules[{index}]"
+        if not rule.get("verbs"):
+            found.append(fields.required(f"{here}.verbs", "verbs must contain at least one value"))
+        if rule.get("nonResourceURLs"):
+            urls = rule["nonResourceURLs"]
+            if namespaced:
+                detail = "namespaced rules cannot apply to non-resource URLs"
+                found.append(fields.invalid(f"{here}.nonResourceURLs", urls, detail))
+            if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
+                detail = "rules cannot apply to both regular resources and non-resource URLs"
+                found.append(fields.invalid(f"{here}.nonResourceURLs", urls, detail))
+            continue
+        if not rule.get("apiGroups"):
+            detail = "resource rules must supply at least one api group"
+            found.append(fields.required(f"{here}.apiGroups", detail))
+        if not rule.get("resources"):
+            detail = "resource rules must supply at least one resource"
+            found.append(fields.required(f"{here}.resources", detail))
+    return found
+
+
+def _validate_role(obj: Object) -> list[Cause]:
+    return _validate_rules(obj.get("rules"), namespaced=True)
+
+
+def _validate_cluster_role(obj: Object) -> list[Cause]:
+    found = _validate_rules(obj.get("rules"), namespaced=False)
+    selectors = at(obj, "aggregationRule.clusterRoleSelectors")
+    if obj.get("aggregationRule") is not None:
+        if not selectors:
+            detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+            found.append(fields.required("aggregationRule.clusterRoleSelectors", detail))
+        for index, selector in enumerate(selectors or ()):
+            found += validate_label_selector(f"aggregationRule.clusterRoleSelectors[{index}]", selector)
+    return found
+
+
+def _subjects(obj: Object, *, namespaced: bool) -> list[Cause]:
+    found: list[Cause] = []
+    for index, subject in enumerate(obj.get("subjects") or ()):
+        here, kind = f"subjects[{index}]", subject.get("kind")
+        found += needed(subject, here, "name")
+        group = subject.get("apiGroup") or ""
+        if kind == "ServiceAccount":
+            if subject.get("name"):
+                found += fields.each(f"{here}.name", subject["name"], names.check_subdomain(subject["name"]))
+            if group:
+                found.append(fields.unsupported(f"{here}.apiGroup", group, ("",)))
+            if not namespaced and not subject.get("namespace"):
+                found.append(fields.required(f"{here}.namespace"))
+        elif kind in ("User", "Group"):
+            if group != GROUP:
+                found.append(fields.unsupported(f"{here}.apiGroup", group, (GROUP,)))
+        else:
+            found.append(fields.unsupported(f"{here}.kind", kind or "", ("ServiceAccount", "User", "Group")))
+    return found
+
+
+def _reference(obj: Object, kinds: tuple[str, ...]) -> list[Cause]:
+    reference = obj.get("roleRef") or {}
+    found: list[Cause] = []
+    if reference.get("apiGroup") != GROUP:
+        found.append(fields.unsupported("roleRef.apiGroup", reference.get("apiGroup") or "", (GROUP,)))
+    if reference.get("kind") not in kinds:
+        found.append(fields.unsupported("roleRef.kind", reference.get("kind") or "", kinds))
+    name = reference.get("name") or ""
+    if not name:
+        return [*found, fields.required("roleRef.name")]
+    return found + fields.each("roleRef.name", name, names.check_path_segment(name))
+
+
+def _validate_binding(obj: Object) -> list[Cause]:
+    return _reference(obj, ("Role", "ClusterRole")) + _subjects(obj, namespaced=True)
+
+
+def _validate_cluster_binding(obj: Object) -> list[Cause]:
+    return _reference(obj, ("ClusterRole",)) + _subjects(obj, namespaced=False)
+
+
+def _validate_binding_update(new: Object, old: Object) -> list[Cause]:
+    if new.get("roleRef") == old.get("roleRef"):
+        return []
+    return [fields.invalid("roleRef", new.get("roleRef"), "cannot change roleRef")]
+
+
+def _validate_request(obj: Object) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    found = needed(spec, "spec", "request", "usages")
+    signer = spec.get("signerName") or ""
+    if not signer:
+        found.append(fields.required("spec.signerName"))
+    elif "/" not in signer:
+        detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+        found.append(fields.invalid("spec.signerName", signer, detail))
+    seconds = spec.get("expirationSeconds")
+    if seconds is not None and seconds < 600:
+        found.append(
+            fields.invalid(
+                "spec.expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)"
+            )
+        )
+    seen: set[str] = set()
+    for index, condition in enumerate(at(obj, "status.conditions") or ()):
+        kind = condition.get("type") or ""
+        found += choice(f"status.conditions[{index}].status", condition.get("status"), ("True", "False", "Unknown"))
+        if kind in seen:
+            found.append(fields.duplicate(f"status.conditions[{index}].type", kind))
+        seen.add(kind)
+    return found
+
+
+def _update_request(new: Object, old: Object) -> None:
+    """The spec of a signing request never changes."""
+    if "spec" in old:
+        new["spec"] = old["spec"]
+
+
+def _approve(new: Object, old: Object) -> None:
+    """The approval subresource: only conditions are the writer's."""
+    _update_request(new, old)
+    conditions = at(new, "status.conditions")
+    status = dict(old.get("status") or {})
+    if conditions is not None:
+        status["conditions"] = conditions
+    new["status"] = status
+
+
+def _default_request(obj: Object) -> None:
+    for condition in at(obj, "status.conditions") or ():
+        set_default(condition, status="True")
+
+
+def rules() -> dict[GVK, Rules]:
+    """The rules of the kinds in this module."""
+
+    def rbac(kind: str) -> GVK:
+        return GVK(GROUP, "v1", kind)
+
+    anything = names.check_path_segment
+    return {
+        rbac("Role"): Rules(validate=_validate_role, check_name=anything, allow_create_on_update=True),
+        rbac("ClusterRole"): Rules(validate=_validate_cluster_role, check_name=anything, allow_create_on_update=True),
+        rbac("RoleBinding"): Rules(
+            default=_default_binding,
+            validate=_validate_binding,
+            validate_update=_validate_binding_update,
+            check_name=anything,
+            allow_create_on_update=True,
+        ),
+        rbac("ClusterRoleBinding"): Rules(
+            default=_default_binding,
+            validate=_validate_cluster_binding,
+            validate_update=_validate_binding_update,
+            check_name=anything,
+            allow_create_on_update=True,
+        ),
+        GVK("certificates.k8s.io", "v1", "CertificateSigningRequest"): Rules(
+            default=_default_request,
+            validate=_validate_request,
+            on_update=_update_request,
+            subresources={"approval": _approve},
+            has_status=True,
+            fields={"spec.signerName": "spec.signerName"},
+        ),
+    }
