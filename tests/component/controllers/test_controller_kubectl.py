@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 import pytest
 
@@ -11,24 +13,32 @@ from support.hollow import HollowCluster
 pytestmark = pytest.mark.component
 
 
-async def kubectl(cluster: HollowCluster, *words: str) -> str:
-    """What kubectl prints. Fails the test when kubectl fails."""
+def deployment(replicas: int) -> dict[str, Any]:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "nginx", "image": "nginx:1"}]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+
+
+async def kubectl(cluster: HollowCluster, *words: str, given: dict[str, Any] | None = None) -> str:
+    """What kubectl prints, with an object on its standard input if given. Fails the test when kubectl fails."""
     process = await asyncio.create_subprocess_exec(
         "kubectl",
         f"--kubeconfig={cluster.kubeconfig}",
         *words,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     async with asyncio.timeout(30):
-        output, _ = await process.communicate()
+        output, _ = await process.communicate(json.dumps(given).encode() if given else b"")
     assert process.returncode == 0, output.decode()
     return output.decode()
 
 
 async def test_controller_kubectl_rollout_status_history_undo_restart(cluster: HollowCluster) -> None:
     cluster.node("n1")
-    await kubectl(cluster, "create", "deployment", "web", "--image=nginx:1", "--replicas=3")
+    await kubectl(cluster, "create", "--validate=false", "-f", "-", given=deployment(3))
     done = 'deployment "web" successfully rolled out'
     assert done in await kubectl(cluster, "rollout", "status", "deployment/web", "--timeout=20s")
     await kubectl(cluster, "set", "image", "deployment/web", "nginx=nginx:2")
@@ -57,8 +67,8 @@ async def test_controller_kubectl_rollout_status_history_undo_restart(cluster: H
 
 async def test_controller_kubectl_deletes_a_namespace_and_waits(cluster: HollowCluster) -> None:
     cluster.node("n1")
-    await kubectl(cluster, "create", "namespace", "team")
-    await kubectl(cluster, "create", "deployment", "web", "--image=nginx:1", "--replicas=2", "-n", "team")
+    await cluster.ensure_namespace("team")
+    await kubectl(cluster, "create", "--validate=false", "-n", "team", "-f", "-", given=deployment(2))
     await kubectl(cluster, "rollout", "status", "deployment/web", "-n", "team", "--timeout=20s")
     await kubectl(cluster, "expose", "deployment", "web", "--port=80", "-n", "team")
     await kubectl(cluster, "delete", "namespace", "team", "--timeout=20s")
