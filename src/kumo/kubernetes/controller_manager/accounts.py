@@ -5,6 +5,7 @@ from __future__ import annotations
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import Key, Object, is_deleting, name_of, namespace_of
 from kumo.api.resources import CONFIGMAPS, GVR, NAMESPACES, SERVICEACCOUNTS
+from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informer, Informers
@@ -54,7 +55,7 @@ class _PerNamespace:
             else:
                 await self._client.update(self._gvr, wanted)
         except StatusError as error:
-            gone = is_not_found(error) or "being terminated" in error.message
+            gone = is_not_found(error) or is_namespace_ending(error)
             if not gone and not is_already_exists(error):
                 raise
         return None

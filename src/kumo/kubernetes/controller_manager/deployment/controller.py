@@ -27,6 +27,7 @@ from kumo.kubernetes.controller_manager.deployment import progress, revisions
 from kumo.kubernetes.controller_manager.deployment.rollout import Plan, State, new_set, plan
 from kumo.kubernetes.controller_manager.deployment.sets import REVISION, Set, limits, wanted
 from kumo.kubernetes.controller_manager.deployment.templates import same
+from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
@@ -134,7 +135,7 @@ class DeploymentController:
         except StatusError as error:
             if is_already_exists(error):
                 return await self._taken(deployment, replica_set)
-            if "being terminated" in error.message:
+            if is_namespace_ending(error):
                 return False
             await self._could_not_create(deployment, f'Failed to create new replica set "{name}": {error}')
             raise

@@ -12,6 +12,7 @@ from kumo.kubernetes.controller_manager.endpoints.addresses import endpoints, fa
 from kumo.kubernetes.controller_manager.endpoints.slices import MANAGED_BY, MANAGER, SERVICE_NAME, Changes, changes
 from kumo.kubernetes.controller_manager.endpoints.subsets import wanted
 from kumo.kubernetes.controller_manager.expectations import Expectations
+from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informer, Informers
@@ -101,7 +102,7 @@ class EndpointSliceController(_ServiceController):
                 await self._client.create(ENDPOINTSLICES, new)
             except BaseException as error:
                 self._expectations.created(key)
-                if isinstance(error, StatusError) and "being terminated" in error.message:
+                if is_namespace_ending(error):
                     return
                 raise
         for changed in made.update:
@@ -141,7 +142,7 @@ class EndpointsController(_ServiceController):
             else:
                 await self._client.update(ENDPOINTS, new)
         except StatusError as error:
-            if not is_already_exists(error) and not is_not_found(error) and "being terminated" not in error.message:
+            if not is_already_exists(error) and not is_not_found(error) and not is_namespace_ending(error):
                 raise
         return None
 

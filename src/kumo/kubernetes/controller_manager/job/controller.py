@@ -12,6 +12,7 @@ from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.batches import slow_start
 from kumo.kubernetes.controller_manager.expectations import Expectations
 from kumo.kubernetes.controller_manager.job.decision import TRACKING, Plan, has_finalizer, is_finished, plan
+from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
@@ -80,13 +81,14 @@ class JobController:
             try:
                 made = await self._client.create(PODS, pod)
             except StatusError as error:
-                self._recorder.event(job, WARNING, "FailedCreate", f"Error creating: {error}")
+                if not is_namespace_ending(error):
+                    self._recorder.event(job, WARNING, "FailedCreate", f"Error creating: {error}")
                 raise
             self._recorder.event(job, NORMAL, "SuccessfulCreate", f"Created pod: {name_of(made)}")
 
         done, error = await slow_start(count, create)
         self._expectations.created(key, count - done)
-        if error is not None and not (isinstance(error, StatusError) and "being terminated" in error.message):
+        if error is not None and not is_namespace_ending(error):
             raise error
 
     async def _delete(self, key: Key, job: Object, pod: Object) -> None:

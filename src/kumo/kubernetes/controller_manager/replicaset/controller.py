@@ -14,6 +14,7 @@ from kumo.kubernetes.controller_manager import ownership
 from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.batches import slow_start
 from kumo.kubernetes.controller_manager.expectations import Expectations
+from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.kubernetes.controller_manager.replicaset.ranking import to_delete
 from kumo.kubernetes.controller_manager.replicaset.status import next_look, status
 from kumo.machinery.client import Client
@@ -101,14 +102,14 @@ class ReplicaSetController:
                 pod = p.from_template(replica_set["spec"]["template"], replica_set)
                 made = await self._client.create(PODS, pod)
             except StatusError as error:
-                self._recorder.event(replica_set, WARNING, "FailedCreate", f"Error creating: {error}")
+                if not is_namespace_ending(error):
+                    self._recorder.event(replica_set, WARNING, "FailedCreate", f"Error creating: {error}")
                 raise
             self._recorder.event(replica_set, NORMAL, "SuccessfulCreate", f"Created pod: {name_of(made)}")
 
         done, error = await slow_start(count, create)
         self._expectations.created(key, count - done)
-        namespace_ends = isinstance(error, StatusError) and "being terminated" in error.message
-        return None if namespace_ends else error
+        return None if is_namespace_ending(error) else error
 
     async def _delete(self, key: Key, replica_set: Object, victims: list[Object]) -> Exception | None:
         self._expectations.expect_deletions(key, [uid_of(v) for v in victims])
