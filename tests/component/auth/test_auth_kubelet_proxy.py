@@ -11,15 +11,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.apiserver import RunningApiServer, running_apiserver
 
 from kumo.api.errors import StatusError, not_found
 from kumo.api.resources import NODES, PODS
 from kumo.machinery import tls
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
 from kumo.machinery.listener import Listener
+from support.apiserver import RunningApiServer, running_apiserver
 
 pytestmark = pytest.mark.component
+
+WAITING = 'container "broken" in pod "two" is waiting to start: ImagePullBackOff'
 
 
 class FakeNode:
@@ -185,8 +187,7 @@ async def test_logs_follow_ends_with_the_client(cluster: Cluster) -> None:
 
 async def test_log_refusals(cluster: Cluster) -> None:
     code, _, err = await cluster.kubectl("logs", "two", "-c", "broken")
-    message = 'container "broken" in pod "two" is waiting to start: ImagePullBackOff'
-    assert (code, err.strip()) == (1, f"Error from server (BadRequest): {message}")
+    assert (code, err.strip()) == (1, f"Error from server (BadRequest): {WAITING}")
     client = cluster.server.client
     for query, expected in (
         ({}, "a container name must be specified for pod two, choose one of: [main broken]"),
@@ -254,7 +255,8 @@ async def test_exec_needs_the_right_to_create(cluster: Cluster) -> None:
         async with reader.transport.websocket(PODS.path("default", "one", "exec"), query="command=x&stdout=1"):
             raise AssertionError
     assert refusal.value.message == (
-        'pods "one" is forbidden: User "carol" cannot get resource "pods/exec" in API group "" in the namespace "default"'
+        'pods "one" is forbidden: User "carol" cannot get resource "pods/exec" in API group "" '
+        'in the namespace "default"'
     )
 
 

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from kumo.api.builtin import RESOURCE_TYPES, is_stored
 from kumo.api.errors import method_not_allowed, not_found
 from kumo.api.objects import Object
-from kumo.api.resources import GVK, ResourceType
+from kumo.api.resources import GVK, SERVICEACCOUNTS, ResourceType
 from kumo.api.schema import builtin_schema
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.answers import object_response
-from kumo.kubernetes.apiserver.attributes import RequestInfo
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.authorization import AccessReviews
 from kumo.kubernetes.apiserver.binding import bind
 from kumo.kubernetes.apiserver.call import Call
@@ -103,6 +103,19 @@ class VirtualResources:
         data = await bodies.read(call.request)
         body = check_kind(bodies.decode(data, bodies.media_type(call.request), "TokenRequest"), _TOKEN_REQUEST)
         decoded, _ = decode(builtin_schema(_TOKEN_REQUEST), body)
+        attributes = AdmissionAttributes(
+            "CREATE",
+            _TOKEN_REQUEST,
+            SERVICEACCOUNTS,
+            call.namespace,
+            call.info.name,
+            call.user,
+            object=decoded,
+            subresource="token",
+            dry_run=call.dry_run(),
+            warnings=call.warnings,
+        )
+        await self._core.check(attributes)
         found = self._tokens.request(call.namespace, call.info.name, decoded, dry_run=call.dry_run())
         return object_response(call, found, 201)
 

@@ -76,13 +76,13 @@ def _refuse_uncovered(authorizer: Authorizer, attrs: AdmissionAttributes, wanted
     missing = uncovered(held, wanted)
     if not missing:
         return
-    groups = ", ".join(f'"{g}"' for g in user.groups)
+    groups = " ".join(f'"{g}"' for g in user.groups)
     lines = "\n".join(describe(missing))
     message = (
         f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{lines}'
     )
     if errors:
-        message += f"; resolution errors: [{', '.join(errors)}]"
+        message += f"; resolution errors: [{' '.join(errors)}]"
     raise _forbidden(attrs, message)
 
 

@@ -107,15 +107,15 @@ def describe(missing: Iterable[Rule]) -> list[str]:
         merged.setdefault(key, set()).update(rule.verbs)
 
     def listed(name: str, values: Iterable[str]) -> str:
-        return f"{name}:[" + ", ".join(f'"{v}"' for v in values) + "]"
+        return f"{name}:[" + " ".join(f'"{v}"' for v in values) + "]"
 
     lines = []
     for (groups, resources, names, urls), verbs in merged.items():
-        parts = [listed("NonResourceURLs", urls)] if urls else []
-        if groups:
-            parts.append(listed("APIGroups", groups))
+        parts = [listed("APIGroups", groups)] if groups else []
         if resources:
             parts.append(listed("Resources", resources))
+        if urls:
+            parts.append(listed("NonResourceURLs", urls))
         if names:
             parts.append(listed("ResourceNames", names))
         parts.append(listed("Verbs", sorted(verbs)))
