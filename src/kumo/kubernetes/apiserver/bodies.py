@@ -1,4 +1,4 @@
-"""Request bodies: JSON or YAML in, an object out, whatever was sent. Size, depth and YAML's aliases are bounded."""
+"""Request bodies: JSON, YAML or protobuf in, an object out. Size, depth and YAML's aliases are bounded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 import yaml
 
 from kumo.api.errors import StatusError, bad_request, too_large, unsupported_media_type
+from kumo.kubernetes.apiserver import protobuf
 from kumo.machinery.http import BodyTooLarge, Request
 
 LIMIT = 3 << 20
@@ -19,7 +20,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_SUPPORTED = "application/json, application/yaml"
+_SUPPORTED = f"application/json, application/yaml, {protobuf.MEDIA_TYPE}"
 
 
 async def read(request: Request, limit: int = LIMIT) -> bytes:
@@ -38,13 +39,17 @@ def media_type(request: Request) -> str:
 def decode(data: bytes, kind: str, expected: str) -> Any:
     """The value of a body of media type `kind`; `expected` is the kind of object for messages.
 
-    Raises 415 for other media types (protobuf among them, so that clients fall back to JSON), 400 for what can't be
-    read.
+    Raises 415 for other media types, 400 for what can't be read.
     """
     if kind in (JSON, "*/*", "application/x-www-form-urlencoded") or kind.endswith("+json"):
         return decode_json(data, expected)
     if kind == YAML or kind.endswith("+yaml"):
         return decode_yaml(data, expected)
+    if kind == protobuf.MEDIA_TYPE:
+        try:
+            return protobuf.decode(data)
+        except protobuf.ProtobufError as error:
+            raise _unreadable(expected, str(error)) from None
     raise unsupported_media_type(
         f"the body of the request was in an unknown format - accepted media types include: {_SUPPORTED}"
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -181,9 +182,9 @@ def _aggregated_form(accept: str) -> str:
         if not entry.parameters:
             return ""
         wanted = entry.parameters
-        if wanted.get("g") == "apidiscovery.k8s.io" and wanted.get("as") == "APIGroupDiscoveryList":
-            if wanted.get("v") in ("v2", "v2beta1"):
-                return wanted["v"]
+        known = wanted.get("g") == "apidiscovery.k8s.io" and wanted.get("as") == "APIGroupDiscoveryList"
+        if known and wanted.get("v") in ("v2", "v2beta1"):
+            return wanted["v"]
     return ""
 
 
@@ -204,8 +205,6 @@ def _api_resource(kind: ResourceType) -> Object:
 
 
 def _storage_hash(kind: ResourceType) -> str:
-    import base64
-
     text = f"{kind.group}/{kind.version}/{kind.kind}".encode()
     return base64.b64encode(hashlib.sha256(text).digest()[:8]).decode()
 

@@ -119,9 +119,9 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
     elif not query.revision_text:
         await core.cache.catch_up()
     revision = core.cache.revision
-    if not query.limit and not query.match.selects and not call.accepted.form and not call.accepted.yaml:
-        if call.resource.plain:
-            return _whole(call, where.chunks(query.match.namespace), revision)
+    whole = not query.limit and not query.match.selects and call.resource.plain
+    if whole and not call.accepted.form and not call.accepted.yaml:
+        return _whole(call, where.chunks(query.match.namespace), revision)
     return _answer(call, *_cut(query, where.entries(query.match), revision, len(where)))
 
 

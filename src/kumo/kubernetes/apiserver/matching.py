@@ -1,4 +1,4 @@
-"""What a list or watch asks for: a namespace (or all), a label selector, a field selector; hashable, shared by equals."""
+"""What a list or watch asks for: a namespace (or all), a label selector, a field selector. Hashable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All objects of one resource in memory: by key for GET, in sorted chunks for LIST, by label, and their last changes."""
+"""All objects of one resource: by key for GET, in sorted chunks for LIST, by label, and their last changes."""
 
 from __future__ import annotations
 

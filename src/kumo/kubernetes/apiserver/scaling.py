@@ -1,4 +1,4 @@
-"""The scale subresource: how many replicas a workload should have, in one form for every kind (autoscaling/v1 Scale)."""
+"""The scale subresource: how many replicas a workload should have, in one form for all (autoscaling/v1 Scale)."""
 
 from __future__ import annotations
 

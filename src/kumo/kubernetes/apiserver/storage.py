@@ -52,7 +52,11 @@ class Storage:
     def draft(self, resource: Resource, obj: Object, revision: int) -> Entry:
         """The entry that the object would be, for answers to writes that keep nothing."""
         meta = obj["metadata"]
-        return make_entry(meta.get("namespace") or "", meta["name"], revision, self.stored(resource, obj))
+        value = self.stored(resource, obj)
+        entry = make_entry(meta.get("namespace") or "", meta["name"], revision, value)
+        if not revision:
+            entry.raw = value  # What was never written has no version.
+        return entry
 
     async def create(self, resource: Resource, obj: Object) -> Entry:
         """Write a new object. Raises 409 AlreadyExists."""

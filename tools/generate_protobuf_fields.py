@@ -1,0 +1,154 @@
+"""Make the table of protobuf field numbers of the built-in kinds from Kubernetes' published Go types.
+
+    python tools/generate_protobuf_fields.py API_DIR APIMACHINERY_DIR > fields.txt
+
+for `src/kumo/kubernetes/apiserver/protobuf/fields.txt`.
+The directories are checkouts of k8s.io/api and k8s.io/apimachinery of the release that is served. Run by hand for a new
+release; the table is kept in the repository, so that a build needs neither. One line a message:
+
+    package.Message name=number:type ...
+
+`type` is s (string), i (integer), b (boolean), d (double), y (bytes) or the name of a message; before it `*` for a
+repeated field or `%` for a map from strings; after it `-` when a zero value is left out of JSON. A field without a name
+is inlined: its fields stand among its parent's.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+GROUPS = (
+    "admissionregistration",
+    "apps",
+    "authentication",
+    "authorization",
+    "autoscaling",
+    "batch",
+    "certificates",
+    "coordination",
+    "core",
+    "discovery",
+    "events",
+    "flowcontrol",
+    "networking",
+    "node",
+    "policy",
+    "rbac",
+    "resource",
+    "scheduling",
+    "storage",
+)
+_STRUCT = re.compile(r"^type (\w+) struct \{(.*?)^\}", re.M | re.S)
+_NAMED = re.compile(r"^type (\w+) ([\w\[\].*]+)\s*$", re.M)
+_FIELD = re.compile(r'^\s*(?:(\w+)\s+)?([\w\[\].*]+)\s+`json:"([^"]*)"[^`]*?protobuf:"([^"]*)"', re.M)
+_SCALARS = {
+    **dict.fromkeys(("string", "types.UID"), "s"),
+    **dict.fromkeys(("int32", "int64", "int", "uint32", "uint64", "uint16", "int16", "uint8", "byte"), "i"),
+    "bool": "b",
+    "float64": "d",
+    "float32": "d",
+}
+_FOREIGN = {
+    "resource.Quantity": "Quantity",
+    "intstr.IntOrString": "IntOrString",
+    "runtime.RawExtension": "RawExtension",
+    "metav1.Time": "Time",
+    "metav1.MicroTime": "MicroTime",
+    "metav1.Duration": "Duration",
+    "metav1.FieldsV1": "FieldsV1",
+    "meta.v1.Time": "Time",
+    "meta.v1.MicroTime": "MicroTime",
+    "meta.v1.Duration": "Duration",
+    "meta.v1.FieldsV1": "FieldsV1",
+}
+_PACKAGES = {"metav1": "meta.v1", "v1": "core.v1", "corev1": "core.v1"}
+
+
+def parse(package: str, directory: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The package's structs (name to body) and its other named types (name to what they stand for)."""
+    structs: dict[str, str] = {}
+    named: dict[str, str] = {}
+    for path in sorted(directory.glob("*types*.go")):
+        text = path.read_text()
+        structs |= {f"{package}.{m[1]}": m[2] for m in _STRUCT.finditer(text)}
+        named |= {f"{package}.{m[1]}": m[2] for m in _NAMED.finditer(text) if m[2] != "struct"}
+    return structs, named
+
+
+class Table:
+    """All structs and named types of all packages."""
+
+    def __init__(self) -> None:
+        self.structs: dict[str, str] = {}
+        self.named: dict[str, str] = {}
+
+    def qualified(self, package: str, name: str) -> str:
+        """The full name of a type as it is written in that package."""
+        if "." not in name:
+            return f"{package}.{name}"
+        prefix, _, short = name.partition(".")
+        return f"{_PACKAGES.get(prefix, prefix)}.{short}"
+
+    def type_of(self, package: str, written: str) -> str:
+        """The notation of a Go type."""
+        written = written.removeprefix("*")
+        if written in ("[]byte", "[]uint8"):
+            return "y"
+        if written.startswith("[]"):
+            return "*" + self.type_of(package, written[2:])
+        if written.startswith("map["):
+            return "%" + self.type_of(package, written.partition("]")[2])
+        if written in _SCALARS:
+            return _SCALARS[written]
+        full = self.qualified(package, written)
+        for known in (written, full):
+            if known in _FOREIGN:
+                return _FOREIGN[known]
+        if full in self.structs:
+            return full
+        if full in self.named:
+            target = self.named[full]
+            inner = self.type_of(full.rpartition(".")[0], target)
+            # A named list is a message of its own on the wire.
+            return f"={inner[1:]}" if inner.startswith("*") and package != "" and target.startswith("[]") else inner
+        if full in ("types.UID", "meta.v1.UID", "types.NodeName"):
+            return "s"
+        return "s"
+
+    def line(self, name: str) -> str:
+        """The line of a message."""
+        package = name.rpartition(".")[0]
+        parts = []
+        for _, written, json_tag, wire_tag in _FIELD.findall(self.structs[name]):
+            json_name, _, options = json_tag.partition(",")
+            tags = wire_tag.split(",")
+            if len(tags) < 2 or not tags[1].isdigit():
+                continue
+            kind = self.type_of(package, written)
+            pointer = written.startswith("*")
+            drops = "omitempty" in options and not pointer and kind[0] not in "*%=" and kind in "sibdy"
+            shown = "" if "inline" in options else json_name
+            parts.append(f"{shown}={tags[1]}:{kind}{'-' if drops else ''}")
+        return f"{name} {' '.join(parts)}"
+
+
+def main() -> None:
+    """Write the table to standard output."""
+    api, machinery = Path(sys.argv[1]), Path(sys.argv[2])
+    table = Table()
+    sources = [(f"{group}.v1", api / group / "v1") for group in GROUPS]
+    sources += [("autoscaling.v2", api / "autoscaling" / "v2"), ("meta.v1", machinery / "pkg/apis/meta/v1")]
+    for package, directory in sources:
+        structs, named = parse(package, directory)
+        table.structs |= structs
+        table.named |= named
+    for name in sorted(table.structs):
+        line = table.line(name)
+        if not line.endswith(" ") and name not in _FOREIGN:
+            print(line)
+
+
+if __name__ == "__main__":
+    main()
