@@ -1,10 +1,10 @@
 """A real API server for tests: store in a temporary directory, in-process client, and HTTPS with kubeconfig if asked.
 
-    async with running_apiserver(tmp_path) as server:
-        await server.client.create(PODS, pod, "default")
+async with running_apiserver(tmp_path) as server:
+    await server.client.create(PODS, pod, "default")
 
-    async with running_apiserver(tmp_path, https=True) as server:
-        subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, "get", "pods"])
+async with running_apiserver(tmp_path, https=True) as server:
+    subprocess.run(["kubectl", "--kubeconfig", server.kubeconfig, "get", "pods"])
 """
 
 from __future__ import annotations

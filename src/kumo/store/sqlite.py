@@ -140,6 +140,8 @@ class SqliteStore(Store):
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None, lease: int = 0) -> int:
         """Write the key; returns when it is on disk. Raises CompareFailed, LeaseNotFound, NoSpace."""
+        if "\0" in key:
+            raise ValueError(f"the key {key!r} has a NUL character")
         done = self._future()
         return await self._submit(Write(key, value, expect, lease, done), done)
 

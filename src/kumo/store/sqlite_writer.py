@@ -31,7 +31,7 @@ FROM json_each(?) AS j JOIN live ON live.mod = json_extract(j.value,'$[0]')"""
 _REMOVE = "DELETE FROM live WHERE mod IN (SELECT json_extract(value,'$[0]') FROM json_each(?))"
 _INSERT = """INSERT INTO live(mod, key, made, lease, value)
 SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]'), json_extract(value,'$[2]'), json_extract(value,'$[3]'),
-substr(?2, json_extract(value,'$[4]'), json_extract(value,'$[5]')) FROM json_each(?1)"""
+coalesce(substr(?2, json_extract(value,'$[4]'), json_extract(value,'$[5]')), x'') FROM json_each(?1)"""
 _PASSING = "INSERT INTO history(ended, key, mod, made, lease, deleted, value) VALUES(?,?,?,?,?,?,?)"
 _VALUES = "SELECT mod, value FROM live WHERE mod IN (SELECT value FROM json_each(?))"
 _TRIM = "DELETE FROM history WHERE ended IN (SELECT ended FROM history WHERE ended<=? ORDER BY ended LIMIT ?)"
