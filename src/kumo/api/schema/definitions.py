@@ -8,6 +8,7 @@ is parsed when first needed, and the descriptions (three quarters of the file) o
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import struct
 from functools import cache, cached_property
@@ -34,6 +35,7 @@ class Definitions:
             self._parts.append(data[start : start + length])
             start += length
         self._parsed: dict[str, dict[str, Any]] = {}
+        self.digest = hashlib.sha256(data).digest()
 
     @cached_property
     def kinds(self) -> dict[GVK, str]:
@@ -51,6 +53,9 @@ class Definitions:
         if found is None:
             found = self._parsed[name] = msgspec.json.decode(self._raw[name])
         return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
 
     def descriptions(self) -> dict[str, dict[str, str]]:
         """All descriptions, parsed anew at each call: `{definition: {property: text, "": of itself}}`."""

@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
-from kumo.api.errors import no_such_path
-from kumo.kubernetes.apiserver.registry import Registry
+from kumo.api.errors import StatusError, no_such_path
+from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
+from kumo.kubernetes.apiserver.openapi import Document, Documents, Served
+from kumo.kubernetes.apiserver.registry import Registry, Resource
+from kumo.kubernetes.apiserver.responses import json_response
+from kumo.kubernetes.apiserver.virtual import virtual_types
 from kumo.machinery.http import Request, Response
+
+_IMMUTABLE = {"Cache-Control": "public, immutable", "Vary": "Accept"}
 
 
 class OpenApiPaths:
-    """Answers the OpenAPI paths."""
+    """Answers the OpenAPI paths; documents are made anew when the registry has changed."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._documents: tuple[int, Documents] | None = None
 
     def respond(self, request: Request) -> Response:
-        """The document at the request's path. Raises 404."""
-        raise no_such_path()
+        """The document at the request's path, or 304 if the client has it. Raises 404, 406, 301 for an old hash."""
+        documents = self._current()
+        version, _, path = request.path.removeprefix("/openapi/").strip("/").partition("/")
+        if version == "v2" and not path:
+            return _answer(request, documents.swagger)
+        if version != "v3":
+            raise no_such_path()
+        if not path:
+            return _answer(request, documents.index)
+        found = documents.group_version(path)
+        if found is None:
+            raise no_such_path()
+        asked = request.query.get("hash")
+        if asked and asked != found.etag:
+            return Response(301, b"", headers={"Location": f"/openapi/v3/{path}?hash={found.etag}"})
+        return _answer(request, found, immutable=bool(asked))
+
+    def _current(self) -> Documents:
+        generation = self._registry.generation
+        if self._documents is None or self._documents[0] != generation:
+            served = [_served(resource) for resource in self._registry]
+            served += [Served(kind) for kind in virtual_types()]
+            self._documents = (generation, Documents(served, f"v{KUBERNETES_VERSION}"))
+        return self._documents[1]
+
+
+def _served(resource: Resource) -> Served:
+    if resource.custom is None:
+        return Served(resource.type)
+    versions = resource.custom["spec"]["versions"]
+    version = next(v for v in versions if v["name"] == resource.type.version)
+    return Served(resource.type, True, (version.get("schema") or {}).get("openAPIV3Schema"))
+
+
+def _answer(request: Request, document: Document, *, immutable: bool = False) -> Response:
+    accept = request.headers.get("accept", "")
+    if accept and not any(form in accept for form in ("json", "*/*", "application/*")):
+        raise StatusError(406, "NotAcceptable", "only the following media types are accepted: application/json")
+    headers = {**(_IMMUTABLE if immutable else {"Vary": "Accept"}), "Etag": f'"{document.etag}"'}
+    if document.etag in request.headers.get("if-none-match", ""):
+        return Response(304, b"", headers=headers)
+    return json_response(request, document.body, headers=headers)

@@ -1,0 +1,135 @@
+"""The documents, for one state of what is served."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from kumo.api.resources import ResourceType
+from kumo.api.schema.definitions import Definitions, load
+from kumo.kubernetes.apiserver.openapi.operations import Operations
+from kumo.kubernetes.apiserver.openapi.schemas import META, Dialect, Schemas, custom_name
+
+_ALWAYS = ("Patch", "DeleteOptions", "Status", "WatchEvent", "APIResourceList", "APIGroup", "APIGroupList")
+_BEARER = {
+    "BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization"}
+    | {"type": "apiKey"}
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One served version of a resource; `schema` is a custom kind's openAPIV3Schema, `custom` says that it is one."""
+
+    type: ResourceType
+    custom: bool = False
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as JSON bytes, and its strong ETag without quotes."""
+
+    body: bytes
+    etag: str
+
+
+class Documents:
+    """The OpenAPI documents of what is served. `version` is the API server's (`v1.36.0`)."""
+
+    def __init__(self, served: Sequence[Served], version: str, definitions: Definitions | None = None) -> None:
+        self._version = version
+        self._definitions = definitions or load()
+        self._groups: dict[str, list[Served]] = {}
+        for one in served:
+            self._groups.setdefault(_path(one.type), []).append(one)
+        self._made: dict[str, Document] = {}
+
+    @cached_property
+    def index(self) -> Document:
+        """`/openapi/v3`: where each group version's document is, with its hash in the query."""
+        paths = {
+            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self.etag(path)}"} for path in sorted(self._groups)
+        }
+        return _document({"paths": paths})
+
+    def etag(self, path: str) -> str:
+        """The hash of a group version's document, known without making it. Raises KeyError."""
+        digest = hashlib.sha512(f"{self._version} {path} ".encode() + self._definitions.digest)
+        for one in self._groups[path]:
+            digest.update(repr(one.type).encode())
+            if one.custom:
+                digest.update(msgspec.json.encode(one.schema, order="deterministic"))
+        return digest.hexdigest().upper()
+
+    def group_version(self, path: str) -> Document | None:
+        """The document of `api/v1`, `apis/apps/v1`, ..., or None."""
+        if path not in self._groups:
+            return None
+        if path not in self._made:
+            self._made[path] = Document(self._v3(self._groups[path]), self.etag(path))
+        return self._made[path]
+
+    @cached_property
+    def swagger(self) -> Document:
+        """`/openapi/v2`: one document for everything."""
+        everything = [one for group in self._groups.values() for one in group]
+        schemas, paths = self._parts(everything, "v2")
+        return _document(
+            {
+                "swagger": "2.0",
+                "info": self._info(),
+                "paths": paths,
+                "definitions": schemas,
+                "securityDefinitions": _BEARER,
+                "security": [{"BearerToken": []}],
+            }
+        )
+
+    def _info(self) -> dict[str, str]:
+        return {"title": "Kubernetes", "version": self._version}
+
+    def _v3(self, served: Sequence[Served]) -> bytes:
+        schemas, paths = self._parts(served, "v3")
+        return msgspec.json.encode(
+            {
+                "openapi": "3.0.0",
+                "info": self._info(),
+                "paths": paths,
+                "components": {"schemas": schemas, "securitySchemes": _BEARER},
+            }
+        )
+
+    def _parts(self, served: Sequence[Served], dialect: Dialect) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Definitions and paths."""
+        schemas = Schemas(self._definitions, dialect)
+        schemas.add(META + name for name in _ALWAYS if META + name in self._definitions)
+        names: dict[tuple[str, str, str], str] = dict(self._definitions.kinds.items())
+        for one in served:
+            gvk = one.type.gvk
+            if one.custom:
+                name = custom_name(gvk)
+                schemas.add_custom(name, one.schema, gvk)
+                names[gvk] = name
+                names[(gvk.group, gvk.version, gvk.kind + "List")] = name + "List"
+        for one in served:
+            kinds = [(one.type.group, one.type.version, one.type.kind + tail) for tail in ("", "List")]
+            kinds += [(s.group or one.type.group, s.version or one.type.version, s.kind) for s in one.type.subresources]
+            schemas.add(names[k] for k in kinds if k in names and names[k] not in schemas.found)
+        operations = Operations(dialect, names)
+        paths = dict(item for one in served for item in operations.paths(one.type))
+        return dict(sorted(schemas.found.items())), dict(sorted(paths.items()))
+
+
+def _path(kind: ResourceType) -> str:
+    return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
+
+
+def _document(value: Any) -> Document:
+    body = msgspec.json.encode(value)
+    return Document(body, hashlib.sha512(body).hexdigest().upper())

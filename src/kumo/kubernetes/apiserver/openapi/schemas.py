@@ -1,0 +1,138 @@
+"""Schemas of kinds in the two dialects of OpenAPI: where references point, and what may stand beside one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from kumo.api.resources import GVK
+from kumo.api.schema.definitions import Definitions
+
+Dialect = Literal["v2", "v3"]
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+_PREFIX = {"v2": "#/definitions/", "v3": "#/components/schemas/"}
+_TYPE_META = {
+    "apiVersion": "APIVersion defines the versioned schema of this representation of an object.",
+    "kind": "Kind is a string value representing the REST resource this object represents.",
+}
+_UNKNOWN_TO_V2 = ("anyOf", "oneOf", "not", "allOf", "nullable")
+
+
+def reference(name: str, dialect: Dialect) -> str:
+    """What a `$ref` to the definition says."""
+    return _PREFIX[dialect] + name
+
+
+class Schemas:
+    """The definitions that a document needs: those asked for, and all that they refer to."""
+
+    def __init__(self, definitions: Definitions, dialect: Dialect) -> None:
+        self._definitions = definitions
+        self._descriptions = definitions.descriptions()
+        self._dialect: Dialect = dialect
+        self.found: dict[str, dict[str, Any]] = {}
+
+    def add(self, names: Iterable[str]) -> None:
+        """Add the definitions, and what they refer to."""
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in self.found:
+                self.found[name] = self._definition(name, waiting)
+
+    def add_custom(self, name: str, schema: Mapping[str, Any] | None, gvk: GVK) -> None:
+        """Add the definition of a custom kind, and the one of its list."""
+        body: dict[str, Any] = self._custom(schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+        meta = {key: {"type": "string", "description": text} for key, text in _TYPE_META.items()}
+        meta["metadata"] = self._to(META + "ObjectMeta", "Standard object's metadata.")
+        body["properties"] = {**meta, **{k: v for k, v in body.get("properties", {}).items() if k not in meta}}
+        body["x-kubernetes-group-version-kind"] = [gvk._asdict()]
+        self.found[name] = body
+        items = {"type": "array", "items": self._to(name), "description": "List of objects."}
+        self.found[name + "List"] = {
+            "description": f"{gvk.kind}List is a list of {gvk.kind}",
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                **{k: v for k, v in meta.items() if k != "metadata"},
+                "items": items,
+                "metadata": self._to(META + "ListMeta", "Standard list metadata."),
+            },
+            "x-kubernetes-group-version-kind": [gvk._replace(kind=gvk.kind + "List")._asdict()],
+        }
+        self.add([META + "ObjectMeta", META + "ListMeta"])
+
+    def _to(self, name: str, description: str = "") -> dict[str, Any]:
+        link = {"$ref": reference(name, self._dialect)}
+        if not description:
+            return link
+        if self._dialect == "v3":
+            return {"description": description, "allOf": [link]}
+        return {"description": description, **link}
+
+    def _definition(self, name: str, waiting: list[str]) -> dict[str, Any]:
+        source = self._definitions[name]
+        texts = self._descriptions.get(name) or {}
+        if name == QUANTITY:
+            body: dict[str, Any] = {"type": "string"}
+            if self._dialect == "v3":
+                body = {"oneOf": [{"type": "string"}, {"type": "number"}]}
+        elif name == INT_OR_STRING:
+            body = {"type": "string", "format": "int-or-string"}
+            if self._dialect == "v3":
+                body = {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}
+        else:
+            body = self._convert(source, waiting)
+        if texts.get(""):
+            body = {"description": texts[""], **body}
+        for key, child in body.get("properties", {}).items():
+            if key in texts:
+                body["properties"][key] = self._described(child, texts[key])
+        return body
+
+    def _described(self, schema: dict[str, Any], text: str) -> dict[str, Any]:
+        if "$ref" in schema and self._dialect == "v3":
+            rest = {k: v for k, v in schema.items() if k != "$ref"}
+            return {"description": text, **rest, "allOf": [{"$ref": schema["$ref"]}]}
+        return {"description": text, **schema}
+
+    def _convert(self, schema: Mapping[str, Any], waiting: list[str]) -> dict[str, Any]:
+        """A built-in schema with its references in the dialect; their names are added to `waiting`."""
+        out: dict[str, Any] = {}
+        for key, value in schema.items():
+            if key == "$ref":
+                waiting.append(value)
+                out[key] = reference(value, self._dialect)
+            elif key == "properties":
+                out[key] = {name: self._convert(child, waiting) for name, child in value.items()}
+            elif key in ("items", "additionalProperties") and isinstance(value, dict):
+                out[key] = self._convert(value, waiting)
+            else:
+                out[key] = value
+        return out
+
+    def _custom(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """A custom kind's schema; v2 cannot say everything that v3 can."""
+        if self._dialect == "v3":
+            return dict(schema)
+        out = {k: v for k, v in schema.items() if k not in _UNKNOWN_TO_V2}
+        if schema.get("nullable") or schema.get("x-kubernetes-preserve-unknown-fields"):
+            out.pop("type", None)
+            out.pop("items", None)
+            out.pop("properties", None)
+            return out
+        if schema.get("x-kubernetes-int-or-string"):
+            out.pop("type", None)
+        if "properties" in out:
+            out["properties"] = {k: self._custom(v) for k, v in out["properties"].items()}
+        for key in ("items", "additionalProperties"):
+            if isinstance(out.get(key), dict):
+                out[key] = self._custom(out[key])
+        return out
+
+
+def custom_name(gvk: GVK) -> str:
+    """The definition's name of a custom kind: `io.kubevirt.v1.VirtualMachine`."""
+    return ".".join([*reversed(gvk.group.split(".")), gvk.version, gvk.kind])
