@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.apiserver import RunningApiServer, running_apiserver
+from tests.support.containerd import BUSYBOX, Instance, running_containerd
+
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Object, name_of, namespace_of
 from kumo.api.resources import EVENTS, PODS
@@ -20,8 +23,6 @@ from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.informer import Informers
 from kumo.machinery.transport import InProcessTransport
-from tests.support.apiserver import RunningApiServer, running_apiserver
-from tests.support.containerd import BUSYBOX, Instance, running_containerd
 
 NODE = "test-node"
 
@@ -89,7 +90,9 @@ class Node:
         except TimeoutError:
             import json
 
-            raise AssertionError(f"pod {name} is not as it should be: {json.dumps(pod.get('status'), indent=1)}") from None
+            raise AssertionError(
+                f"pod {name} is not as it should be: {json.dumps(pod.get('status'), indent=1)}"
+            ) from None
         raise AssertionError("the watch ended")
 
     async def until_gone(self, name: str, timeout: float = 20.0) -> None:
@@ -168,9 +171,7 @@ def phase_is(*phases: str) -> Callable[[Object], bool]:
 
 
 @contextlib.asynccontextmanager
-async def running_node(
-    tmp_path: Path, *, bridge: str = "", subnet: str = "", **config: Any
-) -> AsyncIterator[Node]:
+async def running_node(tmp_path: Path, *, bridge: str = "", subnet: str = "", **config: Any) -> AsyncIterator[Node]:
     """API server, containerd and kubelet; `config` are fields of KubeletConfig."""
     async with (
         running_apiserver(tmp_path) as api,

@@ -211,9 +211,9 @@ def _json_blob(body: Mapping[str, Any]) -> Blob:
 
 def _add_tree(tar: tarfile.TarFile, root: Path) -> None:
     for path in sorted(root.rglob("*")):
-        info = tar.gettarinfo(str(path), str(path.relative_to(root)))
-        if info is None:  # a socket
+        if path.is_socket():
             continue
+        info = tar.gettarinfo(str(path), str(path.relative_to(root)))
         info.mtime = 0
         info.uname = info.gname = ""
         if info.isreg():

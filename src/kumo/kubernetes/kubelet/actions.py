@@ -250,7 +250,7 @@ class PodActions:
             await self.tools.engine.runtime.stop_container(found.id, left)
 
     async def stop_pod(self, pod: Object, state: PodState, grace: float) -> None:
-        """Stop all containers, the sidecars after the others in reverse order, then the sandboxes. Raises EngineError."""
+        """Stop all containers, sidecars after the others in reverse order, then the sandboxes. Raises EngineError."""
         end = time.monotonic() + grace
         box = state.sandbox
         ips = box.ips if box else ()

@@ -1,4 +1,4 @@
-"""The conditions that the kubelet owns in a pod's status: upstream's `pkg/kubelet/status/generate.go`, as pure functions."""
+"""The conditions that the kubelet owns in a pod's status. Pure. Upstream: `pkg/kubelet/status/generate.go`."""
 
 from __future__ import annotations
 

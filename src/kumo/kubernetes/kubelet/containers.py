@@ -1,7 +1,7 @@
-"""A container as CRI wants it described: command, environment, mounts, devices, limits. Upstream: `kuberuntime_container.go`.
+"""A container as CRI wants it described: command, environment, mounts, devices, limits.
 
 Everything is decided here from values; only the files that are mounted into every container are written (termination
-log, /etc/hosts), by `write_files`.
+log, /etc/hosts), by `write_files`. Upstream: `kuberuntime_container.go`.
 """
 
 from __future__ import annotations

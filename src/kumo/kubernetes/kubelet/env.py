@@ -1,6 +1,6 @@
 """A container's environment: values, references, service variables, `$(NAME)` expansion. Pure.
 
-Upstream: `makeEnvironmentVariables` in `pkg/kubelet/kubelet_pods.go`, and `k8s.io/kubernetes/third_party/forked/golang/expansion`.
+Upstream: `makeEnvironmentVariables` in `pkg/kubelet/kubelet_pods.go`, and `third_party/forked/golang/expansion`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from kumo.api import quantities
 from kumo.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
-from kumo.kubernetes.kubelet.spec import Container
+from kumo.kubernetes.kubelet.spec import Container, find_container
 
 
 class ConfigError(Exception):
@@ -60,7 +60,7 @@ def environment(pod: Object, container: Container, sources: Sources) -> dict[str
     known: dict[str, str] = dict(result)
     for variable in container.get("env") or ():
         name = variable["name"]
-        if "valueFrom" in variable and variable["valueFrom"]:
+        if variable.get("valueFrom"):
             value = _referenced(pod, container, name, variable["valueFrom"], sources)
             if value is None:
                 continue
@@ -153,8 +153,6 @@ def resource_field(
     """A container's limit or request in units of the divisor, rounded up; without a limit the node's allocatable."""
     name = reference.get("containerName")
     if name:
-        from kumo.kubernetes.kubelet.spec import find_container
-
         container = find_container(pod, name) or container
     kind, _, resource = reference["resource"].partition(".")
     values = (container.get("resources") or {}).get(kind) or {}
@@ -169,7 +167,7 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\)|)")
 
 
 def expand(text: str, *scopes: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by the first scope's value that has it; `$$` is a dollar sign; unknown names stay as written."""
+    """Replace `$(NAME)` by the first scope's value of it; `$$` is a dollar sign; unknown names stay as they are."""
 
     def value(match: re.Match[str]) -> str:
         whole = match[0]

@@ -1,4 +1,4 @@
-"""Lifecycle hooks (postStart, preStop): exec, httpGet, tcpSocket, sleep. Upstream: `pkg/kubelet/lifecycle/handlers.go`."""
+"""Lifecycle hooks (postStart, preStop): exec, httpGet, tcpSocket, sleep. Upstream: `pkg/kubelet/lifecycle`."""
 
 from __future__ import annotations
 

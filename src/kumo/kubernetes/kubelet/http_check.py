@@ -58,7 +58,7 @@ def from_action(action: Mapping[str, Any], container: Container, pod_ip: str) ->
 
 
 async def fetch(request: HttpRequest, timeout: float) -> tuple[int, str]:
-    """The status and the beginning of the body. Redirects to the same host are followed. Raises OSError, TimeoutError."""
+    """The status and the body's beginning; redirects to the same host are followed. Raises OSError, TimeoutError."""
     async with asyncio.timeout(timeout):
         for _ in range(10):
             status, location, body = await _get(request)

@@ -196,7 +196,7 @@ def matches(host: str, image: str) -> bool:
     parts, globs = domain.split("."), wanted.split(".")
     if len(parts) != len(globs) or not all(_glob(g, p) for g, p in zip(globs, parts)):
         return False
-    return not prefix or path == prefix or path.startswith(prefix + "/") or path.startswith(prefix + ":")
+    return not prefix or path == prefix or path.startswith((prefix + "/", prefix + ":"))
 
 
 def _glob(pattern: str, text: str) -> bool:

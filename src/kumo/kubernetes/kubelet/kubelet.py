@@ -11,6 +11,7 @@ import structlog
 
 from kumo.api.objects import Object, uid_of
 from kumo.api.resources import PODS, SERVICES
+from kumo.host import mounts
 from kumo.host.cgroups import Cgroups
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
@@ -35,6 +36,7 @@ from kumo.machinery.informer import Informers
 
 _log = structlog.get_logger("kumo.kubelet")
 _ROTATION_SECONDS = 10.0
+_UNCLAIMED_MAX = 1024
 
 
 class Kubelet:
@@ -55,6 +57,8 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._owners: dict[str, str] = {}
+        self._unclaimed: dict[str, None] = {}
+        """Containers that ended before anybody had seen them, the newest last."""
         for folder in (config.directory, config.pods_directory, config.logs_directory):
             folder.mkdir(parents=True, exist_ok=True)
         facts = machine.look(config.directory)
@@ -79,11 +83,11 @@ class Kubelet:
         self._shared = Shared(
             client,
             self._actions,
-            Observer(engine.runtime, self._owners.__setitem__),
+            Observer(engine.runtime, self._claim),
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
         )
-        self._server = NodeServer(config, engine, self.find_worker, self._pods.objects)
+        self._server = NodeServer(config, engine, tools.cgroups, self.find_worker, self._pods.objects)
 
     async def handler(self, request: Request) -> Answer:
         """The node's own HTTP API: logs, exec, attach, port-forward, pods, healthz."""
@@ -96,6 +100,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Run until cancelled. Containers run on afterwards."""
+        await asyncio.to_thread(mounts.make_shared, self.config.pods_directory)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.node.run(), name="node")
@@ -122,11 +127,24 @@ class Kubelet:
             worker_uid = self._owners.get(event.container)
             found = self._workers.get(worker_uid) if worker_uid else None
             if found is None:
+                if event.kind == "exit":
+                    self._unclaimed[event.container] = None
+                    while len(self._unclaimed) > _UNCLAIMED_MAX:
+                        del self._unclaimed[next(iter(self._unclaimed))]
                 continue
             if event.kind == "exit":
                 found.exited(event.container)
             else:
                 found.wake()
+
+    def _claim(self, container: str, uid: str) -> None:
+        """Note whose container it is. One that ends at once may have ended before this; its worker learns of it now."""
+        self._owners[container] = uid
+        if container in self._unclaimed:
+            del self._unclaimed[container]
+            worker = self._workers.get(uid)
+            if worker is not None:
+                worker.exited(container)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new if new is not None else old
@@ -193,6 +211,5 @@ class Kubelet:
                     if container.running and container.log_path:
                         path = Path(container.log_path)
                         with contextlib.suppress(OSError, EngineError):
-                            if path.stat().st_size > config.log_max_bytes:
-                                await asyncio.to_thread(logs.rotate, path, config.log_max_files)
+                            if await asyncio.to_thread(logs.rotate, path, config.log_max_files, config.log_max_bytes):
                                 await self._engine.runtime.reopen_log(container.id)

@@ -1,7 +1,7 @@
 """Container logs: files of lines `<RFC 3339 nano time> <stdout|stderr> <P|F> <text>`, written by containerd.
 
-`read_log` serves what `kubectl logs` asks for, following by inotify. A line tagged P is a part; the rest follows. Rotation
-renames the file and has containerd open it anew; old files are kept as `<name>.<time>`.
+`read_log` serves what `kubectl logs` asks for, following by inotify. A line tagged P is a part; the rest follows.
+Rotation renames the file and has containerd open it anew; old files are kept as `<name>.<time>`.
 """
 
 from __future__ import annotations
@@ -210,10 +210,12 @@ def _rotated(descriptor: int, path: Path) -> bool:
         return False
 
 
-def rotate(path: Path, keep: int) -> bool:
-    """Rename the log and delete the oldest; the writer must open it anew then. False if there is none."""
+def rotate(path: Path, keep: int, limit: int) -> bool:
+    """Rename a log larger than `limit` bytes, delete the oldest beyond `keep`; whether it must be opened anew."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     try:
+        if path.stat().st_size <= limit:
+            return False
         path.rename(path.with_name(f"{path.name}.{stamp}"))
     except FileNotFoundError:
         return False

@@ -177,7 +177,8 @@ class NodeKeeper:
         await self._write_status()
 
     async def _status(self) -> dict[str, Any]:
-        version, images = "unknown", []
+        version = "unknown"
+        images: list[dict[str, Any]] = []
         self._problem = ""
         try:
             version = (await self._engine.runtime.version()).runtime_version.lstrip("v").partition("~")[0]

@@ -99,9 +99,10 @@ def any_regular_started(pod: Object, state: PodState) -> bool:
     box = state.sandbox
     for container in containers(pod):
         found = state.container(container["name"])
-        if found is not None and (found.started_at or found.running or found.exited):
-            if box is None or not found.sandbox or found.sandbox == box.id:
-                return True
+        if found is None or not (found.started_at or found.running or found.exited):
+            continue
+        if box is None or not found.sandbox or found.sandbox == box.id:
+            return True
     return False
 
 

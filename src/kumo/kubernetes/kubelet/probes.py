@@ -1,6 +1,6 @@
 """Startup, readiness and liveness probes: one task a probe of a running container; what they found is its `Health`.
 
-Upstream: `pkg/kubelet/prober`. A probe's failures count only in a row; readiness and liveness wait for the startup probe.
+Upstream: `pkg/kubelet/prober`. Failures count only in a row; readiness and liveness wait for the startup probe.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Prober:
                 return await self._exec(probe["exec"].get("command") or [], container_id, timeout)
             if "httpGet" in probe:
                 request = http_check.from_action(probe["httpGet"], container, host)
-                status, body = await http_check.fetch(request, timeout)
+                status, _ = await http_check.fetch(request, timeout)
                 return None if 200 <= status < 400 else f"HTTP probe failed with statuscode: {status}"
             if "tcpSocket" in probe:
                 port = http_check.resolve_port(probe["tcpSocket"]["port"], container)

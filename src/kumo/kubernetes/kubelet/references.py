@@ -1,4 +1,4 @@
-"""The objects that pods refer to: config maps, secrets and service-account tokens, fetched when needed and kept a while.
+"""What pods refer to: config maps, secrets and service-account tokens, fetched when needed and kept a while.
 
 A kubelet may read only what its pods refer to, one object at a time; so this is a cache by name, not an informer.
 """

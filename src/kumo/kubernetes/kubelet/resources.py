@@ -88,7 +88,7 @@ def pod_limits(pod: Object) -> Limits:
 
 
 def effective(pod: Object, measure: Any) -> int:
-    """What a pod needs at its neediest: its containers and sidecars together, or an init container beside its sidecars."""
+    """What a pod needs at its neediest: containers and sidecars together, or an init container beside its sidecars."""
     steady = sum(measure(c) for c in containers(pod))
     sidecars = 0
     peak = 0

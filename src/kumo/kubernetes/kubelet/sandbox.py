@@ -25,7 +25,7 @@ def sandbox_config(
 ) -> cri.PodSandboxConfig:
     """The configuration of the pod's sandbox number `attempt`; `logs` is the directory of all pods' logs."""
     limits = pod_limits(pod)
-    config = cri.PodSandboxConfig(
+    return cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(
             name=name_of(pod), uid=uid_of(pod), namespace=namespace_of(pod), attempt=attempt
         ),
@@ -47,7 +47,6 @@ def sandbox_config(
             ),
         ),
     )
-    return config
 
 
 def _port_mappings(pod: Object) -> list[cri.PortMapping]:

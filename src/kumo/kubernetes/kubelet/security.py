@@ -1,4 +1,4 @@
-"""The security settings of sandboxes and containers as CRI wants them. Pure. Upstream: `security_context.go` and friends."""
+"""The security settings of sandboxes and containers as CRI wants them. Pure. Upstream: `security_context.go`."""
 
 from __future__ import annotations
 

@@ -88,13 +88,22 @@ class StatusWriter:
                 del self._tasks[uid]
 
 
+def _condition(old: Status, new: Status) -> Status | None:
+    """The patch of one condition: null for what it no longer has; None if nothing changed."""
+    kept = {k: v for k, v in new.items() if v is not None}
+    if {k: v for k, v in old.items() if v is not None} == kept:
+        return None
+    return {k: None for k in old if k not in kept} | kept
+
+
 def difference(old: Status, new: Status) -> Status:
     """The strategic merge patch that turns the kubelet's part of `old` into `new`; empty if there is nothing to do."""
     patch: Status = {}
     for key, value in new.items():
         if key == "conditions":
             before = {c["type"]: c for c in old.get("conditions") or ()}
-            changed = [c for c in value if c["type"] in OWNED and before.get(c["type"]) != c]
+            changed = [_condition(before.get(c["type"]) or {}, c) for c in value if c["type"] in OWNED]
+            changed = [c for c in changed if c is not None]
             if changed:
                 patch[key] = changed
         elif old.get(key) != value:

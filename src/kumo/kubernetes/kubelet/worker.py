@@ -1,7 +1,7 @@
 """One pod's worker: looks, decides, acts, says; until the pod is gone.
 
-It is woken by changes of the pod object, by containerd's events, by probes and by time. It works on one thing at a time;
-only the wish to end the pod interrupts it.
+It is woken by changes of the pod object, by containerd's events, by probes and by time. It works on one thing at a
+time; only the wish to end the pod interrupts it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any
 import structlog
 
 from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from kumo.api.objects import Object, is_deleting, name_of, namespace_of, parse_timestamp, uid_of
 from kumo.api.resources import PODS
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet.actions import PodActions, StartFailed
 from kumo.kubernetes.kubelet.backoff import Backoff
+from kumo.kubernetes.kubelet.conditions import OWNED
 from kumo.kubernetes.kubelet.phase import TERMINAL
 from kumo.kubernetes.kubelet.plan import Plan, make_plan, sandbox_changed
 from kumo.kubernetes.kubelet.podstate import Observer, PodState
 from kumo.kubernetes.kubelet.probes import Prober
-from kumo.kubernetes.kubelet.spec import Container, full_name, grace_period, host_network
+from kumo.kubernetes.kubelet.spec import Container, find_container, full_name, grace_period, host_network
 from kumo.kubernetes.kubelet.status import Trouble, View, make_status
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume
@@ -78,6 +79,11 @@ class PodWorker:
     def pod(self) -> Object:
         """The pod object as it was last seen."""
         return self._pod
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The newest status, written or about to be."""
+        return self._status
 
     def wake(self) -> None:
         """Look again."""
@@ -226,8 +232,6 @@ class PodWorker:
 
     def _probe_grace(self, pod: Object, name: str, reason: str) -> float:
         field = "livenessProbe" if reason == "LivenessProbe" else "startupProbe"
-        from kumo.kubernetes.kubelet.spec import find_container
-
         probe = (find_container(pod, name) or {}).get(field) or {}
         own = probe.get("terminationGracePeriodSeconds")
         return float(grace_period(pod) if own is None else own)
@@ -299,8 +303,6 @@ class PodWorker:
         seconds = pod["spec"].get("activeDeadlineSeconds")
         if seconds is None:
             return False
-        from kumo.api.objects import parse_timestamp
-
         left = parse_timestamp(status["startTime"]) + float(seconds) - time.time()
         if left > 0:
             self._wake_after(left)
@@ -329,11 +331,10 @@ class PodWorker:
         )
         # The informer may be behind what was written last: the kubelet's own part is what it said itself.
         seen = pod.get("status") or {}
-        others = [c for c in seen.get("conditions") or ()]
+        others = list(seen.get("conditions") or ())
         if self._status:
-            own = {c["type"] for c in self._status["conditions"]}
-            mine = [c for c in self._status["conditions"] if c["type"] not in ("",)]
-            others = [c for c in others if c["type"] not in own]
+            others = [c for c in others if c["type"] not in OWNED]
+            mine = [c for c in self._status["conditions"] if c["type"] in OWNED]
             seen = seen | self._status | {"conditions": mine + others}
         status = make_status({**pod, "status": seen}, view, time.time())
         if status["phase"] in TERMINAL and not terminal and state.any_running:

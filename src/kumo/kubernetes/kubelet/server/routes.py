@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import msgspec
 
-from kumo.api.errors import StatusError, bad_request, no_such_path
-from kumo.api.objects import Object
+from kumo.api.errors import StatusError, bad_request, internal, no_such_path, not_found
+from kumo.api.objects import Object, name_of, namespace_of
+from kumo.host.cgroups import Cgroups
 from kumo.host.containerd.engine import Containerd
+from kumo.host.containerd.rpc import EngineError
+from kumo.kubernetes.kubelet import logs
 from kumo.kubernetes.kubelet.config import KubeletConfig
-from kumo.kubernetes.kubelet.podstate import PodState
-from kumo.machinery.http import Answer, Request, Response
+from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
+from kumo.kubernetes.kubelet.server import channels, log_requests, stats
+from kumo.kubernetes.kubelet.server.portforward import run_port_forward
+from kumo.kubernetes.kubelet.server.streams import Wanted, run_attach, run_exec
+from kumo.kubernetes.kubelet.spec import find_container, full_name, host_network
+from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
+
+_TEXT = "text/plain; charset=utf-8"
 
 
 class Worker(Protocol):
@@ -25,6 +36,11 @@ class Worker(Protocol):
         """The pod object."""
         ...
 
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The pod's newest status."""
+        ...
+
 
 FindWorker = Callable[[str, str], Worker | None]
 
@@ -33,10 +49,16 @@ class NodeServer:
     """Answers the API server's requests about this node's pods."""
 
     def __init__(
-        self, config: KubeletConfig, engine: Containerd, find: FindWorker, pods: Callable[[], list[Object]]
+        self,
+        config: KubeletConfig,
+        engine: Containerd,
+        cgroups: Cgroups,
+        find: FindWorker,
+        pods: Callable[[], list[Object]],
     ) -> None:
         self._config = config
         self._engine = engine
+        self._cgroups = cgroups
         self._find = find
         self._pods = pods
 
@@ -46,14 +68,143 @@ class NodeServer:
             return await self._route(request)
         except StatusError as error:
             return Response(error.code, msgspec.json.encode(error.status))
+        except EngineError as error:
+            return Response(500, msgspec.json.encode(internal(error.wire).status))
 
     async def _route(self, request: Request) -> Answer:
-        parts = [p for p in request.path.split("/") if p]
-        if parts == ["healthz"]:
-            return Response(200, b"ok", "text/plain; charset=utf-8")
-        if parts == ["pods"]:
-            body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods()}
-            return Response(200, msgspec.json.encode(body))
-        if not parts:
-            raise no_such_path()
-        raise bad_request("not yet")
+        match [p for p in request.path.split("/") if p]:
+            case ["healthz"]:
+                return Response(200, b"ok", _TEXT)
+            case ["pods"]:
+                body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods()}
+                return Response(200, msgspec.json.encode(body))
+            case ["stats", "summary"]:
+                used = await self._engine.runtime.stats()
+                found = await stats.summary(self._config, self._cgroups, self._pods(), used)
+                return Response(200, msgspec.json.encode(found))
+            case ["containerLogs", namespace, pod, container]:
+                return await self._logs(request, self._worker(namespace, pod), container)
+            case ["exec", namespace, pod, container]:
+                return self._exec(request, self._running(self._worker(namespace, pod), container))
+            case ["attach", namespace, pod, container]:
+                return self._attach(request, self._running(self._worker(namespace, pod), container))
+            case ["portForward", namespace, pod]:
+                return await self._port_forward(request, self._worker(namespace, pod))
+        raise no_such_path()
+
+    def _worker(self, namespace: str, name: str) -> Worker:
+        found = self._find(namespace, name)
+        if found is None:
+            raise not_found("", "pods", name)
+        return found
+
+    def _running(self, worker: Worker, name: str) -> ContainerState:
+        found = worker.state.container(name)
+        if found is None or not found.running:
+            raise internal(f'unable to upgrade connection: container not found ("{name}")')
+        return found
+
+    # -- logs -------------------------------------------------------------------------------------------------------
+
+    async def _logs(self, request: Request, worker: Worker, container: str) -> Answer:
+        if find_container(worker.pod, container) is None:
+            text = f"container {container} is not valid for pod {name_of(worker.pod)}"
+            return Response(404, text.encode(), _TEXT)
+        query = request.query
+        try:
+            wanted = log_requests.options(query)
+            previous = log_requests.truth(query, "previous")
+            found = log_requests.choose(worker.pod, worker.state, worker.status, container, previous)
+        except (log_requests.NoLog, ValueError) as error:
+            return Response(400, str(error).encode(), _TEXT)
+
+        def running() -> bool:
+            return any(c.id == found.id and c.running for c in worker.state.containers)
+
+        path = Path(found.log_path)
+        if not await asyncio.to_thread(path.exists):
+            text = f'failed to try resolving symlinks in path "{path}": lstat {path}: no such file or directory'
+            return Response(500, text.encode(), _TEXT)
+        return Response(200, _closing(logs.read_log(path, wanted, running)), _TEXT)
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def _exec(self, request: Request, container: ContainerState) -> Answer:
+        command = [v for k, v in request.query_list if k == "command"]
+        if not command:
+            raise bad_request("you must specify at least one command for the container")
+        wanted = _wanted(request)
+
+        async def run(socket: WebSocket) -> None:
+            await run_exec(socket, self._engine, container.id, command, wanted)
+
+        return Upgrade(_protocol(request), run)
+
+    def _attach(self, request: Request, container: ContainerState) -> Answer:
+        wanted = _wanted(request)
+
+        async def run(socket: WebSocket) -> None:
+            await run_attach(socket, self._engine, container.id, wanted)
+
+        return Upgrade(_protocol(request), run)
+
+    async def _port_forward(self, request: Request, worker: Worker) -> Answer:
+        ports = [int(v) for k, v in request.query_list if k in ("port", "ports") and v.isdigit()]
+        if not ports or not all(0 < p < 65536 for p in ports):
+            raise bad_request('query parameter "port" is required')
+        box = worker.state.ready_sandbox
+        if box is None:
+            raise internal(f"unable to upgrade connection: pod {full_name(worker.pod)} is not running")
+        namespace = "" if host_network(worker.pod) else await self._network_namespace(box.id)
+        protocol = _protocol(request)
+        title = f"{box.id}, uid : {namespace_of(worker.pod)}/{name_of(worker.pod)}"
+
+        async def run(socket: WebSocket) -> None:
+            await run_port_forward(socket, namespace, ports, title)
+
+        return Upgrade(protocol, run)
+
+    async def _network_namespace(self, sandbox: str) -> str:
+        """The path of the sandbox's network namespace, from containerd's own description of it."""
+        answer = await self._engine.runtime.sandbox_status(sandbox, verbose=True)
+        info = msgspec.json.decode(answer.info.get("info") or b"{}")
+        for namespace in ((info.get("runtimeSpec") or {}).get("linux") or {}).get("namespaces") or ():
+            if namespace.get("type") == "network" and namespace.get("path"):
+                return str(namespace["path"])
+        pid = int(info.get("pid") or 0)
+        if not pid:
+            raise internal("unable to upgrade connection: the pod's network namespace is not known")
+        return f"/proc/{pid}/ns/net"
+
+
+def _wanted(request: Request) -> Wanted:
+    query = request.query
+    found = Wanted(
+        stdin=log_requests.truth(query, "input"),
+        stdout=log_requests.truth(query, "output"),
+        stderr=log_requests.truth(query, "error"),
+        tty=log_requests.truth(query, "tty"),
+    )
+    if not (found.stdin or found.stdout or found.stderr):
+        raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
+    return found
+
+
+def _protocol(request: Request) -> str:
+    if not request.wants_websocket:
+        raise bad_request("Upgrade request required")
+    chosen = channels.choose(request.websocket_protocols)
+    if not chosen:
+        raise bad_request(f"none of the offered subprotocols is known; offer one of {', '.join(channels.PROTOCOLS)}")
+    return chosen
+
+
+async def _closing(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks; whoever stops reading closes the file."""
+    try:
+        async for chunk in source:
+            yield chunk
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()

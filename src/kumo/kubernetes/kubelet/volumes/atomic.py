@@ -43,7 +43,7 @@ def write(directory: Path, files: Mapping[str, Entry]) -> bool:
         if entry.uid is not None or entry.gid is not None:
             os.chown(path, -1 if entry.uid is None else entry.uid, -1 if entry.gid is None else entry.gid)
         path.chmod(entry.mode)
-    old = Path(os.readlink(current)).name if current.is_symlink() else ""
+    old = current.readlink().name if current.is_symlink() else ""
     swap = directory / "..data_tmp"
     swap.unlink(missing_ok=True)
     swap.symlink_to(stamp)
