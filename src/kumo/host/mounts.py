@@ -76,6 +76,26 @@ def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> 
         mount("none", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
+def make_shared(directory: str | Path) -> None:
+    """Make sure that mounts below `directory` propagate to mount namespaces that ask for it. Raises OSError.
+
+    systemd makes `/` shared; where nobody did, the directory becomes a shared mount of its own.
+    """
+    path = os.path.realpath(directory)
+    nearest = ""
+    shared = False
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split(" ")
+        point = _unescape(fields[4])
+        if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(nearest):
+            nearest, shared = point, any(f.startswith("shared:") for f in fields[6 : fields.index("-")])
+    if shared:
+        return
+    if nearest != path:
+        mount(path, path, "", MS_BIND)
+    mount("none", path, "", MS_SHARED)
+
+
 def unmount(target: str | Path, *, lazy: bool = False) -> None:
     """Undo one mount; nothing happens if nothing is mounted there. Raises OSError (EBUSY unless `lazy`)."""
     if _libc().umount2(os.fsencode(target), UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0)) != 0:

@@ -48,8 +48,10 @@ def make_node(path: Path, original: Path) -> bool:
 def node_devices(config: VirtHandlerConfig, *, kvm: bool) -> list[Device]:
     """Make the nodes that this machine has the drivers for, and say what the kubelet shall offer. Blocks, needs root.
 
+    To be called before the kubelet starts. It also makes the directory that launcher pods mount (`capabilities`).
     `kvm` says whether /dev/kvm really runs guests (`kumo.host.kvm`); without it, it is not offered.
     """
+    config.capabilities.mkdir(parents=True, exist_ok=True)
     found = []
     if make_node(config.tun, Path("/dev/net/tun")):
         found.append(Device("devices.kubevirt.io/tun", str(config.tun), "/dev/net/tun"))

@@ -38,10 +38,9 @@ async def start(vmi: Object, machine: Machine, client: Client, *, kvm: bool, tun
     launcher = await machine.client()
     secrets = await _secrets(client, vmi)
     seed = cloud_init.seed(vmi, cloud_init.Sources(secrets))
-    files = await config_disks.contents(client, vmi)
     binding, disks = await asyncio.gather(
         asyncio.to_thread(_network, vmi, machine, launcher.pid, tun),
-        asyncio.to_thread(_files, vmi, launcher.pid, seed, files),
+        asyncio.to_thread(_files, vmi, launcher.pid, seed),
     )
     options = Options(
         kvm=kvm,
@@ -94,10 +93,8 @@ def _network(vmi: Object, machine: Machine, pid: int, tun: str) -> plan.Binding 
     return binding
 
 
-def _files(
-    vmi: Object, pid: int, seed: cloud_init.Seed | None, configs: Mapping[str, config_disks.Contents]
-) -> dict[int, str]:
-    """Find the container disks, write the images for cloud-init and configuration. Blocks."""
+def _files(vmi: Object, pid: int, seed: cloud_init.Seed | None) -> dict[int, str]:
+    """Find the container disks (by index), write the images for cloud-init and configuration. Blocks."""
     with pod_files.root_of(pid) as root:
         disks = {
             index: container_disk.find(root, index, volume["containerDisk"].get("path") or "").path
@@ -105,7 +102,7 @@ def _files(
         }
         if seed is not None:
             pod_files.write(root, seed.path, iso_image(seed.files, seed.label), contract.UID)
-        for name, content in configs.items():
+        for name, content in config_disks.contents(root, vmi).items():
             pod_files.write(root, volumes.config_disk(name), iso_image(content.files, content.label), contract.UID)
     return disks
 

@@ -12,9 +12,8 @@ from kumo.api.objects import Object
 from kumo.api.quantities import whole
 from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.common.launcher_options import Volume
-from kumo.kubevirt.virt_handler import cloud_init
+from kumo.kubevirt.virt_handler import cloud_init, config_disks
 
-CONFIG_KINDS = ("configMap", "secret", "serviceAccount", "downwardAPI")
 _DISK_DATA = f"{contract.EPHEMERAL_DISK_DIR}/disk-data"
 _CLAIM_DISKS = f"{contract.PRIVATE_DIR}/vmi-disks"
 
@@ -69,7 +68,7 @@ def _source(volume: dict[str, Any], index: int, disks: Mapping[int, str], status
         file = str(host["path"]).rpartition("/")[2]
         capacity = whole(host["capacity"]) if host.get("capacity") and host.get("type") == "DiskOrCreate" else 0
         return Volume(f"{_CLAIM_DISKS}/{name}/{file}", capacity=capacity)
-    if any(volume.get(kind) is not None for kind in CONFIG_KINDS):
+    if any(volume.get(kind) is not None for kind in config_disks.DIRECTORIES):
         return Volume(config_disk(name))
     return None
 

@@ -164,14 +164,22 @@ class Guest:
         domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
 
     def shut_down(self) -> None:
-        """Press the power button. A paused guest could not react, so it is resumed; a stopped one is no error."""
+        """Press the power button; if it has been pressed before, ask the guest agent too, for not every guest listens.
+
+        A paused guest could not react, so it is resumed; a stopped one is no error.
+        """
         domain = self._domain()
         if not domain.isActive():
             return
-        self._shutdown_requested = True
+        again, self._shutdown_requested = self._shutdown_requested, True
         if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
             domain.resume()
         domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+        if again and self._agent:
+            try:
+                domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+            except libvirt.libvirtError as error:
+                say("the guest agent does not shut down", error=str(error))
 
     def kill(self) -> None:
         """Pull the plug."""
