@@ -70,7 +70,7 @@ def neighbours(pod: PodInfo, world: World, nodes: Iterable[NodeInfo] | None = No
     far: list[set[Domain]] = [set() for _ in pod.anti_affinity]
     for info in world.candidates() if nodes is None else nodes:
         labels = info.labels
-        for other in info.pods.values():
+        for other in _relevant(pod, info):
             for term in other.anti_affinity:
                 if term_matches(term, other, pod, world.namespace_labels):
                     _note(closed, term, labels)
@@ -87,6 +87,11 @@ def neighbours(pod: PodInfo, world: World, nodes: Iterable[NodeInfo] | None = No
         closed=frozenset(closed),
         first_of_its_kind=alone and all(term_matches(t, pod, pod, world.namespace_labels) for t in pod.affinity),
     )
+
+
+def _relevant(pod: PodInfo, info: NodeInfo) -> Iterable[PodInfo]:
+    """The node's pods that the pod, or that themselves, may want near or far."""
+    return info.pods.values() if pod.is_choosy else info.choosy.values()
 
 
 def _note(domains: set[Domain], term: Term, labels: Mapping[str, str]) -> None:
@@ -137,7 +142,7 @@ def attraction(pod: PodInfo, world: World) -> Attraction:
     found = Attraction()
     wanted = [(t, 1) for t in pod.preferred_affinity] + [(t, -1) for t in pod.preferred_anti_affinity]
     for info in world.candidates():
-        for other in info.pods.values():
+        for other in _relevant(pod, info):
             theirs = [(t, 1) for t in other.preferred_affinity] + [(t, -1) for t in other.preferred_anti_affinity]
             for weighted, sign in wanted:
                 _weigh(found, weighted, sign, pod, other, info, world)

@@ -49,6 +49,11 @@ class PodInfo:
         """The pod's spec."""
         return self.pod.get("spec") or {}
 
+    @property
+    def is_choosy(self) -> bool:
+        """Whether the pod has any say about its neighbours."""
+        return bool(self.affinity or self.anti_affinity or self.preferred_affinity or self.preferred_anti_affinity)
+
     @classmethod
     def of(cls, pod: Object) -> PodInfo:
         """The info of a pod. Raises ValueError for requests that are no quantities."""
@@ -88,6 +93,8 @@ class NodeInfo:
     pods: dict[str, PodInfo] = field(default_factory=dict)
     requested: Amounts = field(default_factory=dict)
     scoring: Amounts = field(default_factory=dict)
+    choosy: dict[str, PodInfo] = field(default_factory=dict)
+    """Those of its pods that have a say about their neighbours: for most new pods no others need be looked at."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -114,12 +121,15 @@ class NodeInfo:
         """Count the pod in, in place of an older version of it."""
         self.remove_pod(pod.uid)
         self.pods[pod.uid] = pod
+        if pod.is_choosy:
+            self.choosy[pod.uid] = pod
         add(self.requested, pod.requests)
         add(self.scoring, pod.scoring)
 
     def remove_pod(self, uid: str) -> None:
         """Count the pod out, if it is there."""
         pod = self.pods.pop(uid, None)
+        self.choosy.pop(uid, None)
         if pod is not None:
             add(self.requested, {k: -v for k, v in pod.requests.items()})
             add(self.scoring, {k: -v for k, v in pod.scoring.items()})
@@ -128,6 +138,7 @@ class NodeInfo:
         """A copy whose pods can be changed without touching this one."""
         other = copy(self)
         other.pods = dict(self.pods)
+        other.choosy = dict(self.choosy)
         other.requested = dict(self.requested)
         other.scoring = dict(self.scoring)
         return other
