@@ -59,11 +59,11 @@ class _Bridge(logging.Handler):
 
 def set_up(
     *, level: str = "info", path: str | Path = "", human: bool | None = None, stream: IO[str] | None = None
-) -> None:
+) -> Callable[[], None]:
     """Send every log to the file `path` (appended), or to `stream` (stderr by default).
 
     `human` chooses the readable form; by default it is chosen when the stream is a terminal. Libraries that use the
-    standard library's logging are heard from warnings on.
+    standard library's logging are heard from warnings on. The result closes the file (nothing may be logged after).
     """
     file = Path(path).open("a", encoding="utf-8") if path else stream or sys.stderr  # noqa: SIM115
     if human is None:
@@ -94,3 +94,4 @@ def set_up(
     root.setLevel(logging.WARNING)
     # A client that offers a subprotocol which its path does not have is the path's business, not worth a warning.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    return file.close if path else file.flush
