@@ -9,6 +9,7 @@ import pytest
 from kumo.api import conditions
 from kumo.api.objects import Object, name_of
 from kumo.api.resources import (
+    CLUSTERROLES,
     CONFIGMAPS,
     CRDS,
     ENDPOINTS,
@@ -177,6 +178,19 @@ async def test_controller_node_alone_and_silent_keeps_its_pods(cluster: HollowCl
     await until(nodes, lambda: bool(_spec(nodes.get("n1")).get("taints")))
     taints = _spec(nodes.get("n1"))["taints"]
     assert [t["effect"] for t in taints] == ["NoSchedule"]
+
+
+async def test_controller_cluster_roles_gather_what_they_select(cluster: HollowCluster) -> None:
+    roles = cluster.informers.informer(CLUSTERROLES)
+    rule = {"apiGroups": ["example.com"], "resources": ["boxes"], "verbs": ["get"]}
+    label = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    meta = {"name": "boxes-viewer", "labels": label}
+    body = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta, "rules": [rule]}
+    await cluster.client.create(CLUSTERROLES, body)
+    # view is selected by edit, and edit by admin: the rule travels up.
+    await until(roles, lambda: rule in ((roles.get("admin") or {}).get("rules") or []))
+    await cluster.client.delete(CLUSTERROLES, "boxes-viewer")
+    await until(roles, lambda: rule not in ((roles.get("admin") or {}).get("rules") or []))
 
 
 async def test_controller_endpoints_follow_pods(cluster: HollowCluster) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kumo.kubernetes.controller_manager.accounts import RootCAPublisher, ServiceAccountController
+from kumo.kubernetes.controller_manager.cluster_roles import ClusterRoleAggregationController
 from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
 from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
@@ -49,6 +50,7 @@ def controllers(
         NamespaceController(client_for("namespace-controller"), informers, monitor),
         ServiceAccountController(client_for("service-account-controller"), informers),
         RootCAPublisher(client_for("root-ca-cert-publisher"), informers, config.root_ca),
+        ClusterRoleAggregationController(client_for("clusterrole-aggregation-controller"), informers),
         ReplicaSetController(client_for("replicaset-controller"), informers),
         DeploymentController(client_for("deployment-controller"), informers),
         JobController(client_for("job-controller"), informers),
