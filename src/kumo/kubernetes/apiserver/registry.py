@@ -14,6 +14,7 @@ from kumo.api.schema import KindSchema, builtin_schema
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.kinds import strategy_for
+from kumo.kubernetes.apiserver.kinds.conversion import converters
 from kumo.kubernetes.apiserver.splice import at_version, encode
 from kumo.kubernetes.apiserver.watch_hub import View
 
@@ -168,6 +169,7 @@ def add_builtin(registry: Registry) -> None:
     for kind in RESOURCE_TYPES:
         if is_stored(kind):
             stored = storage_type(kind)
+            to_stored, from_stored = converters(kind.gvk) or (None, None)
             registry.add(
                 Resource(
                     kind,
@@ -175,6 +177,8 @@ def add_builtin(registry: Registry) -> None:
                     builtin_schema(kind.gvk),
                     strategy_for(kind.gvk),
                     scale=_scale(kind),
+                    to_stored=to_stored,
+                    from_stored=from_stored,
                 )
             )
 
