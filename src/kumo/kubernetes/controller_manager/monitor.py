@@ -26,6 +26,7 @@ Observer = Callable[[GVR, Object | None, Object | None], None]
 
 _log = structlog.get_logger("kumo.monitor")
 _RETRY = 1.0
+_RETRY_INCOMPLETE = 5.0
 
 
 class ResourceMonitor:
@@ -88,10 +89,14 @@ class ResourceMonitor:
         found = {(g.group, g.resource) for g in self.discovery.resources}
         incomplete = bool(self.discovery.failures) or not self._defined() <= found
         try:
-            async with asyncio.timeout(_RETRY if incomplete else None):
+            async with asyncio.timeout(self._patience() if incomplete else None):
                 await self._changed.wait()
         except TimeoutError:
             return
+
+    def _patience(self) -> float:
+        """Seconds until the next try: a new definition is served at once, a group that fails may fail for long."""
+        return _RETRY_INCOMPLETE if self.discovery.failures else _RETRY
 
     def _definition_changed(self, old: Object | None, new: Object | None) -> None:
         if old is None or new is None or _served(old) != _served(new):

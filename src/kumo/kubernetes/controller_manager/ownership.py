@@ -25,7 +25,7 @@ from kumo.api.resources import GVR
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.informer import Informer
 
-OWNER_INDEX = "controller"
+OWNER_INDEX = "controller-manager/controller"
 
 
 def controller_index(obj: Object) -> Iterable[str]:

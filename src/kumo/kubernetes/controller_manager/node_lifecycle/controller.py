@@ -19,7 +19,7 @@ from kumo.machinery.events import NORMAL, EventRecorder
 from kumo.machinery.informer import Informers
 
 LEASE_NAMESPACE = "kube-node-lease"
-NODE_INDEX = "node"
+NODE_INDEX = "controller-manager/node"
 
 
 def node_index(pod: Object) -> Iterable[str]:
