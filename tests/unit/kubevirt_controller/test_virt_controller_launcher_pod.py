@@ -101,9 +101,9 @@ SPEC = {"domain": {"cpu": {"sockets": 1, "cores": 1, "threads": 1}, "devices": {
 
 
 def test_overhead_of_a_small_machine():
-    assert memory_overhead(SPEC, emulated=False) == int(99.5 * MIB)
+    assert memory_overhead(SPEC, emulated=False) == 100 * MIB
     assert memory_overhead(SPEC, emulated=False) < 120 * MIB
-    assert memory_overhead(SPEC, emulated=True) == int(99.5 * MIB) + 48 * MIB
+    assert memory_overhead(SPEC, emulated=True) == 148 * MIB
 
 
 def test_overhead_grows_with_cpus_and_ratio():
@@ -136,7 +136,7 @@ def test_memory_overcommit():
     overhead = memory_overhead(SPEC, emulated=False)
     assert (
         requests_of(instance_with(), ClusterConfig(memory_overcommit=200))["memory"]
-        == f"{(128 * MIB + overhead) // 1024}Ki"
+        == f"{(128 * MIB + overhead) // MIB}Mi"
     )
 
 

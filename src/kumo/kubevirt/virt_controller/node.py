@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 
-from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import (
     Key,
     Object,
@@ -16,14 +15,14 @@ from kumo.api.objects import (
     controller_of,
     labels_of,
     name_of,
-    namespace_of,
     parse_timestamp,
     uid_of,
 )
 from kumo.api.resources import NODES, PODS, VMIS
 from kumo.kubevirt.common import names
 from kumo.kubevirt.virt_controller.instance.pods import is_final
-from kumo.machinery.client import JSON_PATCH, Client
+from kumo.kubevirt.virt_controller.patches import tested_patch
+from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, EventRecorder
 from kumo.machinery.informer import Informers
@@ -93,8 +92,4 @@ class NodeController:
             {"op": "replace", "path": "/status/phase", "value": names.FAILED},
             {"op": "add", "path": "/status/reason", "value": UNRESPONSIVE},
         ]
-        try:
-            await self._client.patch(VMIS, name_of(vmi), patch, namespace_of(vmi), kind=JSON_PATCH)
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
+        await tested_patch(self._client, VMIS, vmi, patch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from kumo.api.errors import StatusError, is_conflict, is_not_found
+from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import (
     Key,
     Object,
@@ -29,7 +29,8 @@ from kumo.kubevirt.virt_controller.instance.patch import instance_patch
 from kumo.kubevirt.virt_controller.instance.state import HANDLER_PHASES, View, new_state
 from kumo.kubevirt.virt_controller.launcher import LauncherConfig, launcher_pod
 from kumo.kubevirt.virt_controller.launcher.volumes import ClaimNotFound
-from kumo.machinery.client import JSON_PATCH, STRATEGIC_MERGE_PATCH, Client
+from kumo.kubevirt.virt_controller.patches import tested_patch
+from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informers
@@ -191,23 +192,13 @@ class InstanceController:
         if phase in HANDLER_PHASES:
             operations = instance_patch(vmi, wanted)
             if operations:
-                await self._patch(vmi, operations)
+                await tested_patch(self._client, VMIS, vmi, operations)
         elif wanted != vmi:
             try:
                 await self._client.update(VMIS, wanted)
             except StatusError as error:
                 if not is_not_found(error):
                     raise
-
-    async def _patch(self, vmi: Object, operations: list[dict[str, object]]) -> None:
-        try:
-            await self._client.patch(VMIS, name_of(vmi), operations, namespace_of(vmi), kind=JSON_PATCH)
-        except StatusError as error:
-            if is_not_found(error):
-                return
-            if error.code == 422 or is_conflict(error):
-                raise StatusError(409, "Conflict", f"virt-handler was quicker: {error}") from error
-            raise
 
 
 def _instance_key(pod: Object) -> Key:

@@ -34,7 +34,8 @@ def memory_overhead(spec: Spec, *, emulated: bool, ratio: Fraction = Fraction(1)
     * without KVM: the translation cache, 32 MiB, and as much as half of it again for its index,
     * 16 MiB for a TPM, 32 MiB for pinned CPUs, 1 GiB for PCI devices of the host, where the VM has these,
 
-    multiplied by `ratio` (`additionalGuestMemoryOverheadRatio`). For one CPU and 256 MiB with KVM that is 99.5 MiB.
+    multiplied by `ratio` (`additionalGuestMemoryOverheadRatio`) and rounded up to whole MiB. For one CPU and 256 MiB
+    with KVM that is 100 MiB.
     The figures are measured (PSS after boot, Debian's QEMU 7.2 and libvirt 9.0); upstream reserves 288 MiB, its
     components being larger.
     """
@@ -51,4 +52,4 @@ def memory_overhead(spec: Spec, *, emulated: bool, ratio: Fraction = Fraction(1)
         total += DEDICATED_CPU
     if devices(spec).get("gpus") or devices(spec).get("hostDevices"):
         total += DEVICE_PASSTHROUGH
-    return ceil(total * ratio)
+    return ceil(total * ratio / MIB) * MIB

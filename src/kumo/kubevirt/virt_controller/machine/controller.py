@@ -34,6 +34,7 @@ from kumo.kubevirt.virt_controller.machine.printable import Surroundings
 from kumo.kubevirt.virt_controller.machine.requests import START, change_requests, has_start_request, is_final
 from kumo.kubevirt.virt_controller.machine.status import new_status
 from kumo.kubevirt.virt_controller.machine.strategy import Action, plan
+from kumo.kubevirt.virt_controller.patches import set_finalizers
 from kumo.kubevirt.virt_controller.pending import Pending
 from kumo.machinery.client import JSON_PATCH, Client
 from kumo.machinery.controller import Controller
@@ -117,19 +118,8 @@ class MachineController:
             await self._write_status(self._vms.get_key(key) or vm, vm, vmi, None, key)
             return True
         if names.VM_FINALIZER in finalizers:
-            await self._set_finalizers(vm, [f for f in finalizers if f != names.VM_FINALIZER])
+            await set_finalizers(self._client, VMS, vm, [f for f in finalizers if f != names.VM_FINALIZER])
         return True
-
-    async def _set_finalizers(self, vm: Object, wanted: list[str]) -> None:
-        patch = [
-            {"op": "test", "path": "/metadata/finalizers", "value": vm["metadata"].get("finalizers")},
-            {"op": "replace", "path": "/metadata/finalizers", "value": wanted},
-        ]
-        try:
-            await self._client.patch(VMS, name_of(vm), patch, namespace_of(vm), kind=JSON_PATCH)
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
 
     async def _mark(self, vm: Object) -> Object:
         """Give the VM our finalizer and the versions of the API that it was seen with."""
@@ -271,21 +261,8 @@ class MachineController:
     async def _release(self, vmi: Object) -> None:
         """Let go of an instance that has ended: what it has to tell has been written down."""
         finalizers = vmi["metadata"].get("finalizers") or []
-        if names.VM_FINALIZER not in finalizers:
-            return
-        patch = [
-            {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
-            {
-                "op": "replace",
-                "path": "/metadata/finalizers",
-                "value": [f for f in finalizers if f != names.VM_FINALIZER],
-            },
-        ]
-        try:
-            await self._client.patch(VMIS, name_of(vmi), patch, namespace_of(vmi), kind=JSON_PATCH)
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
+        if names.VM_FINALIZER in finalizers:
+            await set_finalizers(self._client, VMIS, vmi, [f for f in finalizers if f != names.VM_FINALIZER])
 
 
 def _again(failure: SyncFailure) -> StatusError:
