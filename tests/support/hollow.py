@@ -119,9 +119,11 @@ class HollowCluster:
         self.informers = Informers(client)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, *components: Component | HollowNode | Informers) -> None:
-        """Run the components in the background."""
-        self._tasks += [asyncio.create_task(c.run()) for c in components]
+    def start(self, *components: Component | HollowNode | Informers) -> list[asyncio.Task[None]]:
+        """Run the components in the background; their tasks, which the test may cancel."""
+        made = [asyncio.create_task(c.run()) for c in components]
+        self._tasks += made
+        return made
 
     def node(self, name: str, **allocatable: str) -> HollowNode:
         """Start a hollow node."""
@@ -141,7 +143,7 @@ class HollowCluster:
 
     async def stop(self) -> None:
         """End everything; a component that died of an error raises it here."""
-        died = [t for t in self._tasks if t.done()]
+        died = [t for t in self._tasks if t.done() and not t.cancelled()]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,11 @@ async def empty_cluster(tmp_path: Path) -> AsyncIterator[HollowCluster]:
         yield made
 
 
-@pytest.fixture
-async def cluster(empty_cluster: HollowCluster) -> HollowCluster:
-    """With all controllers and the scheduler."""
-    handle = empty_cluster.handler
+def start_everything(cluster: HollowCluster) -> list[asyncio.Task[None]]:
+    """Start all controllers and the scheduler, as if their process had just come up; the tasks that they are."""
 
     def as_user(user: UserInfo) -> Client:
-        return Client(InProcessTransport(handle, user))
+        return Client(InProcessTransport(cluster.handler, user))
 
     def client_for(name: str) -> Client:
         return as_user(service_account_user("kube-system", name))
@@ -53,5 +52,17 @@ async def cluster(empty_cluster: HollowCluster) -> HollowCluster:
     informers = Informers(scheduling)
     recorder = EventRecorder(scheduling, "default-scheduler")
     scheduler = Scheduler(scheduling, informers, recorder, SchedulerConfig(initial_backoff=0.05, max_backoff=0.2))
-    empty_cluster.start(manager, informers, scheduler, *controllers(client_for, manager, CONFIG))
+    return cluster.start(manager, informers, scheduler, *controllers(client_for, manager, CONFIG))
+
+
+@pytest.fixture
+async def cluster(empty_cluster: HollowCluster) -> HollowCluster:
+    """With all controllers and the scheduler."""
+    start_everything(empty_cluster)
     return empty_cluster
+
+
+@pytest.fixture
+def start() -> Callable[[HollowCluster], list[asyncio.Task[None]]]:
+    """`start_everything`, for tests that kill it."""
+    return start_everything

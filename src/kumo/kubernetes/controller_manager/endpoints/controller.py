@@ -17,6 +17,8 @@ from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informer, Informers
 
+SERVICE_INDEX = "controller-manager/service"
+
 
 class _ServiceController:
     """What both have in common: services and the pods that their selectors mean."""
@@ -72,7 +74,7 @@ class EndpointSliceController(_ServiceController):
     def __init__(self, client: Client, informers: Informers) -> None:
         super().__init__(client, informers)
         self._slices: Informer = informers.informer(ENDPOINTSLICES)
-        self._slices.add_index(SERVICE_NAME, _service_index)
+        self._slices.add_index(SERVICE_INDEX, _service_index)
         self._expectations = Expectations()
         self._expectations.observe(self._slices, "Service")
         self._controller.watch(self._slices, _service_of)
@@ -84,7 +86,7 @@ class EndpointSliceController(_ServiceController):
             return None
         if not _is_ours(service) or not self._expectations.met(key):
             return None
-        existing = self._slices.by_index(SERVICE_NAME, str(key))
+        existing = self._slices.by_index(SERVICE_INDEX, str(key))
         pods, nodes = self._selected(service), self._nodes_by_name()
         wanted_families = families(service)
         for family in wanted_families:
