@@ -82,7 +82,7 @@ def _credentials(vmi: Object, kind: str) -> list[tuple[str, str]]:
 
 def _decode(text: str, what: str) -> bytes:
     try:
-        return base64.b64decode(text)
+        return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
     except (binascii.Error, ValueError) as error:
         raise CloudInitInvalid(f"{what} is not valid base64: {error}") from None
 
