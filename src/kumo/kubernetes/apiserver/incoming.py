@@ -18,8 +18,8 @@ async def read_object(call: Call) -> Object:
     data = await bodies.read(call.request)
     kind = bodies.media_type(call.request)
     value = bodies.decode(data, kind, gvk.kind)
-    obj = check_kind(value, gvk)
     twice = [] if call.query.get("fieldValidation") == "Ignore" else bodies.duplicates(data, value)
+    obj = check_kind(value, gvk)
     return conform(call, obj, call.resource.schema, twice)
 
 

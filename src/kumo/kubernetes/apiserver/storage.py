@@ -13,7 +13,7 @@ from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import object_key
 from kumo.kubernetes.apiserver.registry import Resource
-from kumo.kubernetes.apiserver.splice import to_stored, without_revision
+from kumo.kubernetes.apiserver.splice import to_stored
 from kumo.store.base import CompareFailed, NoSpace, Store, Unavailable
 
 _LEASE_WINDOW = 60.0
@@ -72,10 +72,8 @@ class Storage:
         return make_entry(namespace, name, revision, value)
 
     async def replace(self, resource: Resource, old: Entry, obj: Object) -> Entry:
-        """Write the object's new state in place of `old`; nothing is written when they are the same. Raises Gone."""
+        """Write the object's new state in place of `old`. Raises Gone."""
         value = self.stored(resource, obj)
-        if value == without_revision(old.raw):
-            return old
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
         lease = await self._event_lease() if resource.stored.kind == "Event" and not resource.stored.group else 0
         revision = await self._put(key, value, old.revision, lease)

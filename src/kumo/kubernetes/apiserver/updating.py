@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kumo.api.errors import StatusError, bad_request, conflict, modified, not_found
 from kumo.api.objects import Object
+from kumo.kubernetes.apiserver import managed_fields
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
@@ -77,6 +78,8 @@ async def modify(
                 core.admission.abandon(attributes)
             if _ends(new):
                 return core.storage.draft(call.resource, new, 0) if dry else await _finish(core, call, entry, new)
+            if _same(new, old):
+                return entry
             if dry:
                 return core.storage.draft(call.resource, new, entry.revision)
             return await core.storage.replace(call.resource, entry, new)
@@ -103,6 +106,7 @@ async def _prepare(
 ) -> AdmissionAttributes:
     """Carry over, default, admit and validate the new state, in place; what admission was told."""
     resource, strategy = call.resource, call.resource.strategy
+    managed = new["metadata"].get("managedFields")
     keep_system_fields(new, old)
     strategy.default(new)
     if not free:
@@ -127,6 +131,7 @@ async def _prepare(
         new.clear()
         new.update(wanted)
         attributes.object = new
+    managed_fields.note(call, new, old, managed, below)
     try:
         if not free:
             raise_invalid(call, new, strategy.validate_update(new, old, below))
@@ -166,6 +171,17 @@ async def _finish(core: Core, call: Call, entry: Entry, new: Object) -> Entry:
     """Delete an object whose last finalizer has gone, and show its last state."""
     gone = await core.storage.remove(call.resource, entry)
     return core.storage.draft(call.resource, new, gone.revision)
+
+
+def _same(new: Object, old: Object) -> bool:
+    """Whether there is nothing to write (a version of its own does not make a state another)."""
+    if len(new) != len(old) or any(new.get(key) != old[key] for key in old if key != "metadata"):
+        return False
+    fresh, stale = new["metadata"], old["metadata"]
+    extra = 1 if "resourceVersion" not in fresh else 0
+    return len(fresh) + extra == len(stale) and all(
+        fresh.get(key) == stale[key] for key in stale if key != "resourceVersion"
+    )
 
 
 def missing(call: Call) -> StatusError:
