@@ -19,9 +19,11 @@ from kumo.api.resources import EVENTS, PODS
 from kumo.api.users import AUTHENTICATED_GROUP, UserInfo
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.kubelet import Kubelet
+from kumo.machinery import tls
 from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.informer import Informers
+from kumo.machinery.listener import Listener
 from kumo.machinery.transport import InProcessTransport
 
 NODE = "test-node"
@@ -171,12 +173,30 @@ def phase_is(*phases: str) -> Callable[[Object], bool]:
 
 
 @contextlib.asynccontextmanager
-async def running_node(tmp_path: Path, *, bridge: str = "", subnet: str = "", **config: Any) -> AsyncIterator[Node]:
-    """API server, containerd and kubelet; `config` are fields of KubeletConfig."""
-    async with (
-        running_apiserver(tmp_path) as api,
-        running_containerd(bridge=bridge, subnet=subnet) as containerd,
-    ):
+async def running_node(
+    tmp_path: Path, *, bridge: str = "", subnet: str = "", https: bool = False, **config: Any
+) -> AsyncIterator[Node]:
+    """API server, containerd and kubelet; `config` are fields of KubeletConfig.
+
+    With `https`, the API server has a kubeconfig and reaches the node's listener over mutual TLS, as in production.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        server: dict[str, Any] = {}
+        listener: Listener | None = None
+        if https:
+            pki = tmp_path / "pki"
+            pki.mkdir(exist_ok=True)
+            ca = tls.ensure_ca(pki)
+            client = tls.ensure_client_certificate(ca, pki, "kubelet-client", "kube-apiserver", ["system:masters"])
+            server = {"kubelet_client_certificate": client.cert, "kubelet_client_key": client.key}
+            own = tls.ensure_server_certificate(ca, pki, "node", names=[NODE])
+            context = tls.server_context(own, ca.files.cert, require_client=True)
+            listener = Listener(_no_kubelet, tls=context, grace=0.5)
+            await listener.start()
+            stack.push_async_callback(listener.stop)
+            config["port"] = listener.port
+        api = await stack.enter_async_context(running_apiserver(tmp_path, https=https, **server))
+        containerd = await stack.enter_async_context(running_containerd(bridge=bridge, subnet=subnet))
         wanted = KubeletConfig(
             node_name=NODE,
             node_ip="127.0.0.1",
@@ -186,10 +206,16 @@ async def running_node(tmp_path: Path, *, bridge: str = "", subnet: str = "", **
         )
         node = Node(api, containerd, wanted, None, api.client)  # type: ignore[arg-type]
         await node.start()
+        if listener is not None:
+            listener.handler = node.kubelet.handler
         try:
             yield node
         finally:
             await node.stop()
+
+
+async def _no_kubelet(_: Any) -> Any:
+    raise ConnectionError("the kubelet is starting")
 
 
 __all__ = ["BUSYBOX", "NODE", "Node", "name_of", "phase_is", "pod_object", "running", "running_node", "status_of"]

@@ -149,8 +149,8 @@ class ImageStore:
         # CRI learns of new images from containerd's events, a moment later.
         async with asyncio.timeout(timeout):
             for name in names:
-                while await self._service.status(name) is None:
-                    await asyncio.sleep(0.01)  # noqa: ASYNC110 - the event is in containerd
+                while await self._service.status(name) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
 
 async def _read(blob: Blob) -> AsyncIterator[bytes]:

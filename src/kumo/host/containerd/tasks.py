@@ -56,6 +56,14 @@ class Tasks:
         """The main process's id on the host. Raises EngineError NOT_FOUND when it does not run."""
         return (await self._get(engine.ProcessRequest(container_id=container))).process.pid
 
+    async def open_stdin(self, container: str) -> FifoWriter | None:
+        """The main process's input, to write to beside whoever else has it open; None if it has none.
+
+        Raises EngineError NOT_FOUND, OSError.
+        """
+        path = (await self._get(engine.ProcessRequest(container_id=container))).process.stdin
+        return FifoWriter(Path(path), make=False) if path else None
+
     async def resize(self, container: str, width: int, height: int, process: str = "") -> None:
         """Tell a terminal its size in characters."""
         await self._resize(engine.ResizePtyRequest(container_id=container, exec_id=process, width=width, height=height))
@@ -180,11 +188,12 @@ class ExecProcess:
 class _FifoEnd:
     """One end of a FIFO, non-blocking, with a way to wait until it can be used."""
 
-    def __init__(self, path: Path, flags: int) -> None:
-        os.mkfifo(path, 0o600)
+    def __init__(self, path: Path, flags: int, *, make: bool = True) -> None:
+        if make:
+            os.mkfifo(path, 0o600)
         self._fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
         self._waiter: asyncio.Future[None] | None = None
-        self._writes = bool(flags & os.O_RDWR)
+        self._writes = bool(flags & (os.O_RDWR | os.O_WRONLY))
 
     @property
     def closed(self) -> bool:
@@ -260,11 +269,11 @@ class FifoReader(_FifoEnd):
 
 
 class FifoWriter(_FifoEnd):
-    """The writing end of a FIFO that it makes."""
+    """The writing end of a FIFO: one that it makes, or (`make` off) one that somebody reads already."""
 
-    def __init__(self, path: Path) -> None:
-        # Read-write, so that opening does not have to wait for the reader.
-        super().__init__(path, os.O_RDWR)
+    def __init__(self, path: Path, *, make: bool = True) -> None:
+        # Its own is opened read-write, so that opening does not have to wait for the reader.
+        super().__init__(path, os.O_RDWR if make else os.O_WRONLY, make=make)
 
     async def write(self, data: bytes) -> None:
         """Write all of it, waiting while the pipe is full. Raises BrokenPipeError once closed."""

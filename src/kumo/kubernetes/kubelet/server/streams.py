@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 
 import aiohttp
 
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
-from kumo.host.containerd.tasks import ExecProcess
+from kumo.host.containerd.tasks import ExecProcess, FifoWriter
 from kumo.kubernetes.kubelet.server import channels
 from kumo.kubernetes.kubelet.server.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels
 from kumo.machinery.http import WebSocket
@@ -107,47 +107,61 @@ async def _listen_exec(client: Channels, process: ExecProcess) -> None:
 async def run_attach(socket: WebSocket, engine: Containerd, container: str, wanted: Wanted) -> None:
     """Connect the client with the container's main process, until either ends.
 
-    containerd's own streaming server holds the process's streams, and speaks v4 only. Input and output go over two
-    sessions, so that the end of the input can be told by closing its session alone.
+    containerd holds the process's outputs: they come from a session with its streaming server (which speaks v4 only).
+    Input goes straight into the process's FIFO, so that its end can be told after all of it has arrived.
     """
     client = Channels(socket)
+    stdin: FifoWriter | None = None
     try:
         async with aiohttp.ClientSession() as http, contextlib.AsyncExitStack() as stack:
             await _announce(client, wanted)
-            source = sink = None
+            source = None
             if wanted.stdout or wanted.stderr:
+                # A session without input would end that of a container with stdinOnce: this one has an input too,
+                # which stays silent.
                 url = await engine.runtime.attach(
                     container,
-                    stdin=False,
+                    stdin=True,
                     stdout=wanted.stdout,
                     stderr=wanted.stderr and not wanted.tty,
                     tty=wanted.tty,
                 )
                 source = await stack.enter_async_context(http.ws_connect(url, protocols=(channels.V4,)))
             if wanted.stdin:
-                url = await engine.runtime.attach(container, stdin=True, stdout=False, stderr=False, tty=wanted.tty)
-                sink = await stack.enter_async_context(http.ws_connect(url, protocols=(channels.V4,)))
-            await _serve_attach(client, engine, container, source, sink)
-    except (EngineError, aiohttp.ClientError) as error:
+                stdin = await engine.tasks.open_stdin(container)
+
+            async def end_input() -> None:
+                await _end_input(http, engine, container, wanted.tty)
+
+            await _serve_attach(client, engine, container, source, stdin, end_input)
+    except (EngineError, aiohttp.ClientError, OSError) as error:
         with contextlib.suppress(ConnectionError):
             await client.send(ERROR, channels.internal_error(f"error attaching to container: {error}"))
-    except ConnectionError:
-        pass
+    finally:
+        if stdin is not None:
+            stdin.close()
     await client.close()
 
 
-_Session = aiohttp.ClientWebSocketResponse
+async def _end_input(http: aiohttp.ClientSession, engine: Containerd, container: str, tty: bool) -> None:
+    """Have containerd end the input of a container with stdinOnce: a session of input that is closed does that."""
+    url = await engine.runtime.attach(container, stdin=True, stdout=False, stderr=False, tty=tty)
+    async with http.ws_connect(url, protocols=(channels.V4,)):
+        pass
 
 
 async def _serve_attach(
-    client: Channels, engine: Containerd, container: str, source: _Session | None, sink: _Session | None
+    client: Channels,
+    engine: Containerd,
+    container: str,
+    source: aiohttp.ClientWebSocketResponse | None,
+    stdin: FifoWriter | None,
+    end_input: Callable[[], Awaitable[None]],
 ) -> None:
-    listening = asyncio.create_task(_listen_attach(client, engine, container, sink))
+    listening = asyncio.create_task(_listen_attach(client, engine, container, stdin, end_input))
     tasks = [listening]
     if source is not None:
         tasks.append(asyncio.create_task(_from_runtime(source, client)))
-    elif sink is not None:
-        tasks.append(asyncio.create_task(_from_runtime(sink, client)))
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if listening not in done:
@@ -158,21 +172,30 @@ async def _serve_attach(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _from_runtime(session: _Session, client: Channels) -> None:
+async def _from_runtime(session: aiohttp.ClientWebSocketResponse, client: Channels) -> None:
     async for message in session:
         data = message.data
         if message.type == aiohttp.WSMsgType.BINARY and len(data) > 1 and data[0] in (STDOUT, STDERR):
             await client.send(data[0], data[1:])
 
 
-async def _listen_attach(client: Channels, engine: Containerd, container: str, sink: _Session | None) -> None:
+async def _listen_attach(
+    client: Channels,
+    engine: Containerd,
+    container: str,
+    stdin: FifoWriter | None,
+    end_input: Callable[[], Awaitable[None]],
+) -> None:
     async for message in client.messages():
-        if message.channel == STDIN and sink is not None and not sink.closed and message.data:
-            await sink.send_bytes(b"\0" + message.data)
+        if message.channel == STDIN and stdin is not None and not stdin.closed and message.data:
+            with contextlib.suppress(BrokenPipeError):
+                await stdin.write(message.data)
         elif message.channel == RESIZE:
             size = channels.parse_size(message.data)
             if size is not None:
                 with contextlib.suppress(EngineError):
                     await engine.tasks.resize(container, *size)
-        elif message.channel == CLOSE and message.data[:1] == b"\0" and sink is not None:
-            await sink.close()
+        elif message.channel == CLOSE and message.data[:1] == b"\0" and stdin is not None and not stdin.closed:
+            stdin.close()
+            with contextlib.suppress(EngineError, aiohttp.ClientError):
+                await end_input()
