@@ -40,12 +40,14 @@ def impersonate(user: UserInfo, request: Request, check: Check) -> UserInfo:
     account = name.removeprefix(_ACCOUNT).split(":") if name.startswith(_ACCOUNT) else []
     if len(account) == 2:
         check(user, _asked("serviceaccounts", account[1], namespace=account[0]))
-        groups = groups or list(service_account_user(*account).groups)
     else:
         check(user, _asked("users", name))
     for group in groups:
         if group != AUTHENTICATED_GROUP:
             check(user, _asked("groups", group))
+    if len(account) == 2 and not groups:
+        # An account's groups follow from its name: they come with it, without a right of their own.
+        groups = list(service_account_user(*account).groups)
     if uid:
         check(user, _asked("uids", uid, group="authentication.k8s.io"))
     for key, values in extra.items():
