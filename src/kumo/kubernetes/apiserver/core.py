@@ -7,9 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kumo.api.objects import Object
-from kumo.api.patch.merge_patch import apply_merge_patch
-from kumo.api.patch.strategic import apply_strategic_patch
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.registry import Registry, Resource
@@ -45,14 +42,6 @@ class Core:
     def copy(value: Any) -> Any:
         """A deep copy of a JSON-shaped value."""
         return msgspec.to_builtins(value)
-
-    @staticmethod
-    def apply(resource: Resource, old: Object, applied: Object, manager: str, force: bool) -> Object:
-        """The object with an applied configuration merged in."""
-        if resource.custom is not None:
-            merged: Object = apply_merge_patch(old, applied)
-            return merged
-        return apply_strategic_patch(old, applied, resource.schema.root)
 
     async def admit(self, attributes: AdmissionAttributes, resource: Resource) -> None:
         """Mutating admission; afterwards the defaults again, for what it added."""

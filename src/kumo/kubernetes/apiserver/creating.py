@@ -11,6 +11,7 @@ from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
+from kumo.kubernetes.apiserver.managed_fields import applies
 
 _GENERATED_NAME_LIMIT = 63 - 5
 _ATTEMPTS = 8
@@ -63,8 +64,10 @@ def _place(call: Call, meta: Object, name: str) -> None:
         meta.setdefault("name", name)
         if meta["name"] != name:
             raise wrong_name(meta["name"], name)
-    for key in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"):
+    for key in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"):
         meta.pop(key, None)
+    if not applies(call):
+        meta.pop("managedFields", None)
     meta["uid"] = new_uid()
     meta["creationTimestamp"] = timestamp(time.time())
 

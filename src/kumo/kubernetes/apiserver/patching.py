@@ -6,6 +6,7 @@ from typing import Any
 
 from kumo.api.errors import Cause, StatusError, bad_request, invalid, unsupported_media_type
 from kumo.api.objects import Object
+from kumo.api.patch.apply import apply
 from kumo.api.patch.json_patch import apply_json_patch
 from kumo.api.patch.merge_patch import apply_merge_patch
 from kumo.api.patch.strategic import apply_strategic_patch
@@ -98,7 +99,7 @@ def _complain(call: Call, complaints: list[str], body: Any) -> None:
 
 
 async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
-    """Server-side apply: create what is not there, else merge by the schema; the last applier wins."""
+    """Server-side apply: create what is not there, else merge by the schema. Raises 409 for what others manage."""
     if not call.query.get("fieldManager"):
         raise invalid(
             "meta.k8s.io",
@@ -118,16 +119,19 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
     applied, unknown = decode(call.resource.schema, obj)
     if unknown:
         _complain(call, [f'unknown field "{path}"' for path in unknown], body)
+    manager, root = call.query["fieldManager"], call.resource.schema.root
     namespace = call.namespace
     if core.storage.get(call.resource, namespace, call.info.name) is None and not call.info.subresource:
         try:
-            return await create_object(core, call, applied, name=call.info.name)
+            fresh = apply(None, core.copy(applied), root, manager=manager)
+            return await create_object(core, call, fresh, name=call.info.name)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
 
     def make(old: Object) -> Object:
-        merged = core.apply(call.resource, old, core.copy(applied), call.query["fieldManager"], call.flag("force"))
+        force, below = call.flag("force"), call.info.subresource
+        merged = apply(old, core.copy(applied), root, manager=manager, force=force, subresource=below)
         return conforming(call, merged, body)
 
     return await modify(core, call, make, operation_options="PatchOptions"), False
