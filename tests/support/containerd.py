@@ -51,8 +51,8 @@ class Instance:
             self.process = None
 
 
-def busybox_image() -> BuiltImage:
-    """An image with Debian's static busybox and a shell's worth of links."""
+def busybox_image(mark: bytes = b"") -> BuiltImage:
+    """An image with Debian's static busybox and a shell's worth of links; another `mark`, another image."""
     names = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
     files = [File("/bin/busybox", Path("/bin/busybox"), mode=0o755)]
     files += [File(f"/bin/{n}", link="busybox") for n in names if n != "busybox"]
@@ -61,6 +61,7 @@ def busybox_image() -> BuiltImage:
     files += [File(f"/{d}", mode=0o755) for d in ("proc", "sys", "dev", "var", "root", "mnt")] + [
         File("/tmp", mode=0o1777)
     ]
+    files += [File("/etc/mark", mark)]
     return build_image(files=files, config=ImageConfig(cmd=["sh"]))
 
 

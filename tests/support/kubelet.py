@@ -174,7 +174,13 @@ def phase_is(*phases: str) -> Callable[[Object], bool]:
 
 @contextlib.asynccontextmanager
 async def running_node(
-    tmp_path: Path, *, bridge: str = "", subnet: str = "", https: bool = False, **config: Any
+    tmp_path: Path,
+    *,
+    bridge: str = "",
+    subnet: str = "",
+    https: bool = False,
+    mirrors: dict[str, str] | None = None,
+    **config: Any,
 ) -> AsyncIterator[Node]:
     """API server, containerd and kubelet; `config` are fields of KubeletConfig.
 
@@ -196,7 +202,7 @@ async def running_node(
             stack.push_async_callback(listener.stop)
             config["port"] = listener.port
         api = await stack.enter_async_context(running_apiserver(tmp_path, https=https, **server))
-        containerd = await stack.enter_async_context(running_containerd(bridge=bridge, subnet=subnet))
+        containerd = await stack.enter_async_context(running_containerd(bridge=bridge, subnet=subnet, mirrors=mirrors))
         wanted = KubeletConfig(
             node_name=NODE,
             node_ip="127.0.0.1",

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +169,17 @@ def render(config: ContainerdConfig, machine: Machine) -> str:
         }
         plugins["io.containerd.grpc.v1.cri"] = streaming
     return to_toml({**shared, "plugins": plugins})
+
+
+def configured_snapshotter(file: Path) -> str:
+    """The snapshotter that a configuration written by `write` names; `overlayfs` if there is no such file."""
+    try:
+        plugins = tomllib.loads(file.read_text()).get("plugins") or {}
+    except (OSError, tomllib.TOMLDecodeError):
+        return "overlayfs"
+    old = (plugins.get("io.containerd.grpc.v1.cri") or {}).get("containerd") or {}
+    new = plugins.get("io.containerd.cri.v1.images") or {}
+    return str(old.get("snapshotter") or new.get("snapshotter") or "overlayfs")
 
 
 def hosts_toml(host: str, url: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from kumo.host.containerd.archive import File, ImageConfig, build_image
+from kumo.host.containerd.config import configured_snapshotter
 from kumo.host.containerd.content import ContentStore
 from kumo.host.containerd.cri import ImageService, RuntimeService
 from kumo.host.containerd.events import Events
@@ -21,7 +22,9 @@ PAUSE = Path(__file__).parent.parent / "native" / "bin" / "pause"
 class Containerd:
     """containerd behind its socket. It may come and go: calls made meanwhile raise EngineError UNAVAILABLE."""
 
-    def __init__(self, socket: str | Path, *, snapshotter: str = "overlayfs") -> None:
+    def __init__(self, socket: str | Path, *, snapshotter: str = "") -> None:
+        """`snapshotter` is the one that CRI uses; by default as the configuration beside the socket says."""
+        snapshotter = snapshotter or configured_snapshotter(Path(socket).parent / "config.toml")
         self._channel = open_channel(str(socket))
         self.runtime = RuntimeService(self._channel)
         self.image_service = ImageService(self._channel)
@@ -44,7 +47,7 @@ class Containerd:
 
 
 @contextlib.asynccontextmanager
-async def connect(socket: str | Path, *, snapshotter: str = "overlayfs") -> AsyncIterator[Containerd]:
+async def connect(socket: str | Path, *, snapshotter: str = "") -> AsyncIterator[Containerd]:
     """A connection for as long as the block lasts."""
     engine = Containerd(socket, snapshotter=snapshotter)
     try:
