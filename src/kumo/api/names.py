@@ -53,7 +53,7 @@ def regex_error(message: str, pattern: str, *examples: str) -> str:
 
 def max_length_error(length: int) -> str:
     """The complaint about a text that is too long."""
-    return f"must be no more than {length} characters"
+    return f"must be no more than {length} bytes"
 
 
 def _matches(pattern: str, text: str) -> bool:

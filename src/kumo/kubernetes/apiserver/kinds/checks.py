@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kumo.api import fields, intstr
+from kumo.api import fields, intstr, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kinds.rules import at
@@ -48,9 +48,8 @@ def number_or_percent(path: str, value: Any) -> list[Cause]:
     """An `IntOrString` that is not negative, or a share in percent."""
     if isinstance(value, str):
         if not re.fullmatch(r"[0-9]+%", value):
-            pattern = "a valid percent string must be a numeric string followed by an ending '%' "
-            detail = pattern + "(e.g. '1%', or '93%', regex used for validation is '[0-9]+%')"
-            return [fields.invalid(path, value, detail.replace("', or '", "',  or '"))]
+            text = "a valid percent string must be a numeric string followed by an ending '%'"
+            return [fields.invalid(path, value, names.regex_error(text, "[0-9]+%", "1%", "93%"))]
         return []
     return [fields.invalid(path, value, NOT_NEGATIVE)] if (value or 0) < 0 else []
 
