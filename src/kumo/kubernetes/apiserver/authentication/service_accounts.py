@@ -51,6 +51,16 @@ class TokenClaims:
     bound: tuple[tuple[str, str, str], ...] = ()
 
 
+@dataclass(slots=True)
+class _Verified:
+    """A token whose signature is good: its claims, its user, and the revisions at which all it names was alive."""
+
+    claims: TokenClaims
+    user: UserInfo
+    resources: tuple[GVR, ...]
+    seen: tuple[int, ...] = ()
+
+
 class ServiceAccountTokens:
     """Issues and verifies tokens of `issuer` with the key at `key_path` (PEM, P-256).
 
@@ -78,7 +88,7 @@ class ServiceAccountTokens:
         )
         self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
         self._key = ECKey.import_key(private, {"kid": self.key_id, "use": "sig", "alg": ALGORITHM})
-        self._verified: OrderedDict[str, TokenClaims] = OrderedDict()
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     # -- issuing ----------------------------------------------------------------------------------------------------
 
@@ -129,22 +139,30 @@ class ServiceAccountTokens:
 
         Checked at every use: lifetime, audience, and that the account and whatever the token is bound to still exist.
         """
-        claims = self._verified.get(token)
-        if claims is None:
+        known = self._verified.get(token)
+        if known is None:
             claims = self._verify(token)
             if claims is None:
                 return None
-            self._verified[token] = claims
+            resources = (SERVICEACCOUNTS, *(_BOUND[kind] for kind, _, _ in claims.bound))
+            known = self._verified[token] = _Verified(claims, self._user(claims), resources)
             if len(self._verified) > _REMEMBERED:
                 self._verified.popitem(last=False)
+        claims = known.claims
         now = self._clock()
         if not claims.not_before - _LEEWAY <= now < claims.expires:
             return None
         wanted = tuple(audiences) or self.audiences
         common = tuple(a for a in wanted if a in claims.audiences)
-        if not common or not self._alive(claims, now):
+        if not common:
             return None
-        return self._user(claims), common
+        revisions = tuple(map(self._reader.revision, known.resources))
+        if revisions != known.seen:
+            alive, lasting = self._alive(claims, now)
+            if not alive:
+                return None
+            known.seen = revisions if lasting else ()
+        return known.user, common
 
     def _verify(self, token: str) -> TokenClaims | None:
         if token.count(".") != 2:
@@ -173,19 +191,19 @@ class ServiceAccountTokens:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def _alive(self, claims: TokenClaims, now: float) -> bool:
-        account = self._reader.get(SERVICEACCOUNTS, claims.name, claims.namespace)
-        if account is None or uid_of(account) != claims.uid or _gone(account, now):
-            return False
+    def _alive(self, claims: TokenClaims, now: float) -> tuple[bool, bool]:
+        """Whether all that the token names exists, and whether that stays so until one of them changes."""
         kinds = {kind for kind, _, _ in claims.bound}
-        for kind, name, uid in claims.bound:
-            if kind == "node" and "pod" in kinds:
-                continue  # The node of a pod's token is told, not required (as upstream).
-            gvr = _BOUND[kind]
+        named = [(SERVICEACCOUNTS, claims.name, claims.uid)]
+        # The node of a pod's token is told, not required (as upstream).
+        named += [(_BOUND[k], name, uid) for k, name, uid in claims.bound if k != "node" or "pod" not in kinds]
+        lasting = True
+        for gvr, name, uid in named:
             obj = self._reader.get(gvr, name, claims.namespace if gvr.namespaced else "")
             if obj is None or uid_of(obj) != uid or _gone(obj, now):
-                return False
-        return True
+                return False, False
+            lasting = lasting and not is_deleting(obj)
+        return True, lasting
 
     def _user(self, claims: TokenClaims) -> UserInfo:
         extra: dict[str, tuple[str, ...]] = {}

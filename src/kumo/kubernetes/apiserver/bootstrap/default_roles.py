@@ -84,7 +84,8 @@ _BINDINGS: dict[str, list[dict[str, Any]]] = {
     "system:coredns": [account("coredns"), user("system:coredns")],
     "system:kube-scheduler": [user("system:kube-scheduler")],
     "system:volume-scheduler": [user("system:kube-scheduler")],
-    # Upstream binds nobody here and lets its node authorizer decide; here admission (NodeRestriction) narrows it.
+    # Upstream binds nobody here and lets its node authorizer decide; here `authorization.nodes` narrows what is read,
+    # and admission (NodeRestriction) what is written.
     "system:node": [group("system:nodes")],
     "system:service-account-issuer-discovery": [group("system:serviceaccounts")],
 }
