@@ -60,6 +60,8 @@ def _on_create(obj: Object) -> None:
     labels = template["labels"] = dict(template.get("labels") or {})
     labels |= dict.fromkeys(_UID, uid) | {key: meta.get("name") or "" for key in _NAME}
     spec["selector"] = {"matchLabels": {_UID[1]: uid}}
+    if not meta.get("labels"):
+        meta["labels"] = dict(labels)
 
 
 def _validate_spec(path: str, spec: dict[str, Any]) -> list[Cause]:

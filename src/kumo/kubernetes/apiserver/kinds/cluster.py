@@ -34,17 +34,6 @@ def _update_namespace(new: Object, old: Object) -> None:
     new["spec"] = dict(old.get("spec") or {})
 
 
-def _finalize_namespace(new: Object, old: Object) -> None:
-    """The finalize subresource: only `spec.finalizers` is the writer's."""
-    finalizers = (new.get("spec") or {}).get("finalizers") or []
-    meta = metadata(new)
-    for key in ("labels", "annotations", "ownerReferences", "finalizers"):
-        meta.pop(key, None)
-        if key in (old.get("metadata") or {}):
-            meta[key] = old["metadata"][key]
-    new["spec"] = {"finalizers": finalizers} if finalizers else {}
-
-
 def _validate_namespace(obj: Object) -> list[Cause]:
     found: list[Cause] = []
     for finalizer in (obj.get("spec") or {}).get("finalizers") or ():
@@ -165,7 +154,6 @@ def rules() -> dict[GVK, Rules]:
             on_create=_create_namespace,
             on_update=_update_namespace,
             validate=_validate_namespace,
-            subresources={"finalize": _finalize_namespace},
             check_name=names.check_label,
             has_status=True,
             fields={"status.phase": "status.phase", "name": "metadata.name"},

@@ -110,27 +110,6 @@ def _difference(new: dict[str, Any], old: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _resize(new: Object, old: Object) -> None:
-    """A resize: only the containers' resources and resize policies are taken from the new state."""
-    spec = copy.deepcopy(old.get("spec") or {})
-    for key in ("containers", "initContainers"):
-        wanted = {c.get("name"): c for c in (new.get("spec") or {}).get(key) or ()}
-        for container in spec.get(key) or ():
-            found = wanted.get(container.get("name"))
-            for part in ("resources", "resizePolicy"):
-                if found is not None and part in found:
-                    container[part] = found[part]
-    new["spec"] = spec
-
-
-def _ephemeral(new: Object, old: Object) -> None:
-    """Ephemeral containers: only those are taken from the new state."""
-    wanted = (new.get("spec") or {}).get("ephemeralContainers")
-    new["spec"] = {**(old.get("spec") or {})}
-    if wanted is not None:
-        new["spec"]["ephemeralContainers"] = wanted
-
-
 def _default_template(obj: Object) -> None:
     template = obj.get("template")
     if template is not None:
@@ -153,7 +132,6 @@ def rules() -> dict[GVK, Rules]:
             on_create=_on_create,
             validate=_validate,
             validate_update=_validate_update,
-            subresources={"resize": _resize, "ephemeralcontainers": _ephemeral},
             has_status=True,
             has_generation=True,
             fields={

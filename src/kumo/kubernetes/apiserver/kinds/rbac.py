@@ -144,16 +144,6 @@ def _update_request(new: Object, old: Object) -> None:
         new["spec"] = old["spec"]
 
 
-def _approve(new: Object, old: Object) -> None:
-    """The approval subresource: only conditions are the writer's."""
-    _update_request(new, old)
-    conditions = at(new, "status.conditions")
-    status = dict(old.get("status") or {})
-    if conditions is not None:
-        status["conditions"] = conditions
-    new["status"] = status
-
-
 def _default_request(obj: Object) -> None:
     for condition in at(obj, "status.conditions") or ():
         set_default(condition, status="True")
@@ -187,7 +177,6 @@ def rules() -> dict[GVK, Rules]:
             default=_default_request,
             validate=_validate_request,
             on_update=_update_request,
-            subresources={"approval": _approve},
             has_status=True,
             fields={"spec.signerName": "spec.signerName"},
         ),

@@ -36,7 +36,6 @@ class Rules:
       at what changed, `validate_status` at a status write.
     - `on_create` and `on_update` do in place what the registry's strategy does beyond status and generation.
     - `status_on_create`: a new object may bring its status along (nodes).
-    - `subresources`: for a write through one, puts back in `new` all that it may not change.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
     """
 
@@ -53,7 +52,6 @@ class Rules:
     status_keeps_metadata: bool = False
     allow_create_on_update: bool = False
     fields: Mapping[str, Callable[[Object], str] | str] = field(default_factory=dict)
-    subresources: Mapping[str, Callable[[Object, Object], None]] = field(default_factory=dict)
 
 
 def at(obj: Any, path: str) -> Any:

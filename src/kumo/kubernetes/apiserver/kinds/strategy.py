@@ -57,8 +57,6 @@ class Strategy:
         if subresource == "status":
             _keep_all_but_status(new, old, self.rules.status_keeps_metadata)
             return
-        if subresource in self.rules.subresources:
-            self.rules.subresources[subresource](new, old)
         if self.rules.has_status:
             new.pop("status", None)
             if "status" in old:
@@ -81,8 +79,6 @@ class Strategy:
         found = validate_metadata_update(new, old)
         if subresource == "status":
             return found + self.rules.validate_status(new, old)
-        if subresource in self.rules.subresources:
-            return found + self.rules.validate(new)
         return found + self.rules.validate_update(new, old) + self.rules.validate(new)
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
