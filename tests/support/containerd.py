@@ -67,19 +67,26 @@ def busybox_image(mark: bytes = b"") -> BuiltImage:
 
 @contextlib.asynccontextmanager
 async def running_containerd(
-    *, bridge: str = "", subnet: str = "", images: bool = True, mirrors: dict[str, str] | None = None
+    *,
+    bridge: str = "",
+    subnet: str = "",
+    images: bool = True,
+    mirrors: dict[str, str] | None = None,
+    cni: tuple[Path, Path] | None = None,
 ) -> AsyncIterator[Instance]:
     """containerd in a directory of its own; removed with all its pods afterwards.
 
-    With `bridge` and `subnet`, pods get addresses from the stock bridge plugin; without, only host-network pods run.
+    With `bridge` and `subnet`, pods get addresses from the stock bridge plugin; with `cni`, from the configurations and
+    programs in those two directories; without either, only host-network pods run.
     """
     identity = secrets.token_hex(3)
     directory = Path(PREFIX + identity)
-    cni = directory / "cni"
-    cni.mkdir(parents=True)
+    conf, programs = cni or (directory / "cni", Path("/usr/lib/cni"))
+    conf.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True)
     if bridge:
-        (cni / "10.conflist").write_text(json.dumps(_bridge(identity, bridge, subnet, directory)))
-    config = ContainerdConfig(directory / "c", cni, Path("/usr/lib/cni"), PAUSE, mirrors or {})
+        (conf / "10.conflist").write_text(json.dumps(_bridge(identity, bridge, subnet, directory)))
+    config = ContainerdConfig(directory / "c", conf, programs, PAUSE, mirrors or {})
     instance = Instance(
         directory, config, Containerd(config.socket), f"/kumo-test-{identity}", log=directory / "containerd.log"
     )

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.apiserver import RunningApiServer, running_apiserver
-from tests.support.containerd import BUSYBOX, Instance, running_containerd
-
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Object, name_of, namespace_of
 from kumo.api.resources import EVENTS, PODS
@@ -25,6 +22,8 @@ from kumo.machinery.events import EventRecorder
 from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener
 from kumo.machinery.transport import InProcessTransport
+from support.apiserver import RunningApiServer, running_apiserver
+from support.containerd import BUSYBOX, Instance, running_containerd
 
 NODE = "test-node"
 
@@ -180,6 +179,7 @@ async def running_node(
     subnet: str = "",
     https: bool = False,
     mirrors: dict[str, str] | None = None,
+    cni: tuple[Path, Path] | None = None,
     **config: Any,
 ) -> AsyncIterator[Node]:
     """API server, containerd and kubelet; `config` are fields of KubeletConfig.
@@ -202,7 +202,9 @@ async def running_node(
             stack.push_async_callback(listener.stop)
             config["port"] = listener.port
         api = await stack.enter_async_context(running_apiserver(tmp_path, https=https, **server))
-        containerd = await stack.enter_async_context(running_containerd(bridge=bridge, subnet=subnet, mirrors=mirrors))
+        containerd = await stack.enter_async_context(
+            running_containerd(bridge=bridge, subnet=subnet, mirrors=mirrors, cni=cni)
+        )
         wanted = KubeletConfig(
             node_name=NODE,
             node_ip="127.0.0.1",

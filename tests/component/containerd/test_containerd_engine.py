@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.support.containerd import BUSYBOX, Instance, running_containerd
 
 from kumo.host.containerd.archive import File, ImageConfig, build_image
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
+from support.containerd import BUSYBOX, Instance, running_containerd
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 

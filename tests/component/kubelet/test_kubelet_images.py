@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.support.containerd import busybox_image
-from tests.support.kubelet import Node, running, running_node, status_of
-from tests.support.registry import PASSWORD, USER, Registry, running_registry
 
 from kumo.api.resources import SECRETS
+from support.containerd import busybox_image
+from support.kubelet import Node, running, running_node, status_of
+from support.registry import PASSWORD, USER, Registry, running_registry
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 

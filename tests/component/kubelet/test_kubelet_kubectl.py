@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from tests.support.kubelet import Node, phase_is, running, running_node, status_of
+
+from support.kubelet import Node, phase_is, running, running_node, status_of
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.support.kubelet import BUSYBOX, Node, phase_is, running, running_node, status_of
 
 from kumo.api.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
 from kumo.host.containerd.archive import File, build_image
+from support.kubelet import BUSYBOX, Node, phase_is, running, running_node, status_of
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
