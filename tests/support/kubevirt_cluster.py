@@ -33,6 +33,7 @@ from kumo.machinery.transport import InProcessTransport
 from support.apiserver import RunningApiServer, running_apiserver
 
 NODE = "node01"
+_KNOWN = ("system:authenticated",)
 NAMESPACE = "default"
 MACHINE: Object = {
     "apiVersion": "kubevirt.io/v1",
@@ -73,8 +74,9 @@ async def _no_handler(request: Request) -> Answer:
 class KubevirtCluster:
     """What a test has in its hands."""
 
-    def __init__(self, server: RunningApiServer) -> None:
+    def __init__(self, server: RunningApiServer, controllers: _Controllers) -> None:
         self.server = server
+        self._controllers = controllers
         self.client = server.client
         self.node_client = Client(
             InProcessTransport(server.server.handle, UserInfo(names.HANDLER_USER, (MASTERS_GROUP,)))
@@ -147,6 +149,11 @@ class KubevirtCluster:
             return False
 
         await self.until(f"VM {name} gone", check)
+
+    async def restart_controllers(self) -> None:
+        """Kill virt-controller and start another."""
+        await self._controllers.stop()
+        self._controllers.start()
 
     # -- the kubelet ------------------------------------------------------------------------------------------------
 
@@ -238,6 +245,24 @@ class KubevirtCluster:
         return await self.client.request("PUT", path, body=body if body is not None else {})
 
 
+class _Controllers:
+    """virt-controller with informers of its own, to be killed and started again."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        informers = Informers(self._client)
+        component = VirtController(self._client, informers, LauncherConfig("0.1.0", "/somewhere/kumo"))
+        self._tasks = [asyncio.create_task(informers.run()), asyncio.create_task(component.run())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
 @asynccontextmanager
 async def kubevirt_cluster(
     tmp_path: Path, *, handler: Handler = _no_handler, https: bool = False
@@ -252,9 +277,9 @@ async def kubevirt_cluster(
         assert address == "192.0.2.2:10250"
         return InProcessTransport(handler)
 
-    api = Client(InProcessTransport(later, UserInfo(names.API_USER, ("system:authenticated",))))
-    controller = Client(InProcessTransport(later, UserInfo(names.CONTROLLER_USER, ("system:authenticated",))))
-    informers = Informers(controller)
+    api = Client(InProcessTransport(later, UserInfo(names.API_USER, _KNOWN)))
+    controllers = _Controllers(Client(InProcessTransport(later, UserInfo(names.CONTROLLER_USER, _KNOWN))))
+    informers = Informers(api)
     config = LiveConfig(informers)
     groups = [subresource_group(api, config, dial)]
     async with running_apiserver(tmp_path, https=https, hooks=admission_hooks(api, config), groups=groups) as server:
@@ -262,12 +287,12 @@ async def kubevirt_cluster(
         await install(server.client, use_emulation=True)
         node = {"metadata": {"name": NODE, "annotations": {names.HANDLER_ADDRESS_ANNOTATION: "192.0.2.2:10250"}}}
         await server.client.create(NODES, {"apiVersion": "v1", "kind": "Node", **node})
-        component = VirtController(controller, informers, LauncherConfig("0.1.0", "/somewhere/kumo"))
-        tasks = [asyncio.create_task(informers.run()), asyncio.create_task(component.run())]
+        task = asyncio.create_task(informers.run())
+        controllers.start()
         try:
             await config.informer.wait_synced()
-            yield KubevirtCluster(server)
+            yield KubevirtCluster(server, controllers)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await controllers.stop()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

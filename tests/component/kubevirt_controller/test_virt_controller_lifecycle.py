@@ -8,7 +8,7 @@ import yaml
 
 from kumo.api.conditions import condition
 from kumo.api.errors import StatusError
-from kumo.api.resources import CONTROLLERREVISIONS, EVENTS, INSTANCETYPES, KUBEVIRTS, VMIS, VMS
+from kumo.api.resources import CONTROLLERREVISIONS, EVENTS, INSTANCETYPES, KUBEVIRTS, PODS, VMIS, VMS
 from support.kubevirt_cluster import NAMESPACE, NODE, kubevirt_cluster
 
 pytestmark = pytest.mark.component
@@ -373,3 +373,47 @@ async def test_kubectl_columns(tmp_path):
         assert [row[0], *row[2:]] == ["testvm", "Running", "10.244.0.7", NODE, "True", "True"]
         header, row = await kubectl("kubevirt", "-n", "kubevirt")
         assert header == ["NAME", "AGE", "PHASE"] and row[2] == "Deployed"
+
+
+async def test_many_at_once_get_one_pod_each(cluster):
+    names = [f"m{n}" for n in range(20)]
+    await asyncio.gather(*(cluster.create_vm(name, runStrategy="Always") for name in names))
+    for name in names:
+        await cluster.until_vmi(name, "Scheduling")
+    assert [len(await cluster.pods(name)) for name in names] == [1] * len(names)
+
+
+async def test_a_new_controller_takes_over(tmp_path):
+    """The controllers are killed and started again at an arbitrary moment: nothing is made twice."""
+    async with kubevirt_cluster(tmp_path) as cluster:
+        names = [f"m{n}" for n in range(10)]
+        await asyncio.gather(*(cluster.create_vm(name, runStrategy="Always") for name in names))
+        await cluster.until("some pods", lambda: _some_pods(cluster))
+        await cluster.restart_controllers()
+        for name in names:
+            await cluster.until_vmi(name, "Scheduling")
+            await cluster.until_vm(name, "Starting")
+        assert [len(await cluster.pods(name)) for name in names] == [1] * len(names)
+        await cluster.start_fully(names[0])
+
+
+async def _some_pods(cluster):
+    return (await cluster.client.list(PODS, NAMESPACE)).items
+
+
+async def test_unknown_field_and_missing_template(cluster):
+    body = {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstance",
+        "metadata": {"name": "bad"},
+        "spec": {"domain": {"devices": {}, "memory": {"guest": "64Mi"}}, "foo": 1},
+    }
+    with pytest.raises(StatusError) as caught:
+        path = VMIS.path(NAMESPACE)
+        await cluster.client.request("POST", path, query={"fieldValidation": "Strict"}, body=body)
+    kind = 'VirtualMachineInstance in version "v1" cannot be handled as a VirtualMachineInstance'
+    assert caught.value.message == f'{kind}: strict decoding error: unknown field "spec.foo"'
+    with pytest.raises(StatusError) as caught:
+        machine = {**body, "kind": "VirtualMachine", "spec": {"runStrategy": "Always"}}
+        await cluster.client.create(VMS, machine, NAMESPACE)
+    assert caught.value.details["causes"][0]["message"] == "spec.template in body is required"
