@@ -130,10 +130,14 @@ def container_disk(index: int) -> str:
 def console_log_command(uid: str) -> list[str]:
     """What `guest-console-log` runs: follow the serial log, and end at once when told to.
 
-    `tail` alone would ignore SIGTERM, as PID 1 has no default handlers; it waits by inotify and complains on stderr
-    until the file is there, which does not belong into the guest's log.
+    `tail` alone would ignore SIGTERM, as PID 1 has no default handlers. The shell waits for the file, as `tail` follows
+    by inotify only what is there when it starts, and would look once a second for ever otherwise.
     """
-    script = "trap 'kill $!; exit 0' TERM INT; /usr/bin/tail -n +1 -F \"$0\" 2>/dev/null & wait"
+    script = (
+        "trap 'kill $!; exit 0' TERM INT; "
+        'until [ -e "$0" ]; do sleep 0.2 & wait $!; done; '
+        '/usr/bin/tail -n +1 -F "$0" 2>/dev/null & wait'
+    )
     return ["/bin/sh", "-c", script, serial_log(uid)]
 
 
