@@ -69,8 +69,9 @@ ENVIRONMENT = {
 `/var/run/libvirt`, its configuration and cache in `/var/run/kubevirt-private/libvirt`."""
 
 IMAGE_DIRECTORIES = (
-    "dev", "etc", "opt/kumo/capabilities", "opt/kumo/kumo", "proc", "root", "run/kubevirt", "run/kubevirt-ephemeral-disks",
-    "run/kubevirt-image-volume", "run/kubevirt-private", "run/libvirt", "sys", "tmp", "usr/bin", "var/tmp",
+    "dev", "etc", "opt/kumo/capabilities", "opt/kumo/kumo", "proc", "root", "run/kubevirt",
+    "run/kubevirt-ephemeral-disks", "run/kubevirt-image-volume", "run/kubevirt-private", "run/libvirt", "sys", "tmp",
+    "usr/bin", "var/tmp",
 )  # fmt: skip
 """Directories of the image, mode 0755 owned by root; `tmp` and `var/tmp` have mode 1777."""
 IMAGE_SYMLINKS = {
