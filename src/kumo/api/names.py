@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 LABEL_LENGTH = 63
 SUBDOMAIN_LENGTH = 253
@@ -18,7 +20,6 @@ _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
-_PATH_SEGMENT = re.compile(r"[/%]")
 
 _LABEL_TEXT = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
@@ -60,6 +61,18 @@ def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
+def _remembered(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+    """The check, quick for names seen before: the same few are checked with every write."""
+    known = lru_cache(maxsize=4096)(lambda name: tuple(check(name)))
+
+    @wraps(check)
+    def found(name: str) -> list[str]:
+        return list(known(name))
+
+    return found
+
+
+@_remembered
 def check_label(name: str) -> list[str]:
     """A DNS label of RFC 1123: at most 63 characters (namespaces, containers, volumes)."""
     errors = [max_length_error(LABEL_LENGTH)] if len(name) > LABEL_LENGTH else []
@@ -71,14 +84,16 @@ def check_label(name: str) -> list[str]:
     return errors
 
 
+@_remembered
 def check_subdomain(name: str) -> list[str]:
     """A DNS subdomain of RFC 1123: at most 253 characters (the names of most objects)."""
     errors = [max_length_error(SUBDOMAIN_LENGTH)] if len(name) > SUBDOMAIN_LENGTH else []
     if not _matches(_SUBDOMAIN, name):
-        errors.append(regex_error(_SUBDOMAIN_TEXT, _SUBDOMAIN.replace("\\.", "\\."), "example.com"))
+        errors.append(regex_error(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
     return errors
 
 
+@_remembered
 def check_label_1035(name: str) -> list[str]:
     """A DNS label of RFC 1035, which starts with a letter (services)."""
     errors = [max_length_error(LABEL_LENGTH)] if len(name) > LABEL_LENGTH else []
@@ -94,6 +109,7 @@ def check_path_segment(name: str) -> list[str]:
     return [f"may not contain '{c}'" for c in ("/", "%") if c in name]
 
 
+@_remembered
 def check_qualified_name(name: str) -> list[str]:
     """A label or annotation key: an optional DNS prefix and a slash, then a name of at most 63 characters."""
     errors: list[str] = []
@@ -115,6 +131,7 @@ def check_qualified_name(name: str) -> list[str]:
     return errors
 
 
+@_remembered
 def check_label_value(value: str) -> list[str]:
     """A label's value: at most 63 characters, may be empty."""
     errors = [max_length_error(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
@@ -137,6 +154,7 @@ def check_config_key(key: str) -> list[str]:
     return errors
 
 
+@_remembered
 def check_env_name(name: str) -> list[str]:
     """The name of a container's environment variable (relaxed as of 1.34: printable ASCII without `=`)."""
     if not name or any(not 32 <= ord(c) < 127 or c == "=" for c in name):
@@ -144,6 +162,7 @@ def check_env_name(name: str) -> list[str]:
     return []
 
 
+@_remembered
 def check_port_name(name: str) -> list[str]:
     """A port's name (IANA_SVC_NAME of RFC 6335): at most 15 of a-z, 0-9 and hyphen, with a letter."""
     errors = []

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.apiserver import RunningApiServer, running_apiserver
 
 pytestmark = pytest.mark.component

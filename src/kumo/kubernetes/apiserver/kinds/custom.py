@@ -44,6 +44,7 @@ def custom_strategy(
         validate=custom.validate,
         validate_status=custom.validate_status,
         has_status=has_status,
+        empty_status=False,
         has_generation=True,
         status_keeps_metadata=True,
         allow_create_on_update=True,

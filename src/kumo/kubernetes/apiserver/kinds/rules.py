@@ -35,7 +35,7 @@ class Rules:
     - `default` sets defaults in place. `validate` looks at a whole object (create and update alike), `validate_update`
       at what changed, `validate_status` at a status write.
     - `on_create` and `on_update` do in place what the registry's strategy does beyond status and generation.
-    - `status_on_create`: a new object may bring its status along (nodes).
+    - `status_on_create`: a new object may bring its status along (nodes). `empty_status`: a new object shows one.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
     """
 
@@ -48,6 +48,7 @@ class Rules:
     check_name: NameCheck = names.check_subdomain
     has_status: bool = False
     status_on_create: bool = False
+    empty_status: bool = True
     has_generation: bool = False
     status_keeps_metadata: bool = False
     allow_create_on_update: bool = False

@@ -48,6 +48,8 @@ class Strategy:
         else:
             metadata(obj).pop("generation", None)
         self.rules.on_create(obj)
+        if self.rules.has_status and self.rules.empty_status:
+            obj.setdefault("status", {})
 
     def prepare_update(self, new: Object, old: Object, subresource: str = "") -> None:
         """Carry over what this write may not change: status by the object, everything else by its status.
