@@ -258,6 +258,40 @@ async def test_a_client_that_goes_away_ends_its_watch_and_its_handler(wire, even
         await eventually(lambda: "handler" in ended)
 
 
+async def test_a_write_that_has_begun_is_finished_without_its_client(wire, eventually) -> None:
+    steps: list[str] = []
+    go_on = asyncio.Event()
+
+    async def handler(request: Request) -> Answer:
+        if request.path == "/upload":
+            try:
+                await request.read(1 << 20)
+            except ConnectionError:
+                steps.append("upload broken")
+                raise
+        steps.append("first")
+        await go_on.wait()
+        steps.append("second")
+        return Response(201)
+
+    async with wire.listener(handler) as listener:
+        call = asyncio.create_task(wire.transport(listener).request("POST", "/"))
+        await eventually(lambda: steps == ["first"])
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        go_on.set()
+        await eventually(lambda: steps == ["first", "second"])
+        steps.clear()
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", listener.port, ssl=tls.client_context(ca=wire.ca.files.cert)
+        )
+        writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        await asyncio.sleep(0.05)
+        writer.close()
+        await eventually(lambda: steps == ["upload broken"])
+
+
 async def test_a_stream_that_fails_is_cut_off_not_ended(wire) -> None:
     async def handler(_: Request) -> Answer:
         async def broken() -> AsyncIterator[bytes]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("kumo.listener")
 _SMALL = 65536
+_READS = frozenset(("GET", "HEAD", "OPTIONS"))
 LARGEST_MESSAGE = 32 << 20
 
 
@@ -291,12 +292,19 @@ class Reply:
 
 
 async def serve(listener: Listener, exchange: Exchange) -> Any:
-    """Ask the handler and give what it answers in the form that the connection finishes."""
+    """Ask the handler and give what it answers in the form that the connection finishes.
+
+    A client that goes away ends a read at once. A write that has begun is finished without him: cut off in the middle
+    it could leave half of what it makes. (An upload ends all the same, when its body does not go on.)
+    """
     connection = exchange.connection
     connection.exchange = exchange
     request = exchange.request(listener.scheme)
     try:
-        answer: Answer = await listener.handler(request)
+        if request.method in _READS:
+            answer: Answer = await listener.handler(request)
+        else:
+            answer = await asyncio.shield(listener.begin(request))
     except StatusError as error:
         answer = status_response(error)
     except Exception:

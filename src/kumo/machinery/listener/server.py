@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from kumo.machinery.http import Handler
+from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.listener.connection import Connection, Exchange, serve
 
 _log = structlog.get_logger("kumo.listener")
@@ -125,6 +125,19 @@ class Listener:
         self._limits = limits or Limits()
         self._server: _Server | None = None
         self._socket: asyncio.Server | None = None
+        self._writes: set[asyncio.Task[Answer]] = set()
+
+    def begin(self, request: Request) -> asyncio.Task[Answer]:
+        """Start a handler that goes on to its end even if nobody waits for it any more."""
+        task: asyncio.Task[Answer] = asyncio.ensure_future(_answered(self.handler, request))
+        self._writes.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # Seen: if its client has gone, nobody else asks.
 
     @property
     def url(self) -> str:
@@ -154,7 +167,15 @@ class Listener:
         if listening is not None:
             listening.close()
         if server is not None:
+            deadline = asyncio.get_running_loop().time() + self._grace
             await server.drain(self._grace)
+            if self._writes:
+                # Writes whose clients have gone: they have what is left of the grace time.
+                left = max(0.0, deadline - asyncio.get_running_loop().time())
+                _, late = await asyncio.wait(self._writes, timeout=left)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
         if listening is not None:
             await listening.wait_closed()
         if self.path:
@@ -177,6 +198,10 @@ class Listener:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+async def _answered(handler: Handler, request: Request) -> Answer:
+    return await handler(request)
 
 
 def _remove_stale_socket(path: str) -> None:
