@@ -161,7 +161,7 @@ def demo(data_dir: Path) -> None:
     cache = instance.root.parent / "kumo-cache" if instance.root.parent == Path("/var/lib") else instance.root / "cache"
 
     async def work(engine: Containerd) -> None:
-        await get(engine, DEMO_CONTAINER, images.busybox_image)
+        await get(engine, DEMO_CONTAINER, lambda: images.busybox_image(cache))
         await get(engine, DEMO_DISK, lambda: images.container_disk(images.build_demo_disk_cached(cache)))
 
     _with_engine(data_dir, work)

@@ -6,7 +6,7 @@ guest agent, syslinux; `guest/` holds the scripts that make a system of them (a 
 same name. Nothing is installed, mounted or run from the packages.
 """
 
-from kumo.host.demo.disk import build_demo_disk
+from kumo.host.demo.disk import build_demo_disk, build_demo_disk_cached
 from kumo.host.demo.images import (
     BUSYBOX_NAME,
     CONTAINER_DISK_NAME,
@@ -19,6 +19,7 @@ __all__ = [
     "BUSYBOX_NAME",
     "CONTAINER_DISK_NAME",
     "build_demo_disk",
+    "build_demo_disk_cached",
     "busybox_image",
     "container_disk",
     "container_disk_layer",

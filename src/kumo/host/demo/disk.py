@@ -7,6 +7,7 @@ file systems into files.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import struct
@@ -16,19 +17,21 @@ from tempfile import TemporaryDirectory
 
 from kumo.host.demo import packages, rootfs
 from kumo.host.demo.kernel import Modules
+from kumo.host.demo.unpacked_kernel import unpacked
 
 _BOOT_MIB, _ROOT_MIB = 32, 80
 _SECTOR, _PER_MIB = 512, 2048
+# What only costs time where the processor is emulated: self-tests, mitigations, a search for plug-and-play cards.
 _APPEND = (
-    "console=tty0 console=ttyS0,115200 loglevel=5 mitigations=off nokaslr random.trust_cpu=on net.ifnames=0 "
-    "no_timer_check"
+    "console=tty0 console=ttyS0,115200 net.ifnames=0 random.trust_cpu=on mitigations=off nokaslr "
+    "no_timer_check cryptomgr.notests noisapnp"
 )
 _SYSLINUX = f"""SERIAL 0 115200
 PROMPT 0
 TIMEOUT 0
 DEFAULT cirros
 LABEL cirros
-  LINUX /vmlinuz
+  LINUX /%s
   INITRD /initrd.img
   APPEND {_APPEND}
 """
@@ -55,7 +58,9 @@ def build_demo_disk(out: Path, cache: Path) -> Path:
         tree.mkdir(mode=0o755)
         rootfs.populate(tree, material, modules)
         (work / "initrd.img").write_bytes(rootfs.initramfs(material, modules))
-        (work / "syslinux.cfg").write_text(_SYSLINUX)
+        (work / "linux").write_bytes(unpacked(kernel.read_bytes()))
+        (work / "bios.cfg").write_text(_SYSLINUX % "linux")
+        (work / "efi.cfg").write_text(_SYSLINUX % "vmlinuz")
         _boot_file_system(work / "boot.img", work, kernel, material)
         _root_file_system(work / "root.img", tree)
         _assemble(work / "disk.img", work / "boot.img", work / "root.img", material)
@@ -63,6 +68,24 @@ def build_demo_disk(out: Path, cache: Path) -> Path:
         _run("qemu-img", "convert", "-c", "-O", "qcow2", work / "disk.img", fresh)
         fresh.replace(out)
     return out
+
+
+def build_demo_disk_cached(cache: Path) -> Path:
+    """The disk in `cache`, built unless it was built there by this very version of the builder. Needs root."""
+    out = cache / f"cirros-{_fingerprint()}.qcow2"
+    if not out.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        build_demo_disk(out, cache)
+    return out
+
+
+def _fingerprint() -> str:
+    """What the disk depends on, but for the packages: the code and the scripts of this package."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*package.glob("*.py"), *(package / "guest").iterdir()]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _run(*command: str | Path) -> None:
@@ -88,8 +111,9 @@ def _boot_file_system(image: Path, work: Path, kernel: Path, material: Path) -> 
     for source, target in (
         (kernel, "vmlinuz"),
         (work / "initrd.img", "initrd.img"),
-        (work / "syslinux.cfg", "syslinux/syslinux.cfg"),
-        (work / "syslinux.cfg", "EFI/BOOT/syslinux.cfg"),
+        (work / "linux", "linux"),
+        (work / "bios.cfg", "syslinux/syslinux.cfg"),
+        (work / "efi.cfg", "EFI/BOOT/syslinux.cfg"),
         (efi / "SYSLINUX.EFI/efi64/syslinux.efi", "EFI/BOOT/BOOTX64.EFI"),
         (efi / "syslinux/modules/efi64/ldlinux.e64", "EFI/BOOT/ldlinux.e64"),
     ):

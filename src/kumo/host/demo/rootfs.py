@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import crypt
 import gzip
 import os
 import shutil
 import subprocess
-import warnings
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +15,8 @@ from kumo.host.demo.kernel import Modules
 
 LABEL = "kumoroot"
 USER, PASSWORD = "cirros", "gocubsgo"
+_HASH = "$6$kumodemo$J7FS7CgyYYxAM0oZPxUUi9UwNtHoBnxnA2LACuKsNis3u.YEyzZVRenJiQRUeXcKzovjOA9CtZgsrp0zS.h8o/"
+"""The password as /etc/shadow has it (crypt(5), SHA-512). It is no secret: the login prompt shows it."""
 ISSUE = f"login as '{USER}' user. default password: '{PASSWORD}'. use 'sudo' for root.\n"
 EARLY = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
 EARLY_OTHERS = ["virtio_scsi", "ahci", "ata_piix", "sd_mod"]
@@ -33,6 +33,10 @@ _PROGRAMS = {
     "sbin/resize2fs": "sbin/resize2fs",
     "usr/bin/doas": "usr/bin/doas",
 }
+_FIRST_APPLETS = (
+    *("sh", "mkdir", "mount", "insmod", "findfs", "usleep", "readlink", "dirname", "basename", "cat", "printf", "dd"),
+    *("blockdev", "switch_root", "dmesg", "ls"),
+)
 _SBIN = (
     "init",
     "getty",
@@ -71,6 +75,7 @@ def initramfs(packages: Path, modules: Modules) -> bytes:
     others = [m for m in modules.closure(EARLY_OTHERS) if m not in first]
     entries = [Entry(d) for d in ("bin", "lib", "lib/modules", "proc", "sys", "root")]
     entries.append(Entry("bin/busybox", busybox_of(packages).read_bytes()))
+    entries += [Entry(f"bin/{name}", link="busybox") for name in _FIRST_APPLETS]
     entries.append(Entry("init", _script("init").encode()))
     for name, found in (("virtio", first), ("others", others)):
         entries.append(Entry(f"lib/modules/{name}", "".join(f"{m}.ko\n" for m in found).encode(), 0o644))
@@ -159,9 +164,6 @@ def _modules(root: Path, modules: Modules) -> None:
 
 
 def _configuration(root: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        secret = crypt.crypt(PASSWORD, crypt.mksalt(crypt.METHOD_SHA512))
     files = {
         "passwd": f"root:x:0:0:root:/root:/bin/sh\n{USER}:x:1000:1000:{USER}:/home/{USER}:/bin/sh\n",
         "group": f"root:x:0:\ntty:x:5:\nsudo:x:27:{USER}\n{USER}:x:1000:\n",
@@ -179,4 +181,4 @@ def _configuration(root: Path) -> None:
     }
     for name, text in files.items():
         _write(root / "etc" / name, text)
-    _write(root / "etc/shadow", f"root:*:19000:0:99999:7:::\n{USER}:{secret}:19000:0:99999:7:::\n", 0o600)
+    _write(root / "etc/shadow", f"root:*:19000:0:99999:7:::\n{USER}:{_HASH}:19000:0:99999:7:::\n", 0o600)
