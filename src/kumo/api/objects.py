@@ -5,7 +5,7 @@ Shapes follow `ObjectMeta` of `meta/v1`. All functions are pure; those that chan
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 import uuid
 from datetime import UTC, datetime
@@ -77,7 +77,7 @@ def new_uid() -> str:
 
 def name_suffix(length: int = 5) -> str:
     """A random suffix as `generateName` appends it."""
-    return "".join(secrets.choice(NAME_SUFFIX_ALPHABET) for _ in range(length))
+    return "".join(random.choices(NAME_SUFFIX_ALPHABET, k=length))
 
 
 def timestamp(at: float | None = None) -> str:

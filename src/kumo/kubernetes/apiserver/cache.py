@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -73,6 +73,10 @@ class Cache:
         if found is None:
             found = self._resources[(group, resource)] = ResourceCache(group, resource, self._started_at)
         return found
+
+    def __iter__(self) -> Iterator[ResourceCache]:
+        """Every resource that anything is known of."""
+        return iter(list(self._resources.values()))
 
     def listen(self, group: str, resource: str, listener: Listener) -> None:
         """Call `listener` after each change of the resource."""

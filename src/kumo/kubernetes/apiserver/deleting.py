@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kumo.api.errors import Cause, bad_request, invalid, modified
+from kumo.api.errors import Cause, StatusError, bad_request, invalid, is_not_found, method_not_allowed, modified
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
@@ -88,16 +88,16 @@ async def _admit(core: Core, call: Call, old: Object, namespace: str, name: str,
 
 async def delete_collection(core: Core, call: Call, match: Match, options: DeleteOptions) -> list[Entry]:
     """Delete every object that matches; their last states."""
+    if call.resource.type.namespaced and not call.info.namespace:
+        raise method_not_allowed()
     where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
     found = []
     for entry in list(where.entries(match)):
         one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings)
-        if call.resource.type.namespaced and not call.info.namespace:
-            raise bad_request("a namespace is required to delete a collection of namespaced objects")
         try:
             found.append((await delete(core, one, options, entry.name))[0])
-        except Exception as error:
-            if getattr(error, "code", 0) != 404:
+        except StatusError as error:
+            if not is_not_found(error):
                 raise
     return found
 

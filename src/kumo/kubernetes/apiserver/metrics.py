@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from kumo.kubernetes.apiserver.attributes import RequestInfo
+from kumo.kubernetes.apiserver.cache import Cache
 from kumo.machinery.http import Response
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
+class _CacheCollector(Collector):
+    """Reads the numbers of objects and watches when they are asked for."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The two gauges."""
+        objects = GaugeMetricFamily(
+            "apiserver_storage_objects", "Number of stored objects by resource.", labels=["resource"]
+        )
+        watches = GaugeMetricFamily(
+            "apiserver_longrunning_requests", "Number of watches now open.", labels=["verb", "group", "resource"]
+        )
+        for found in self._cache:
+            name = f"{found.resource}.{found.group}" if found.group else found.resource
+            objects.add_metric([name], len(found))
+            watches.add_metric(["WATCH", found.group, found.resource], len(found.hub))
+        yield objects
+        yield watches
+
+
 class Metrics:
     """The counters of one API server. Counting costs about a microsecond: children are kept by their labels."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Cache) -> None:
         self.registry = CollectorRegistry()
         labels = ["verb", "group", "version", "resource", "subresource", "scope"]
         self._requests = Counter(
@@ -30,10 +57,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.watchers = Gauge("apiserver_longrunning_requests", "Number of watches now open.", registry=self.registry)
-        self.objects = Gauge(
-            "apiserver_storage_objects", "Number of stored objects by resource.", ["resource"], registry=self.registry
-        )
+        self.registry.register(_CacheCollector(cache))
         ProcessCollector(registry=self.registry)
         self._children: dict[tuple[str, ...], tuple[dict[int, Counter], Histogram]] = {}
 

@@ -64,7 +64,7 @@ class ApiServer:
         self._cache = Cache(store)
         self.reader = CacheReader(self._cache)
         self._registry = Registry(self._cache)
-        self._metrics = Metrics()
+        self._metrics = Metrics(self._cache)
         self._groups = {group.group: group for group in config.groups}
         self._ready = False
         self._kubelets: KubeletProxy | None = None

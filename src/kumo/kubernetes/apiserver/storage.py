@@ -69,7 +69,7 @@ class Storage:
             revision = await self._put(key, value, 0, lease)
         except Gone:
             raise already_exists(resource.type.group, resource.type.resource, name) from None
-        return make_entry(namespace, name, revision, value)
+        return self._written(resource, namespace, name, revision, value)
 
     async def replace(self, resource: Resource, old: Entry, obj: Object) -> Entry:
         """Write the object's new state in place of `old`. Raises Gone."""
@@ -77,7 +77,14 @@ class Storage:
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
         lease = await self._event_lease() if resource.stored.kind == "Event" and not resource.stored.group else 0
         revision = await self._put(key, value, old.revision, lease)
-        return make_entry(old.namespace, old.name, revision, value)
+        return self._written(resource, old.namespace, old.name, revision, value)
+
+    def _written(self, resource: Resource, namespace: str, name: str, revision: int, value: bytes) -> Entry:
+        """The entry of a write: the cache's own, unless somebody has written since."""
+        found = self.get(resource, namespace, name)
+        return (
+            found if found is not None and found.revision == revision else make_entry(namespace, name, revision, value)
+        )
 
     async def remove(self, resource: Resource, old: Entry) -> Entry:
         """Delete the object; its last state at the revision of its deletion. Raises Gone."""

@@ -89,15 +89,14 @@ def event_line(kind: str, obj: bytes) -> bytes:
 class Watcher:
     """One watch's waiting events. When it reads too slowly it is closed: the client lists anew."""
 
-    __slots__ = ("_lines", "_size", "_waiter", "closed", "revision")
+    __slots__ = ("_lines", "_size", "_timer", "_waiter", "closed")
 
-    def __init__(self, revision: int) -> None:
-        self.revision = revision
-        """The last revision that was offered."""
+    def __init__(self) -> None:
         self.closed = False
         self._lines: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def offer(self, line: bytes) -> None:
         """Add an event."""
@@ -110,7 +109,7 @@ class Watcher:
         self._wake()
 
     def close(self) -> None:
-        """End the watch once what waits is... gone: what waits is dropped."""
+        """End the watch; what waits is dropped."""
         self.closed = True
         self._lines.clear()
         self._wake()
@@ -119,16 +118,26 @@ class Watcher:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def leave(self) -> None:
+        """Nobody will take any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def take(self, timeout: float) -> bytes:
-        """The events that wait, as bytes; waits for the first up to `timeout` seconds, then gives none."""
+        """The events that wait, as bytes; waits for the first, but gives none after about `timeout` seconds."""
         if not self._lines and not self.closed:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            handle = loop.call_later(timeout, self._wake)
+            if self._timer is None:
+                # One timer for many waits: making and cancelling one costs as much as a delivery.
+                self._timer = loop.call_later(timeout, self._ring)
             try:
                 await self._waiter
             finally:
-                handle.cancel()
                 self._waiter = None
         taken = self._lines[0] if len(self._lines) == 1 else b"".join(self._lines)
         self._lines.clear()
@@ -198,6 +207,7 @@ class WatchHub:
 
     def leave(self, watcher: Watcher, match: Match, view: View) -> None:
         """Forget the watcher."""
+        watcher.leave()
         group = self._groups[(match, view.key)]
         group.watchers.discard(watcher)
         if not group.watchers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 
 from kumo.api.errors import Cause, StatusError, expired, invalid
@@ -19,6 +19,7 @@ from kumo.kubernetes.apiserver.watch_hub import View, Watcher, event_line
 from kumo.machinery.http import Answer, Response, Upgrade, WebSocket
 
 BOOKMARK_INTERVAL = 60.0
+_CHUNK = 64 << 10
 _SHORTEST, _LONGEST = 1800.0, 3600.0
 
 
@@ -36,6 +37,8 @@ class _Watch:
     end: bool
     bookmarks: bool
     timeout: float
+    at: int = 0
+    """The revision that the initial objects show."""
 
 
 async def watch(core: Core, call: Call) -> Answer:
@@ -45,19 +48,34 @@ async def watch(core: Core, call: Call) -> Answer:
     if not asked.revision:
         await core.cache.catch_up()
     if call.request.wants_websocket:
-
-        async def run(socket: WebSocket) -> None:
-            async for chunk in _lines(asked):
-                for line in chunk.splitlines():
-                    await socket.send(line.decode())
-
         offered = call.request.websocket_protocols
-        return Upgrade(offered[0] if offered else "", run)
+        return Upgrade(offered[0] if offered else "", lambda socket: _converse(asked, socket))
     headers = {"Cache-Control": "no-cache, private"}
     kind = "application/json"
     if call.accepted.form:
         kind = "application/json;stream=watch"
     return Response(200, _lines(asked), kind, headers)
+
+
+async def _converse(asked: _Watch, socket: WebSocket) -> None:
+    """Send each event as a text message, until the watch ends or the client closes."""
+
+    async def send() -> None:
+        async for chunk in _lines(asked):
+            for line in chunk.splitlines():
+                await socket.send(line.decode())
+
+    async def until_closed() -> None:
+        while await socket.receive() is not None:
+            pass
+
+    tasks = [asyncio.create_task(send()), asyncio.create_task(until_closed())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _asked(core: Core, call: Call) -> _Watch:
@@ -97,7 +115,7 @@ async def _lines(asked: _Watch) -> AsyncIterator[bytes]:
     """The events, as many at a time as there are."""
     core, where, match, view = asked.core, asked.where, asked.match, asked.view
     hub = where.hub
-    watcher = Watcher(core.cache.revision)
+    watcher = Watcher()
     first = _first(asked)
     if first is None:
         why = f"too old resource version: {asked.revision} ({hub.oldest})"
@@ -106,39 +124,46 @@ async def _lines(asked: _Watch) -> AsyncIterator[bytes]:
     hub.join(watcher, match, view)
     try:
         # An empty chunk as well: it makes the head of the answer leave at once.
-        yield first
-        async for chunk in _follow(asked, watcher):
+        yield b""
+        for chunk in _gathered(first):
             yield chunk
+        if asked.end and asked.bookmarks:
+            yield bookmark(asked.call.resource, asked.call.accepted, asked.at, initial_events_end=True)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + asked.timeout
+        while not watcher.closed:
+            left = end - loop.time()
+            if left <= 0:
+                return
+            chunk = await watcher.take(min(left, BOOKMARK_INTERVAL))
+            if chunk:
+                yield chunk
+            elif asked.bookmarks and not watcher.closed:
+                yield bookmark(asked.call.resource, asked.call.accepted, core.cache.revision)
     finally:
         hub.leave(watcher, match, view)
 
 
-async def _follow(asked: _Watch, watcher: Watcher) -> AsyncIterator[bytes]:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + asked.timeout
-    while not watcher.closed:
-        left = end - loop.time()
-        if left <= 0:
-            return
-        chunk = await watcher.take(min(left, BOOKMARK_INTERVAL))
-        if chunk:
-            yield chunk
-        elif asked.bookmarks and not watcher.closed:
-            yield bookmark(asked.call.resource, asked.call.accepted, asked.core.cache.revision)
+def _gathered(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines put together to chunks of a size worth writing; the next is not made before it is wanted."""
+    waiting: list[bytes] = []
+    size = 0
+    for line in lines:
+        waiting.append(line)
+        size += len(line)
+        if size >= _CHUNK:
+            yield b"".join(waiting)
+            waiting.clear()
+            size = 0
+    if waiting:
+        yield b"".join(waiting)
 
 
-def _first(asked: _Watch) -> bytes | None:
-    """What the watch begins with; None when its revision is too old."""
-    resource, view = asked.call.resource, asked.view
+def _first(asked: _Watch) -> Iterable[bytes] | None:
+    """What the watch begins with; None when its revision is too old. What it shows is fixed now, encoded later."""
+    view = asked.view
+    asked.at = asked.core.cache.revision
     if not asked.initial:
-        if not asked.revision:
-            return b""
-        lines = asked.where.hub.since(asked.revision, asked.match, view)
-        return None if lines is None else b"".join(lines)
-    lines = [
-        event_line("ADDED", view.encode(entry) if view.encode else entry.raw)
-        for entry in asked.where.entries(asked.match)
-    ]
-    if asked.end and asked.bookmarks:
-        lines.append(bookmark(resource, asked.call.accepted, asked.core.cache.revision, initial_events_end=True))
-    return b"".join(lines)
+        return asked.where.hub.since(asked.revision, asked.match, view) if asked.revision else ()
+    present = list(asked.where.entries(asked.match))
+    return (event_line("ADDED", view.encode(entry) if view.encode else entry.raw) for entry in present)
