@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.containerd import Instance
-
 import kumo
 from kumo.host.containerd.archive import File, build_image
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.virt_handler import launcher_image
+from support.containerd import Instance
 
 VERSION = "test"
 DISK_IMAGE = "kumo.dev/test-disk:1"

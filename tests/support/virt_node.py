@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.kubelet import NODE, Node, running_node
-
 import kumo
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object, name_of, uid_of
@@ -31,6 +29,7 @@ from kumo.kubevirt.virt_handler.handler import VirtHandler
 from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.informer import Informers
+from support.kubelet import NODE, Node, running_node
 
 VERSION = "test"
 DISK_IMAGE = "kumo.dev/test-disk:1"

@@ -173,8 +173,8 @@ class Guest:
             return
         again, self._shutdown_requested = self._shutdown_requested, True
         if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
-            domain.resume()
-        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+            _unless_stopped(domain.resume)
+        _unless_stopped(lambda: domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
         if again and self._agent:
             try:
                 domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
@@ -185,7 +185,7 @@ class Guest:
         """Pull the plug."""
         domain = self._domain()
         if domain.isActive():
-            domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+            _unless_stopped(lambda: domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL))
 
     def pause(self) -> None:
         """Stop the virtual CPUs; a paused guest is no error."""
@@ -252,6 +252,15 @@ class Guest:
         stream.recvAll(lambda _stream, data, _opaque: chunks.append(data), None)
         stream.finish()
         return {"mime": mime, "data": b2a_base64(b"".join(chunks), newline=False).decode()}
+
+
+def _unless_stopped(action: Callable[[], object]) -> None:
+    """Do it; a domain that has stopped in the meantime is what the caller wanted."""
+    try:
+        action()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
 
 
 def _disk_targets(text: str) -> dict[str, str]:

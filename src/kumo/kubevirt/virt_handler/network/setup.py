@@ -97,6 +97,8 @@ def _bridge(binding: Binding) -> None:
         # The guest has the interface's MAC now; the interface must have another one.
         links.change(_RENAMED, mac=_stand_in_mac(pod.mac), bridge=BRIDGE, up=True)
         links.set_port(_RENAMED, learning=False)
+        # The placeholder's address is local to the kernel, which must not answer the guest's ARP requests with it.
+        set_sysctl("net.ipv4.conf.all.arp_ignore", 1)
         if links.find(POD_INTERFACE) is None:
             _placeholder(links, pod)
     _switch_off_checksum_offload(BRIDGE)
