@@ -86,6 +86,17 @@ async def test_after_a_reboot_pods_run_again(node: Node) -> None:
     await node.remove("once")
 
 
+async def test_all_pods_end_with_the_node_and_run_again(node: Node) -> None:
+    await node.create("resting", "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done", hostNetwork=False)
+    await node.until("resting", running)
+    await node.stop()
+    assert await node.kubelet.end_pods() == 1
+    assert not [b for b in await node.containerd.engine.runtime.list_sandboxes() if b.state == 0]
+    await node.start()
+    await node.until("resting", lambda p: running(p) and status_of(p)["restartCount"] == 1)
+    await node.remove("resting")
+
+
 async def processes_of(node: Node) -> list[int]:
     """The shims of this containerd, then all that runs below them."""
     socket = str(node.containerd.config.socket)

@@ -46,5 +46,10 @@ class Backoff:
         """Start over for that key."""
         self._entries.pop(key, None)
 
+    def forget_pod(self, uid: str) -> None:
+        """Start over for all keys that are tuples beginning with `uid`."""
+        for key in [k for k in self._entries if isinstance(k, tuple) and k[0] == uid]:
+            del self._entries[key]
+
     def _forgotten(self, entry: _Entry, since: float) -> bool:
         return since - entry.updated > 2 * self._ceiling

@@ -25,6 +25,7 @@ from kumo.kubernetes.kubelet.node import NodeKeeper
 from kumo.kubernetes.kubelet.podstate import Observer, PodState
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
+from kumo.kubernetes.kubelet.spec import grace_period
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.files import VolumeError
 from kumo.kubernetes.kubelet.volumes.manager import VolumeManager
@@ -111,6 +112,29 @@ class Kubelet:
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
             self._writer.close()
+
+    async def end_pods(self, limit: float = 120.0) -> int:
+        """Stop every pod of this node within its grace period (at most `limit` seconds), the objects left as they are.
+
+        For the end of the whole node, after `run` has ended: the next kubelet starts again what should run. The number
+        of pods that were stopped. Raises EngineError when containerd is not there.
+        """
+        known = {uid_of(p): p for p in self._pods.objects()}
+        uids = {b.labels.get(labels.POD_UID, "") for b in await self._engine.runtime.list_sandboxes()} - {""}
+
+        async def end(uid: str) -> bool:
+            state = await self._shared.observer.observe(uid)
+            if not state.any_running and not any(s.ready for s in state.sandboxes):
+                return False
+            pod = known.get(uid) or {"metadata": {"uid": uid}, "spec": {"containers": []}}
+            try:
+                async with asyncio.timeout(limit):
+                    await self._actions.stop_pod(pod, state, min(float(grace_period(pod)), limit))
+            except (TimeoutError, EngineError) as error:
+                _log.warning("pod did not end", pod=uid, error=str(error))
+            return True
+
+        return sum(await asyncio.gather(*(end(uid) for uid in uids)))
 
     async def _follow_pods(self) -> None:
         await self._pods.wait_synced()

@@ -12,10 +12,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from kumo.api.objects import parse_timestamp
 from kumo.host.inotify import Inotify
 
 _BLOCK = 64 << 10
@@ -56,12 +56,8 @@ def parse_line(raw: bytes) -> Line | None:
 
 
 def line_time(text: str) -> float:
-    """Seconds since the epoch of an entry's time. Raises ValueError."""
-    head, _, tail = text.partition(".")
-    digits = "".join(c for c in tail[:9] if c.isdigit()) if tail else ""
-    zone = tail.lstrip("0123456789") if tail else ""
-    moment = datetime.fromisoformat((head + (zone or "")).replace("Z", "+00:00"))
-    return moment.timestamp() + (int(digits) / 10 ** len(digits) if digits else 0.0)
+    """Seconds since the epoch of an entry's time, to the microsecond. Raises ValueError."""
+    return parse_timestamp(text)
 
 
 def render(line: Line, options: LogOptions, after_partial: bool) -> bytes:

@@ -378,6 +378,7 @@ class PodWorker:
             self._say(pod, state, terminal=True)
             await self._shared.writer.flush(self.uid)
         await actions.forget(self.uid, state)
+        self._shared.crashes.forget_pod(self.uid)
         if not self._gone:
             try:
                 await self._shared.client.delete(PODS, name_of(pod), namespace_of(pod), grace_period=0, uid=self.uid)
