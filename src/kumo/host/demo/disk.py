@@ -75,6 +75,8 @@ def build_demo_disk_cached(cache: Path) -> Path:
     out = cache / f"cirros-{_fingerprint()}.qcow2"
     if not out.exists():
         cache.mkdir(parents=True, exist_ok=True)
+        for older in cache.glob("cirros-*.qcow2"):
+            older.unlink()
         build_demo_disk(out, cache)
     return out
 
