@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,11 @@ from kumo.api.objects import Object, timestamp
 from kumo.api.resources import NODES, PODS, VMIS, VMS
 from kumo.api.users import MASTERS_GROUP, UserInfo
 from kumo.kubevirt.common import names
-from kumo.kubevirt.common.live_config import LiveConfig
-from kumo.kubevirt.virt_api.admission import admission_hooks
-from kumo.kubevirt.virt_api.install import install
-from kumo.kubevirt.virt_api.subresources import subresource_group
+from kumo.kubevirt.virt_api.component import VirtApi
 from kumo.kubevirt.virt_controller.component import VirtController
 from kumo.kubevirt.virt_controller.launcher import LauncherConfig
 from kumo.machinery.client import Client, Transport
+from kumo.machinery.extension import AdmissionHook
 from kumo.machinery.http import Answer, Handler, Request, Response
 from kumo.machinery.informer import Informers
 from kumo.machinery.transport import InProcessTransport
@@ -74,8 +72,9 @@ async def _no_handler(request: Request) -> Answer:
 class KubevirtCluster:
     """What a test has in its hands."""
 
-    def __init__(self, server: RunningApiServer, controllers: _Controllers) -> None:
+    def __init__(self, server: RunningApiServer, controllers: _Controllers, hooks: Sequence[AdmissionHook]) -> None:
         self.server = server
+        self.hooks = hooks
         self._controllers = controllers
         self.client = server.client
         self.node_client = Client(
@@ -198,6 +197,10 @@ class KubevirtCluster:
         for pod in await self.pods(name):
             if pod["status"]["phase"] not in ("Succeeded", "Failed"):
                 await self._pod_status(pod, {"phase": phase})
+        await self.finish_deleted_pods(name)
+
+    async def finish_deleted_pods(self, name: str) -> None:
+        """Let pods go whose deletion has been asked for."""
         for pod in await self.pods(name):
             if "deletionTimestamp" in pod["metadata"]:
                 await self.client.delete(PODS, pod["metadata"]["name"], NAMESPACE, grace_period=0)
@@ -280,18 +283,17 @@ async def kubevirt_cluster(
     api = Client(InProcessTransport(later, UserInfo(names.API_USER, _KNOWN)))
     controllers = _Controllers(Client(InProcessTransport(later, UserInfo(names.CONTROLLER_USER, _KNOWN))))
     informers = Informers(api)
-    config = LiveConfig(informers)
-    groups = [subresource_group(api, config, dial)]
-    async with running_apiserver(tmp_path, https=https, hooks=admission_hooks(api, config), groups=groups) as server:
+    virt_api = VirtApi(api, informers, dial)
+    async with running_apiserver(tmp_path, https=https, hooks=virt_api.hooks, groups=virt_api.groups) as server:
         running.append(server)
-        await install(server.client, use_emulation=True)
+        await virt_api.install(server.client, use_emulation=True)
         node = {"metadata": {"name": NODE, "annotations": {names.HANDLER_ADDRESS_ANNOTATION: "192.0.2.2:10250"}}}
         await server.client.create(NODES, {"apiVersion": "v1", "kind": "Node", **node})
         task = asyncio.create_task(informers.run())
         controllers.start()
         try:
-            await config.informer.wait_synced()
-            yield KubevirtCluster(server, controllers)
+            await virt_api.config.informer.wait_synced()
+            yield KubevirtCluster(server, controllers, virt_api.hooks)
         finally:
             await controllers.stop()
             task.cancel()

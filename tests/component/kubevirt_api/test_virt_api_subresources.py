@@ -366,3 +366,32 @@ async def test_statuses_are_the_components_own(cluster):
     assert made["status"]["phase"] == "Running"
     with pytest.raises(StatusError, match="update of VMI object is restricted"):
         await cluster.client.patch(VMIS, "vm-cirros", {"spec": {"hostname": "x"}}, NAMESPACE)
+
+
+async def test_eviction_follows_the_strategy(cluster):
+    stuck = [{"type": "LiveMigratable", "status": "False"}]
+    for name, strategy in (("free", "None"), ("fixed", "LiveMigrate")):
+        await cluster.create_vm(name, {"evictionStrategy": strategy}, runStrategy="Always")
+        await cluster.start_fully(name)
+        await cluster.handler_writes(name, stuck)
+
+    hook = next(h for h in cluster.hooks if h.name == "virt-launcher-eviction-interceptor.kubevirt.io")
+
+    async def evict(name):
+        pod = (await cluster.the_pod(name))["metadata"]["name"]
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+        request = {"operation": "CREATE", "object": body, "name": pod, "namespace": NAMESPACE, "userInfo": {}}
+        return (await hook.review({"request": request}))["response"]
+
+    response = await evict("fixed")
+    words = "VMI fixed is configured with an eviction strategy but is not live-migratable"
+    assert response["status"] == {"code": 429, "message": words}
+    assert (await evict("free"))["allowed"]
+
+
+async def test_migration_of_what_cannot_move(cluster):
+    await running(cluster)
+    why = {"type": "LiveMigratable", "status": "False", "reason": "NotLiveMigratable", "message": "no"}
+    await cluster.handler_writes("vm-cirros", [why])
+    error = await refusal(cluster, "PUT", MACHINES, "vm-cirros", "migrate", {})
+    assert "Cannot migrate VMI, Reason: NotLiveMigratable, Message: no" in error.message

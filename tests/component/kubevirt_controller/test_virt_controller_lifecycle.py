@@ -169,9 +169,14 @@ async def test_manual(cluster):
     await cluster.handler_writes("a", phase="Succeeded")
     await cluster.finish_pod("a")
     await cluster.until_vm("a", "Stopped")
+    first = (await cluster.vmi("a"))["metadata"]["uid"]
     await cluster.put("a", "start")
-    await cluster.until("pod deletion", lambda: _pods_going(cluster, "a"))
-    await cluster.finish_pod("a")
+
+    async def another():
+        await cluster.finish_deleted_pods("a")
+        return (await cluster.vmi("a"))["metadata"]["uid"] != first
+
+    await cluster.until("another instance", another)
     await cluster.start_fully("a")
     await cluster.put("a", "stop")
     await cluster.until_vm("a", "Stopping")

@@ -27,7 +27,7 @@ def read(name):
 def drop_server_fields(golden):
     """What an API server fills in: names, times, defaults of pods, admission plugins' work."""
     golden.pop("status")
-    for name in ("creationTimestamp", "generation", "name", "resourceVersion", "uid"):
+    for name in ("creationTimestamp", "generation", "resourceVersion", "uid"):
         del golden["metadata"][name]
     spec = golden["spec"]
     for name in ("dnsPolicy", "preemptionPolicy", "priority", "schedulerName", "serviceAccount", "serviceAccountName"):
@@ -43,6 +43,8 @@ def drop_server_fields(golden):
 
 def apply_deviations(golden, made):
     """kumo's own ways, one by one: take them from what we made into what upstream has."""
+    assert len(golden["metadata"]["name"]) == len(made["metadata"]["name"])
+    golden["metadata"]["name"] = made["metadata"]["name"]
     compute, ours = golden["spec"]["containers"][0], made["spec"]["containers"][0]
     log, our_log = golden["spec"]["initContainers"][0], made["spec"]["initContainers"][0]
     for upstream, own in ((compute, ours), (log, our_log)):
@@ -143,6 +145,16 @@ def test_memory_overcommit():
 def test_devices():
     assert "devices.kubevirt.io/kvm" in requests_of(instance_with())
     assert "devices.kubevirt.io/kvm" not in requests_of(instance_with(), ClusterConfig(use_emulation=True))
+
+
+def test_the_same_instance_has_the_same_pod():
+    names = {launcher_pod(instance_with(), ClusterConfig(), LAUNCHER)["metadata"]["name"] for _ in range(3)}
+    other = instance_with()
+    other["metadata"]["uid"] = "another"
+    assert len(names) == 1 and launcher_pod(other, ClusterConfig(), LAUNCHER)["metadata"]["name"] not in names
+    long = instance_with()
+    long["metadata"]["name"] = "a" * 63
+    assert len(launcher_pod(long, ClusterConfig(), LAUNCHER)["metadata"]["name"]) == 63
 
 
 def test_claims():

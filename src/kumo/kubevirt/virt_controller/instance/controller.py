@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from kumo.api.errors import StatusError, is_not_found
+from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import (
     Key,
     Object,
@@ -127,11 +127,22 @@ class InstanceController:
         try:
             made = await self._client.create(PODS, wanted)
         except StatusError as error:
+            there = await self._already_there(vmi, wanted) if is_already_exists(error) else None
+            if there is not None:
+                return there
             self._events.event(vmi, WARNING, "FailedCreate", f"Error creating pod: {error}")
             raise SyncFailure("FailedCreate", f"failed to create virtual machine pod: {error}") from error
         self._made[uid_of(vmi)] = made
         self._events.event(vmi, NORMAL, "SuccessfulCreate", f"Created virtual machine pod {name_of(made)}")
         return made
+
+    async def _already_there(self, vmi: Object, wanted: Object) -> Object | None:
+        """The instance's pod, if it is there already and only the cache has not got it yet."""
+        found = await self._client.get(PODS, name_of(wanted), namespace_of(vmi))
+        if (controller_of(found) or {}).get("uid") != uid_of(vmi):
+            return None
+        self._made[uid_of(vmi)] = found
+        return found
 
     async def _delete_pods(self, vmi: Object, owned: list[Object]) -> None:
         for pod in owned:

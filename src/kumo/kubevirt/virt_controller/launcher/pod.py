@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from random import Random
 from typing import Any
 
-from kumo.api.objects import Object, name_of, namespace_of, owner_reference, uid_of
+from kumo.api.objects import NAME_SUFFIX_ALPHABET, Object, name_of, namespace_of, owner_reference, uid_of
 from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.common.config import ClusterConfig
 from kumo.kubevirt.common.names import API_VERSION, UNPAUSED_GATE
@@ -20,6 +21,8 @@ GRACE_PADDING = 15
 """Seconds that the launcher gets beyond the guest's, and the pod beyond the launcher's."""
 DEFAULT_GRACE = 30
 _QEMU_TIMEOUT = (240, 360)
+_SUFFIX = 5
+_LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,13 @@ def launcher_pod(
     )
     compute = _compute(vmi, config, launcher, mounted, overhead, random or Random())
     owner = owner_reference({"apiVersion": API_VERSION, "kind": "VirtualMachineInstance", "metadata": vmi["metadata"]})
+    prefix = f"virt-launcher-{name_of(vmi)}-"
     pod: Object = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "generateName": f"virt-launcher-{name_of(vmi)}-",
+            "generateName": prefix,
+            "name": pod_name(prefix, uid_of(vmi)),
             "namespace": namespace_of(vmi),
             "labels": metadata.pod_labels(vmi),
             "annotations": metadata.pod_annotations(vmi, overhead),
@@ -92,6 +97,19 @@ def launcher_pod(
     }
     _add_optional(pod["spec"], vmi, config)
     return pod
+
+
+def pod_name(prefix: str, uid: str) -> str:
+    """The pod's name: as an API server would generate it, but always the same for the same instance.
+
+    Thereby a controller that takes over from another, or sees the world a moment too late, cannot make a second pod.
+    """
+    number = int.from_bytes(sha256(uid.encode()).digest()[:8], "big")
+    letters = []
+    for _ in range(_SUFFIX):
+        number, index = divmod(number, len(NAME_SUFFIX_ALPHABET))
+        letters.append(NAME_SUFFIX_ALPHABET[index])
+    return prefix[: _LONGEST_NAME - _SUFFIX] + "".join(letters)
 
 
 def _grace(spec: Spec) -> int:
