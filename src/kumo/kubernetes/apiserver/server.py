@@ -26,6 +26,7 @@ from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom_resources import CustomResources
 from kumo.kubernetes.apiserver.kubelet_proxy import KubeletProxy, KubeletProxyConfig
+from kumo.kubernetes.apiserver.memory import give_back_regularly
 from kumo.kubernetes.apiserver.metrics import Metrics
 from kumo.kubernetes.apiserver.paths import Paths
 from kumo.kubernetes.apiserver.reader import CacheReader
@@ -128,6 +129,7 @@ class ApiServer:
         async with asyncio.TaskGroup() as group:
             group.create_task(compact_regularly(self._store, self._config.compaction_interval), name="compaction")
             group.create_task(self._custom.run(), name="custom resources")
+            group.create_task(give_back_regularly(), name="memory")
 
     async def stop(self) -> None:
         """End the watches and close the store."""
