@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import platform
 import re
 import shutil
@@ -41,17 +42,22 @@ def container_packages(cache: Path) -> Path:
 def _fetch(directory: Path, roots: Sequence[str], architecture: str) -> Path:
     """What is there already is not asked for again, so that a second build needs no network."""
     done, fresh = directory / "unpacked", directory / "unpacked.new"
-    if done.exists():
-        return done
     directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            _download(directory, roots, architecture, fresh)
+            fresh.rename(done)
+    return done
+
+
+def _download(directory: Path, roots: Sequence[str], architecture: str, fresh: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     archive = Archive(directory, SUITE, architecture)
     archive.update()
     archive.download(_closure(archive, roots), fresh)
-    fresh.rename(done)
     for leftover in ("lists", "cache", "debs", "state"):
         shutil.rmtree(directory / leftover, ignore_errors=True)
-    return done
 
 
 def _closure(archive: Archive, roots: Sequence[str]) -> list[str]:

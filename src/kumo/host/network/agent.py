@@ -24,6 +24,7 @@ import structlog
 
 from kumo.host.network import cni, rules
 from kumo.host.network.config import PodNetworkConfig
+from kumo.host.network.forwarding import close_forwarding, open_forwarding
 from kumo.host.network.leases import Lease, Leases, NoAddressLeft
 from kumo.host.network.links import Links
 from kumo.host.network.namespaces import is_netns, run_in_netns, set_sysctl
@@ -112,6 +113,8 @@ class PodNetwork:
                         links.delete(link.name)
             _kernel_settings(config.bridge)
             self._nft.apply(rules.ruleset(config, leases.all()))
+            if open_forwarding(self._nft, config.bridge):
+                _log.info("a firewall forwards nothing by itself: made an exception for pods", bridge=config.bridge)
             self._leases = leases
         if dead:
             _log.info("collected the addresses of pods that are gone", count=len(dead))
@@ -126,6 +129,7 @@ class PodNetwork:
                         links.delete(link.name)
                 links.delete(self.config.bridge)
             self._nft.delete_table(rules.FAMILY, self.config.table)
+            close_forwarding(self._nft, self.config.bridge)
             self.config.leases.unlink(missing_ok=True)
             self.config.socket.unlink(missing_ok=True)
             self._leases = None

@@ -40,6 +40,11 @@ class Catalog:
         """Whether everything has been listed."""
         return self._services.synced and self._slices.synced and self._namespaces.synced
 
+    async def wait_synced(self) -> None:
+        """Return once everything has been listed."""
+        for informer in (self._services, self._slices, self._namespaces):
+            await informer.wait_synced()
+
     def has_namespace(self, name: str) -> bool:
         """Whether there is such a namespace."""
         return self._namespaces.get(name) is not None

@@ -65,8 +65,7 @@ class ClusterDns:
             await forwarder.close()
 
     async def _publish(self, ports: Ports) -> None:
-        await self._services.wait_synced()
-        await self._slices.wait_synced()
+        await self._catalog.wait_synced()  # nobody is led here before we know the answers
         delay = _RETRY_FIRST
         while True:
             self._wake.clear()
