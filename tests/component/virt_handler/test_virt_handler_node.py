@@ -15,7 +15,9 @@ import pytest_asyncio
 
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object
-from kumo.api.resources import NODES, SECRETS, VMIS
+from kumo.api.resources import NODES, PODS, SECRETS, VMIS
+from kumo.host.network.namespaces import run_in_netns_async
+from kumo.host.nftables import Nft
 from kumo.kubevirt.virt_handler.machine import Machine
 from kumo.machinery.http import WebSocket
 from kumo.machinery.transport import InProcessTransport
@@ -250,6 +252,33 @@ async def test_a_killed_launcher_is_a_failed_machine(virt: VirtNode) -> None:
     os.kill(launcher.pid, signal.SIGKILL)
     await virt.until("orphan", phase_is("Failed"), 30)
     await virt.remove("orphan")
+
+
+async def test_a_deleted_pod_shuts_its_machine_down(virt: VirtNode) -> None:
+    vmi = await start(virt, "evicted")
+    await virt.serial(vmi, " login: ")
+    await virt.until("evicted", lambda o: is_true(o, "AgentConnected"), 60)
+    await virt.client.delete(PODS, "virt-launcher-evicted", "default")
+    ended = await virt.until("evicted", phase_is("Succeeded", "Failed"), 60)
+    assert ended["status"]["phase"] == "Succeeded"
+    await virt.node.until_gone("virt-launcher-evicted", 60)
+    await virt.remove("evicted")
+
+
+async def test_only_listed_ports_reach_the_guest(virt: VirtNode) -> None:
+    vmi = vmi_object("ports")
+    interface = {"name": "default", "masquerade": {}, "ports": [{"name": "ssh", "port": 22}]}
+    vmi["spec"]["domain"]["devices"]["interfaces"] = [interface]
+    await virt.create(vmi)
+    await virt.until("ports", phase_is("Running"))
+    launcher = machine_of(virt, "ports").connected
+    assert launcher is not None
+    rules = await run_in_netns_async(f"/proc/{launcher.pid}/ns/net", lambda: Nft().list_table("ip", "nat"))
+    inbound = [r["rule"]["expr"] for r in rules if r.get("rule", {}).get("chain") == "KUBEVIRT_PREINBOUND"]
+    assert len(inbound) == 1
+    assert inbound[0][0]["match"]["left"] == {"payload": {"protocol": "tcp", "field": "dport"}}
+    assert inbound[0][-1] == {"dnat": {"addr": "10.0.2.2"}}
+    await virt.remove("ports")
 
 
 async def test_a_machine_whose_data_is_missing_says_so_and_starts_when_it_comes(virt: VirtNode) -> None:

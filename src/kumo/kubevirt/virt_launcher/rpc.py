@@ -51,6 +51,16 @@ class Server:
         """Accept connections from now on, in a thread."""
         threading.Thread(target=self._accept, name="rpc", daemon=True).start()
 
+    def close(self) -> None:
+        """Stop listening and drop every connection."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            peers = list(self._peers)
+        for peer in peers:
+            self._drop(peer)
+
     def publish(self, event: Body) -> None:
         """Send the event to every connection; one that takes nothing for ten seconds is dropped."""
         line = _line(event)
@@ -66,7 +76,10 @@ class Server:
 
     def _accept(self) -> None:
         while True:
-            peer, _ = self._listener.accept()
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return  # closed
             peer.settimeout(None)
             # Linux counts the time a send may wait apart from that of a receive.
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, int(_SEND_TIMEOUT).to_bytes(8, "little") + bytes(8))
