@@ -129,6 +129,25 @@ async def test_instance_reads_like_upstreams(cluster):
     assert made["status"]["memory"].pop("memoryOverhead") == "148Mi"
     del golden["status"]["launcherContainerImageVersion"], golden["status"]["memory"]["memoryOverhead"]
     assert made == golden
+    await _machine_reads_like_upstreams(cluster)
+
+
+async def _machine_reads_like_upstreams(cluster):
+    golden = yaml.safe_load((GOLDEN / "3-vm-starting.yaml").read_text())
+
+    async def told():
+        vm = await cluster.vm("vm-cirros")
+        return vm if condition(vm, "Ready")["reason"] == "GuestNotRunning" else None
+
+    made = await cluster.until("the VM tells of its instance", told)
+    for obj in (golden, made):
+        for name in ("creationTimestamp", "resourceVersion", "uid", "generation", "managedFields"):
+            obj["metadata"].pop(name, None)
+        # The golden VM was started by a change of its spec, ours at creation: its generation is 2.
+        obj["status"] |= {"desiredGeneration": 0, "observedGeneration": 0}
+        for entry in obj["status"]["conditions"]:
+            entry["lastProbeTime"] = entry["lastTransitionTime"] = "now"
+    assert made == golden
 
 
 async def test_killed_guest_is_back(cluster):
