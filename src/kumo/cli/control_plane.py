@@ -16,6 +16,7 @@ from kumo.cli import prepare
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
 from kumo.cli.report import Reporter
+from kumo.cli.rights import rights
 from kumo.cli.supervisor import FATAL_EXIT
 from kumo.cli.wings import Wing, kubevirt, openstack
 from kumo.kubernetes.apiserver.config import ApiServerConfig
@@ -106,6 +107,7 @@ class ControlPlane:
             service_cidr=instance.service_cidr,
             groups=[g for w in self._wings for g in w.groups],
             hooks=[h for w in self._wings for h in w.hooks],
+            default_objects=rights(),
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )
         return ApiServer(SqliteStore(instance.store_path), config)
@@ -180,7 +182,8 @@ def _first_of(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseE
 def main() -> int:
     """Run the control plane of the instance in the directory named by the first argument."""
     instance = load(Path(sys.argv[1]))
-    assert instance is not None, "the supervisor names an instance that exists"
+    if instance is None:
+        sys.exit(f"there is no instance in {sys.argv[1]}")
     logs.set_up(level="info")
     reporter = Reporter(instance.notify_socket, PROCESS)
     plane = ControlPlane(instance, reporter)

@@ -18,6 +18,7 @@ from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import lock_holder
 
 if TYPE_CHECKING:
+    from kumo.host.containerd.archive import BuiltImage
     from kumo.host.containerd.engine import Containerd
 
 DEMO_DISK = "quay.io/kubevirt/cirros-container-disk-demo:latest"
@@ -100,17 +101,15 @@ def list_(data_dir: Path, output: str | None) -> None:
 
     async def work(engine: Containerd) -> None:
         images = sorted(await engine.image_service.list(), key=lambda i: list(i.repo_tags))
-        rows = [
-            {"names": list(i.repo_tags), "id": i.id, "digests": list(i.repo_digests), "size": int(i.size)}
-            for i in images
-        ]
         if output == "json":
+            rows = [{"names": [*i.repo_tags], "id": i.id, "digests": [*i.repo_digests], "size": i.size} for i in images]
             click.echo(json.dumps(rows, indent=2))
             return
         click.echo(f"{'IMAGE':<64} {'ID':<14} SIZE")
-        for row in rows:
-            for name in row["names"] or ["<none>"]:
-                click.echo(f"{name:<64} {row['id'].removeprefix('sha256:')[:12]:<14} {row['size'] / 2**20:.1f} MiB")
+        for image in images:
+            for name in image.repo_tags or ["<none>"]:
+                digest = image.id.removeprefix("sha256:")[:12]
+                click.echo(f"{name:<64} {digest:<14} {image.size / 2**20:.1f} MiB")
 
     _with_engine(data_dir, work)
 
@@ -137,14 +136,15 @@ def pull(name: str, data_dir: Path) -> None:
 
 @command.command("demo")
 @data_dir_option
-def demo(data_dir: Path) -> None:
+@click.option("--cache", type=click.Path(path_type=Path), help="Where packages and the disk are kept for another time.")
+def demo(data_dir: Path, cache: Path | None) -> None:
     """Get the images of the walk-through: pulled if their registries can be reached, else made from Debian packages."""
     from kumo.host import demo as images
     from kumo.host.containerd.rpc import EngineError
 
     instance = _running(data_dir)
 
-    async def get(engine: Containerd, name: str, make: Callable[[], object]) -> None:
+    async def get(engine: Containerd, name: str, make: Callable[[], BuiltImage]) -> None:
         if await engine.images.exists(name):
             click.echo(f"{name} is here")
             return
@@ -155,7 +155,7 @@ def demo(data_dir: Path) -> None:
         except EngineError:
             click.echo(f"{name} can't be pulled from its registry: making one from Debian packages instead")
             built = await asyncio.to_thread(make)
-            await engine.images.import_image(built, [name], imported=True)  # type: ignore[arg-type]
+            await engine.images.import_image(built, [name], imported=True)
             click.echo(f"made and imported {name} in {time.monotonic() - began:.1f} s")
 
     cache = instance.root.parent / "kumo-cache" if instance.root.parent == Path("/var/lib") else instance.root / "cache"

@@ -15,6 +15,9 @@ STOP_NODE = signal.SIGUSR1
 """Tells the node process to end its pods and virtual machines cleanly and then itself; SIGTERM leaves them running."""
 
 
+DNS_USER = "system:cluster-dns"
+
+
 @dataclass(frozen=True, slots=True)
 class Pki:
     """The instance's certificates and keys: file pairs, made by `certificates`."""
@@ -27,6 +30,7 @@ class Pki:
     node_server: tls.KeyPair
     node: tls.KeyPair
     kube_proxy: tls.KeyPair
+    dns: tls.KeyPair
     virt_handler: tls.KeyPair
     signing_key: Path
 
@@ -58,6 +62,7 @@ def certificates(instance: Instance) -> Pki:
         ),
         node=client("node", f"system:node:{instance.node_name}", "system:nodes"),
         kube_proxy=client("kube-proxy", "system:kube-proxy"),
+        dns=client("dns", DNS_USER),
         virt_handler=client(
             "virt-handler",
             "system:serviceaccount:kubevirt:kubevirt-handler",

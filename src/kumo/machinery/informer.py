@@ -210,7 +210,9 @@ class Informer:
 
 
 class Informers:
-    """One informer a collection, shared by all the components of a process."""
+    """One informer a collection, shared by all the components of a process. Itself a component."""
+
+    name = "informers"
 
     def __init__(self, client: Client) -> None:
         self.client = client

@@ -24,6 +24,8 @@ from kumo.host.containerd.stubs import engine_pb2 as engine
 
 _MANAGED = {"io.cri-containerd.image": "managed"}
 _PINNED = {"io.cri-containerd.pinned": "pinned"}
+_IMPORTED = {"kumo.dev/imported": "true"}
+"""Marks an image that was put here by hand: it stands for its name, its registry is not asked for a newer one."""
 
 
 class ImageStore:
@@ -41,10 +43,13 @@ class ImageStore:
         self._update = Method(channel, f"{path}/Update", engine.ImageMessage, engine.ImageMessage)
         self._delete = Method(channel, f"{path}/Delete", engine.DeleteImageRequest, engine.Nothing)
 
-    async def import_image(self, image: BuiltImage, names: Sequence[str], *, pinned: bool = False) -> str:
+    async def import_image(
+        self, image: BuiltImage, names: Sequence[str], *, pinned: bool = False, imported: bool = False
+    ) -> str:
         """Store the image under `names` (full references, e.g. docker.io/library/busybox:1); its config digest.
 
-        A name that is taken moves to this image. A pinned image is never collected as unused.
+        A name that is taken moves to this image. A pinned image is never collected as unused; an `imported` one is
+        the user's own, and used without asking its registry.
         """
         # GC labels say what the manifest and the config need, so that nothing of the image is collected.
         references = {"containerd.io/gc.ref.content.config": image.config.digest}
@@ -58,7 +63,7 @@ class ImageStore:
             target = engine.Descriptor(
                 media_type=image.media_type, digest=image.manifest.digest, size=image.manifest.size
             )
-            labels = _MANAGED | (_PINNED if pinned else {})
+            labels = _MANAGED | (_PINNED if pinned else {}) | (_IMPORTED if imported else {})
             for name in names:
                 await self._name(engine.EngineImage(name=name, target=target, labels=labels))
         await self._seen(names)
@@ -74,7 +79,7 @@ class ImageStore:
             names = [normalize(n) for n in ([name] if name else image.names)]
             if not names:
                 raise archive.BadArchive(f"{path} does not say what its image is called: give a name")
-            await self.import_image(image, names)
+            await self.import_image(image, names, imported=True)
             imported += names
         return imported
 
@@ -87,6 +92,16 @@ class ImageStore:
                 return False
             raise
         return True
+
+    async def is_imported(self, name: str) -> bool:
+        """Whether the (short or full) name is that of an image which was imported here by hand."""
+        try:
+            found = await self._get(engine.GetImageRequest(name=normalize(name)))
+        except EngineError as error:
+            if error.code == "NOT_FOUND":
+                return False
+            raise
+        return _IMPORTED.items() <= dict(found.image.labels).items()
 
     async def remove(self, name: str) -> None:
         """Take the name away; fine if it is not here."""

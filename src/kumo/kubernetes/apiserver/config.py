@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kumo.api.objects import Object
+from kumo.api.resources import GVR
 from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
 
 KUBERNETES_VERSION = "1.36.0"
@@ -36,3 +38,5 @@ class ApiServerConfig:
     groups: Sequence[ApiGroup] = ()
     hooks: Sequence[AdmissionHook] = ()
     token_authenticators: Sequence[TokenAuthenticator] = ()
+    default_objects: Sequence[tuple[GVR, Object]] = ()
+    """Objects of other components that must be there before anybody asks: created at start if missing."""

@@ -82,7 +82,7 @@ class ApiServer:
             self._custom.load()
             ca_pem = config.ca_certificate.read_text() if config.ca_certificate else ""
             where = BootstrapConfig(config.service_cidr, config.advertise_address, config.port, ca_pem)
-            await bootstrap(self.client, where)
+            await bootstrap(self.client, where, config.default_objects)
         except BaseException:
             await self.stop()
             raise

@@ -17,7 +17,7 @@ import msgspec
 from kumo.api.objects import Object, namespace_of, uid_of
 from kumo.api.resources import SECRETS, SERVICEACCOUNTS
 from kumo.host.containerd.cri import ImageService
-from kumo.host.containerd.images import normalize
+from kumo.host.containerd.images import ImageStore, normalize
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.backoff import Backoff
@@ -59,8 +59,11 @@ def default_tag(name: str) -> str:
 class ImageManager:
     """Makes sure that images are here. Pulls of the same image by several pods are containerd's to merge."""
 
-    def __init__(self, service: ImageService, references: References, events: PodEvents, backoff: Backoff) -> None:
+    def __init__(
+        self, service: ImageService, store: ImageStore, references: References, events: PodEvents, backoff: Backoff
+    ) -> None:
         self._service = service
+        self._store = store
         self._references = references
         self._events = events
         self._backoff = backoff
@@ -82,7 +85,7 @@ class ImageManager:
             text = f'Failed to inspect image "{image}": {error.wire}'
             self._events.record(pod, WARNING, "InspectFailed", text, path)
             raise ImageTrouble("ImageInspectError", text, 2.0) from error
-        if found is not None and policy != "Always":
+        if found is not None and (policy != "Always" or await self._store.is_imported(name)):
             text = f'Container image "{image}" already present on machine and can be accessed by the pod'
             self._events.record(pod, NORMAL, "Pulled", text, path)
             return found

@@ -70,7 +70,7 @@ class Kubelet:
         events = PodEvents(recorder)
         references = References(client, config.node_name)
         pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
-        images = ImageManager(engine.image_service, references, events, pulls)
+        images = ImageManager(engine.image_service, engine.images, references, events, pulls)
 
         async def ensure_image(pod: Object, reference: str, policy: str) -> None:
             try:

@@ -1,0 +1,251 @@
+"""The node process: pod network, kubelet, kube-proxy, cluster DNS, virt-handler, behind one HTTPS port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from kumo import __version__
+from kumo.api.conditions import is_true
+from kumo.api.errors import StatusError
+from kumo.api.resources import NODES
+from kumo.api.users import MASTERS_GROUP
+from kumo.cli import engines, prepare
+from kumo.cli.control_plane import run_until_told
+from kumo.cli.instance import Instance, InstanceError, load, node_address
+from kumo.cli.report import Reporter
+from kumo.host.containerd.engine import Containerd
+from kumo.host.containerd.process import wait_ready
+from kumo.host.containerd.rpc import EngineError
+from kumo.host.kvm import probe
+from kumo.host.network.agent import PodNetwork, install
+from kumo.kubernetes.dns.cluster_dns import ClusterDns
+from kumo.kubernetes.dns.config import ClusterDnsConfig
+from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
+from kumo.kubernetes.kube_proxy.proxy import KubeProxy
+from kumo.kubernetes.kubelet.config import DeviceNode, DeviceResource, KubeletConfig
+from kumo.kubernetes.kubelet.kubelet import Kubelet
+from kumo.kubevirt.virt_handler import launcher_image
+from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
+from kumo.kubevirt.virt_handler.devices import node_devices
+from kumo.kubevirt.virt_handler.handler import VirtHandler
+from kumo.machinery import logs, tls
+from kumo.machinery.client import Client
+from kumo.machinery.controller import Component
+from kumo.machinery.events import EventRecorder
+from kumo.machinery.http import Answer, Handler, Request, Response
+from kumo.machinery.informer import Informers
+from kumo.machinery.listener import Listener, ListenError
+from kumo.machinery.transport import HttpTransport
+
+PROCESS = "node"
+_log = structlog.get_logger("kumo.node")
+
+
+class Node:
+    """This machine as a node of one instance."""
+
+    def __init__(self, instance: Instance, reporter: Reporter) -> None:
+        self._instance = instance
+        self._reporter = reporter
+        self._pki = prepare.certificates(instance)
+        self._address = node_address()
+        self._engine: Containerd
+        self._transports: list[HttpTransport] = []
+        self.end_pods = False
+        """Set when the machine's pods are to be ended, not only this process."""
+
+    def _client(self, pair: tls.KeyPair) -> Client:
+        transport = HttpTransport(self._instance.url, ca=self._pki.ca, cert=pair.cert, key=pair.key)
+        self._transports.append(transport)
+        return Client(transport)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start everything, report it, run until `stop` is set. Raises ListenError and InstanceError."""
+        asyncio.get_running_loop().add_signal_handler(prepare.STOP_NODE, self._asked_to_end, stop)
+        self._engine = Containerd(engines.containerd(self._instance).socket)
+        await self._prepare_engine()
+        kvm = await self._find_virtualization()
+        networks = PodNetwork(engines.pod_network(self._instance))
+        virt = self._virt_handler_config()
+        kubelet_client, virt_client = self._client(self._pki.node), self._client(self._pki.virt_handler)
+        clients = (kubelet_client, self._client(self._pki.kube_proxy), virt_client, self._client(self._pki.dns))
+        sets = [Informers(c) for c in clients]
+        host = self._instance.node_name
+        devices = await asyncio.to_thread(node_devices, virt, kvm=kvm)
+        kubelet = Kubelet(
+            self._kubelet_config(
+                {d.resource: DeviceResource(d.count, (DeviceNode(d.host_path, d.container_path),)) for d in devices}
+            ),
+            kubelet_client,
+            sets[0],
+            EventRecorder(kubelet_client, "kubelet", host),
+            self._engine,
+        )
+        proxy = KubeProxy(self._proxy_config(), sets[1])
+        dns = ClusterDns(self._dns_config(), sets[3])
+        handler = VirtHandler(virt, virt_client, sets[2], EventRecorder(virt_client, "virt-handler", host), kvm=kvm)
+        listener = Listener(
+            only_api_server(_dispatch(kubelet.handler, handler.handler)),
+            host="0.0.0.0",
+            port=self._instance.node_port,
+            tls=tls.server_context(self._pki.node_server, self._pki.ca, require_client=True),
+            name="node",
+        )
+        await listener.start()
+        try:
+            components: list[Component] = [networks, kubelet, proxy, dns, handler]
+            await self._run_components(components, sets, kubelet_client, stop)
+            if self.end_pods:
+                with contextlib.suppress(EngineError):
+                    ended = await kubelet.end_pods()
+                    _log.info("ended the pods of this node", count=ended)
+        finally:
+            await listener.stop()
+            for transport in self._transports:
+                await transport.close()
+            await self._engine.close()
+
+    def _asked_to_end(self, stop: asyncio.Event) -> None:
+        self.end_pods = True
+        stop.set()
+
+    async def _prepare_engine(self) -> None:
+        settings = engines.containerd(self._instance)
+        network = engines.pod_network(self._instance)
+        with self._reporter.timed("containerd"):
+            await asyncio.to_thread(
+                install, settings.cni_bin_dir, settings.cni_conf_dir, engines.native_binary("cni"), network
+            )
+            await wait_ready(settings.socket)
+        with self._reporter.timed("Images of the sandbox and the launcher"):
+            await self._engine.ensure_pause(settings.sandbox_image)
+            await launcher_image.ensure(self._engine, __version__)
+
+    async def _find_virtualization(self) -> bool:
+        found = await asyncio.to_thread(probe)
+        text = "Virtualization: KVM" if found.usable else "Virtualization: no usable KVM, VMs run in software (TCG)"
+        self._reporter.step(text, found.seconds)
+        _log.info("virtualization", kvm=found.usable, reason=found.reason)
+        return found.usable
+
+    async def _run_components(
+        self, components: list[Component], sets: list[Informers], client: Client, stop: asyncio.Event
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(i.run()) for i in sets]
+            tasks += [group.create_task(_for_ever(c), name=c.name) for c in components]
+            with self._reporter.timed("Node: registered and ready"):
+                ended = asyncio.create_task(stop.wait())
+                ready = asyncio.create_task(_ready(client, self._instance.node_name))
+                await asyncio.wait({ended, ready}, return_when=asyncio.FIRST_COMPLETED)
+                ready.cancel()
+            self._reporter.ready()
+            await ended
+            for task in tasks:
+                task.cancel()
+
+    # -- what each component is told --------------------------------------------------------------------------------
+
+    def _kubelet_config(self, devices: dict[str, DeviceResource]) -> KubeletConfig:
+        instance = self._instance
+        return KubeletConfig(
+            node_name=instance.node_name,
+            node_ip=self._address,
+            directory=instance.node_dir,
+            cgroup_parent=instance.cgroup_root,
+            port=instance.node_port,
+            cluster_dns=(instance.cluster_dns,),
+            devices=devices,
+        )
+
+    def _virt_handler_config(self) -> VirtHandlerConfig:
+        instance = self._instance
+        return VirtHandlerConfig(
+            node=instance.node_name,
+            kubelet_directory=instance.node_dir,
+            directory=instance.node_dir / "virt-handler",
+            address=f"{self._address}:{instance.node_port}",
+        )
+
+    def _proxy_config(self) -> KubeProxyConfig:
+        instance = self._instance
+        return KubeProxyConfig(
+            table=f"{instance.table_prefix}-services",
+            node_name=instance.node_name,
+            service_cidr=instance.service_cidr,
+            cluster_cidr=instance.pod_cidr,
+            bridge=instance.bridge,
+            gateway=engines.pod_network(instance).gateway,
+        )
+
+    def _dns_config(self) -> ClusterDnsConfig:
+        instance = self._instance
+        return ClusterDnsConfig(
+            address=engines.pod_network(instance).gateway,
+            service_address=instance.cluster_dns,
+            node_name=instance.node_name,
+            own_ranges=(instance.pod_cidr, instance.service_cidr),
+        )
+
+
+async def _for_ever(component: Component) -> None:
+    """Run a component; its end, for whatever reason, ends the process, whose supervisor starts it again."""
+    await component.run()
+    raise RuntimeError(f"{component.name} ended")
+
+
+async def _ready(client: Client, name: str) -> None:
+    """Return once the Node is Ready."""
+    while True:
+        with contextlib.suppress(StatusError, ConnectionError, OSError):
+            listing = await client.list(NODES, field_selector=f"metadata.name={name}")
+            if any(is_true(n, "Ready") for n in listing.items):
+                return
+            async for event in client.watch(
+                NODES, field_selector=f"metadata.name={name}", resource_version=listing.resource_version
+            ):
+                if event.type != "BOOKMARK" and is_true(event.object, "Ready"):
+                    return
+        await asyncio.sleep(0.1)
+
+
+def _dispatch(kubelet: Handler, virt_handler: Handler) -> Handler:
+    async def handle(request: Request) -> Answer:
+        return await (virt_handler if request.path.startswith("/v1/") else kubelet)(request)
+
+    return handle
+
+
+def only_api_server(handler: Handler) -> Handler:
+    """The handler, for members of system:masters only (the API server's certificate says it is one); others get 403."""
+
+    async def handle(request: Request) -> Answer:
+        if request.user is None or MASTERS_GROUP not in request.user.groups:
+            return Response(403, b"only the API server may ask a node", "text/plain")
+        return await handler(request)
+
+    return handle
+
+
+def main() -> int:
+    """Run the node of the instance in the directory named by the first argument."""
+    instance = load(Path(sys.argv[1]))
+    if instance is None:
+        sys.exit(f"there is no instance in {sys.argv[1]}")
+    # The order to end the pods may come before anybody can follow it.
+    signal.signal(prepare.STOP_NODE, lambda *_: sys.exit(0))
+    logs.set_up(level="info")
+    reporter = Reporter(instance.notify_socket, PROCESS)
+    work: Callable[[asyncio.Event], Awaitable[None]] = Node(instance, reporter).run
+    return run_until_told(work, reporter, (ListenError, InstanceError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

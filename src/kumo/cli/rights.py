@@ -1,0 +1,42 @@
+"""What kumo's own node components may do beyond upstream's default roles."""
+
+from __future__ import annotations
+
+from kumo.api.objects import Object
+from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, ROLEBINDINGS, ROLES
+from kumo.cli.prepare import DNS_USER
+
+_RBAC = "rbac.authorization.k8s.io"
+_NAME = "system:cluster-dns"
+_READ = ["get", "list", "watch"]
+_LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+
+
+def rights() -> list[tuple[GVR, Object]]:
+    """Cluster DNS: it reads names everywhere, and publishes itself in kube-system."""
+    rules = [
+        {"apiGroups": [""], "resources": ["services", "namespaces", "pods", "endpoints"], "verbs": _READ},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+    ]
+    own = [
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "update", "patch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["create", "update", "patch"]},
+    ]
+    return [
+        (CLUSTERROLES, {**_head("ClusterRole"), "rules": rules}),
+        (CLUSTERROLEBINDINGS, {**_head("ClusterRoleBinding"), **_binding("ClusterRole")}),
+        (ROLES, {**_head("Role", "kube-system"), "rules": own}),
+        (ROLEBINDINGS, {**_head("RoleBinding", "kube-system"), **_binding("Role")}),
+    ]
+
+
+def _head(kind: str, namespace: str = "") -> Object:
+    metadata: Object = {"name": _NAME, "labels": _LABELS}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": metadata}
+
+
+def _binding(role: str) -> Object:
+    subject = {"kind": "User", "apiGroup": _RBAC, "name": DNS_USER}
+    return {"roleRef": {"apiGroup": _RBAC, "kind": role, "name": _NAME}, "subjects": [subject]}
