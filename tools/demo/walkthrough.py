@@ -84,7 +84,9 @@ class Walkthrough:
 
     def prepare_images(self) -> None:
         """Pull the primer's disk, or build one from Debian packages and import it under its name."""
-        self.run([sys.executable, "-m", "kumo.cli.main", "image", "demo", *self.where], "kumo image demo")
+        self.run(
+            [*self.kumo, "image", "demo", *self.where, "--cache", str(ROOT / ".cache" / "demo")], "kumo image demo"
+        )
 
     def create(self) -> None:
         """Step 1."""
