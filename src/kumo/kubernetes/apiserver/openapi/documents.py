@@ -122,7 +122,7 @@ class Documents:
             kinds += [(s.group or one.type.group, s.version or one.type.version, s.kind) for s in one.type.subresources]
             schemas.add(names[k] for k in kinds if k in names and names[k] not in schemas.found)
         operations = Operations(dialect, names)
-        paths = dict(item for one in served for item in operations.paths(one.type))
+        paths = dict(item for one in served for item in operations.paths(one.type, custom=one.custom))
         return dict(sorted(schemas.found.items())), dict(sorted(paths.items()))
 
 

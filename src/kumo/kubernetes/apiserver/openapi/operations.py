@@ -87,9 +87,11 @@ class Operations:
     def __init__(self, dialect: Dialect, names: Mapping[tuple[str, str, str], str]) -> None:
         self._dialect = dialect
         self._names = names
+        self._patches = _PATCHES
 
-    def paths(self, kind: ResourceType) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each path with its item."""
+    def paths(self, kind: ResourceType, *, custom: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each path with its item. Custom kinds take no strategic merge patches; kubectl goes by what is said here."""
+        self._patches = tuple(p for p in _PATCHES if not (custom and "strategic" in p))
         gvr = kind.gvr
         if kind.namespaced and "list" in kind.verbs:
             item = self._item((), {"get": self._operation(kind, "list", all_namespaces=True)})
@@ -150,7 +152,7 @@ class Operations:
                 operation |= {"consumes": ["*/*"], "produces": list(_JSON)}
             return
         link = {"$ref": reference(name, self._dialect)}
-        types = _PATCHES if verb == "patch" else ("*/*",)
+        types = self._patches if verb == "patch" else ("*/*",)
         needed = verb not in ("delete", "deletecollection")
         if self._dialect == "v3":
             operation["requestBody"] = {"content": {t: {"schema": link} for t in types}}
