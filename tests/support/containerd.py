@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kumo.host import mounts
+from kumo.host.cgroups import Cgroups
 from kumo.host.containerd.archive import BuiltImage, File, ImageConfig, build_image
 from kumo.host.containerd.config import ContainerdConfig
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.process import command, wait_ready
+from kumo.host.containerd.rpc import EngineError
 
 BUSYBOX = "docker.io/library/busybox:test"
 PAUSE = "kumo.dev/pause:test"
@@ -99,8 +101,8 @@ async def running_containerd(
     finally:
         if instance.process is None or instance.process.poll() is not None:
             await instance.start()
-        with contextlib.suppress(Exception):
-            for sandbox in await instance.engine.runtime.list_sandboxes():
+        for sandbox in await instance.engine.runtime.list_sandboxes():
+            with contextlib.suppress(EngineError):
                 await instance.engine.runtime.stop_sandbox(sandbox.id)
                 await instance.engine.runtime.remove_sandbox(sandbox.id)
         await instance.engine.close()
@@ -119,14 +121,28 @@ def _bridge(identity: str, bridge: str, subnet: str, directory: Path) -> dict[st
     return {"cniVersion": "0.4.0", "name": f"kumo-{identity}", "plugins": [plugin]}
 
 
+def _kill_shims(socket: str) -> None:
+    """What containerd could not end: its shims, and all processes below them."""
+    children: dict[int, list[int]] = {}
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+                if "containerd-shim" in arguments[0] and socket in arguments:
+                    found.append(int(entry.name))
+    for pid in found:
+        found += children.get(pid, [])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _clean(directory: Path, bridge: str, cgroup: str) -> None:
+    _kill_shims(str(directory / "c" / "c.sock"))
     mounts.unmount_below(directory)
     shutil.rmtree(directory, ignore_errors=True)
     if bridge:
         subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
-    for hierarchy in Path("/sys/fs/cgroup").iterdir():
-        top = hierarchy / cgroup.lstrip("/")
-        if top.is_dir():
-            for folder, _, _ in os.walk(top, topdown=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)
+    Cgroups().remove(cgroup)

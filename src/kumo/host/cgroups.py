@@ -92,10 +92,12 @@ class Cgroups:
 
     def _hierarchies(self) -> list[Path]:
         # `cpu,cpuacct` mounted together shows under both names by symlinks: each hierarchy once.
-        return [p for p in sorted(self._root.iterdir()) if p.is_dir() and not p.is_symlink() and p.name != "unified"]
+        return [p for p in sorted(self._root.iterdir()) if p.is_dir() and not p.is_symlink()]
 
     def _create_v1(self, path: str, limits: CgroupLimits) -> None:
         for hierarchy in self._hierarchies():
+            if hierarchy.name == "unified":  # beside version 1 the runtime makes its own there
+                continue
             folder = hierarchy
             for part in path.strip("/").split("/"):
                 folder = folder / part

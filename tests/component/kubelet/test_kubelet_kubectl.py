@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
+import os
+import pty
+import struct
+import termios
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -100,6 +105,53 @@ async def test_exec(node: Node) -> None:
     assert result.code != 0
     assert 'exec: "nosuch": executable file not found in $PATH' in result.err
     await node.remove("worker")
+
+
+async def test_exec_with_a_terminal(node: Node) -> None:
+    await node.create("shell", hostNetwork=False)
+    await node.until("shell", running)
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 91, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        "kubectl",
+        *("--kubeconfig", node.api.kubeconfig, "exec", "-it", "shell", "--", "sh"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    seen = b""
+
+    def read() -> bytes:
+        try:
+            return os.read(master, 4096)
+        except OSError:  # the other side has closed
+            return b""
+
+    async def until(text: bytes) -> None:
+        nonlocal seen
+        async with asyncio.timeout(20):
+            while text not in seen:
+                piece = await asyncio.to_thread(read)
+                assert piece, seen
+                seen += piece
+
+    try:
+        await until(b"# ")
+        os.write(master, b"stty size; tty; echo $TERM\n")
+        await until(b"33 91")
+        await until(b"/dev/pts/")
+        await until(b"xterm")
+        os.write(master, b"exit 5\n")
+        async with asyncio.timeout(10):
+            assert await process.wait() == 5
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(master)
+    await node.remove("shell")
 
 
 async def test_attach_reads_and_feeds_the_main_process(node: Node) -> None:

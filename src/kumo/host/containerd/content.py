@@ -56,25 +56,25 @@ class ContentStore:
     ) -> None:
         """Store a blob; nothing happens if it is here. Raises EngineError if the bytes do not have that digest."""
         ref = f"import-{digest}-{uuid.uuid4().hex[:8]}"
-
-        async def requests() -> AsyncIterator[engine.WriteContentRequest]:
-            yield engine.WriteContentRequest(action=_STAT, ref=ref, total=size, expected=digest)
+        call = self._write.exchange(lease)
+        try:
+            await call.ask(engine.WriteContentRequest(action=_STAT, ref=ref, total=size, expected=digest))
             offset = 0
             async for piece in _pieces(data):
-                yield engine.WriteContentRequest(action=_WRITE, ref=ref, offset=offset, data=piece)
+                await call.ask(engine.WriteContentRequest(action=_WRITE, ref=ref, offset=offset, data=piece))
                 offset += len(piece)
-            yield engine.WriteContentRequest(
+            commit = engine.WriteContentRequest(
                 action=_COMMIT, ref=ref, total=size, offset=offset, expected=digest, labels=labels or {}
             )
-
-        try:
-            await self._write.exchange(requests(), lease)
+            await call.ask(commit)
         except EngineError as error:
             if error.code == "ALREADY_EXISTS":
                 return
             with suppress(EngineError):
                 await self._abort(engine.AbortRequest(ref=ref))
             raise
+        finally:
+            call.close()
 
     async def downloads(self) -> dict[str, tuple[int, int]]:
         """What is being written now: its reference -> (bytes so far, bytes in all, 0 if unknown)."""

@@ -5,8 +5,9 @@ Messages are those of `stubs.cri_pb2`. Every call raises `EngineError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 import grpc.aio
 
@@ -14,6 +15,23 @@ from kumo.host.containerd.rpc import EngineError, Method
 from kumo.host.containerd.stubs import cri_pb2 as cri
 
 FOREVER = 24 * 3600.0
+
+T = TypeVar("T")
+
+
+async def uninterrupted(call: Coroutine[Any, Any, T]) -> T:
+    """The call's answer; a cancellation is obeyed only once the call has ended.
+
+    A call that makes something must not be given up half-way: containerd may then leave a shim that nobody knows of.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
 
 
 class RuntimeService:
@@ -56,7 +74,7 @@ class RuntimeService:
     async def run_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
         """Create and start a pod's sandbox: its namespaces, network and pause process. Its id."""
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
-        return str((await self._run_sandbox(request, 240.0)).pod_sandbox_id)
+        return str((await uninterrupted(self._run_sandbox(request, 240.0))).pod_sandbox_id)
 
     async def stop_sandbox(self, sandbox: str) -> None:
         """Kill what runs in it and release its network; stopping a stopped one is fine."""
@@ -80,11 +98,11 @@ class RuntimeService:
     async def create_container(self, sandbox: str, config: cri.ContainerConfig, pod: cri.PodSandboxConfig) -> str:
         """Create a container in the sandbox; its id."""
         request = cri.CreateContainerRequest(pod_sandbox_id=sandbox, config=config, sandbox_config=pod)
-        return str((await self._create(request, 240.0)).container_id)
+        return str((await uninterrupted(self._create(request, 240.0))).container_id)
 
     async def start_container(self, container: str) -> None:
         """Start a created container."""
-        await self._start(cri.StartContainerRequest(container_id=container))
+        await uninterrupted(self._start(cri.StartContainerRequest(container_id=container)))
 
     async def stop_container(self, container: str, grace: int) -> None:
         """Send the stop signal, and SIGKILL after `grace` seconds; returns when it has ended."""

@@ -5,7 +5,8 @@ Instead of generated service classes, a method is its path and its two message c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -98,18 +99,33 @@ class Method(Generic[In, Out]):
         finally:
             call.cancel()
 
-    async def exchange(self, requests: AsyncIterator[In] | Iterable[In], lease: str = "") -> Out | None:
-        """Call a method of streams both ways; the last answer."""
-        last: Out | None = None
-        call = self._both(requests, metadata=_metadata(lease))
+    def exchange(self, lease: str = "") -> Exchange[In, Out]:
+        """Begin a call of streams both ways."""
+        return Exchange(self._both(metadata=_metadata(lease)))
+
+
+class Exchange(Generic[In, Out]):
+    """An open call of streams both ways, used in turns."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def ask(self, request: In) -> Out:
+        """Send one message and wait for the answer to it. Raises EngineError when the server ends the call instead."""
         try:
-            async for answer in call:
-                last = answer
-        except grpc.aio.AioRpcError as error:
-            raise engine_error(error) from None
-        finally:
-            call.cancel()
-        return last
+            await self._call.write(request)
+            answer = await self._call.read()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            answer = grpc.aio.EOF
+        if answer is grpc.aio.EOF:
+            # Only the call's own status tells why; the error of a write does not.
+            raise EngineError((await self._call.code()).name, await self._call.details() or "the call has ended")
+        found: Out = answer
+        return found
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._call.cancel()
 
 
 def _metadata(lease: str) -> tuple[tuple[str, str], ...]:

@@ -292,6 +292,16 @@ class PodActions:
                     if old.log_path:
                         await asyncio.to_thread(Path(old.log_path).unlink, missing_ok=True)
 
+    async def prune_sandboxes(self, state: PodState, keep: int = 1) -> None:
+        """Remove dead sandboxes but the newest `keep`, with what is left of their containers. Raises EngineError."""
+        for old in [s for s in state.sandboxes[keep:] if not s.ready]:
+            await self.tools.engine.runtime.remove_sandbox(old.id)
+
+    def sandbox_changed_event(self, pod: Object) -> None:
+        """Say that the pod gets a new sandbox."""
+        text = "Pod sandbox changed, it will be killed and re-created."
+        self.tools.events.record(pod, NORMAL, "SandboxChanged", text)
+
     def back_off_event(self, pod: Object, container: Container) -> None:
         """Say that a container is not restarted yet."""
         text = f"Back-off restarting failed container {container['name']} in pod {full_name(pod)}"

@@ -215,6 +215,9 @@ class PodWorker:
             await actions.stop_pod(pod, state, float(grace_period(pod)))
             self.wake()
         if plan.create_sandbox:
+            if plan.kill_pod:
+                actions.sandbox_changed_event(pod)
+                await actions.prune_sandboxes(state)
             self._volumes = await actions.prepare_volumes(pod, self._ips(pod, state))
             await actions.create_sandbox(pod, plan.attempt)
             state = await self._observe()
