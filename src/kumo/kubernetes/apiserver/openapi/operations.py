@@ -87,7 +87,7 @@ class Operations:
     def __init__(self, dialect: Dialect, names: Mapping[tuple[str, str, str], str]) -> None:
         self._dialect = dialect
         self._names = names
-        self._patches = _PATCHES
+        self._patches: tuple[str, ...] = _PATCHES
 
     def paths(self, kind: ResourceType, *, custom: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each path with its item. Custom kinds take no strategic merge patches; kubectl goes by what is said here."""
