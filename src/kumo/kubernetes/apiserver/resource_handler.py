@@ -55,6 +55,7 @@ class ResourceHandler:
     async def handle(self, call: Call) -> Answer:
         """The answer. Raises StatusError."""
         info = call.info
+        _ = call.accepted  # What can't be answered must not be done either.
         if info.subresource:
             return await self._subresource(call)
         if info.verb not in call.resource.type.verbs:

@@ -13,7 +13,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK, SERVICEACCOUNTS, ResourceType
 from kumo.api.schema import builtin_schema
 from kumo.api.users import UserInfo
-from kumo.kubernetes.apiserver import bodies
+from kumo.kubernetes.apiserver import bodies, tables
 from kumo.kubernetes.apiserver.answers import object_response
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.authorization import AccessReviews
@@ -22,8 +22,9 @@ from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.incoming import check_kind, decode, read_object
 from kumo.kubernetes.apiserver.kinds import strategy_for
+from kumo.kubernetes.apiserver.negotiation import accepted
 from kumo.kubernetes.apiserver.registry import Resource
-from kumo.kubernetes.apiserver.responses import json_response
+from kumo.kubernetes.apiserver.responses import json_response, value_response
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints, self_subject_review
 from kumo.machinery.http import Answer, Request
@@ -131,6 +132,9 @@ class VirtualResources:
             found = {"kind": "ComponentStatus", "apiVersion": "v1", **item}
         else:
             raise not_found("", "componentstatuses", info.name)
+        if accepted(request.headers.get("accept", "")).form == "Table":
+            kind = self._types[("", "v1", "componentstatuses")]
+            return value_response(request, tables.table(kind, [item], metadata={}))
         return json_response(request, encode(found))
 
 
