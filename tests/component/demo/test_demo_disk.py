@@ -114,7 +114,10 @@ class Guest:
         """A command's output on the console."""
         self.type(f"{command}; echo EN''D\n")
         shown = self.wait_for(r"\nEND\r\n")
-        return "\n".join(line.strip("\r") for line in shown.splitlines()[1:-1])
+        # the terminal's echo of what was typed may stand before the prompt, behind it, or both
+        lines = [line.strip("\r") for line in shown.splitlines()[:-1]]
+        echoed = max(i for i, line in enumerate(lines) if "EN''D" in line)
+        return "\n".join(lines[echoed + 1 :])
 
     def eventually(self, command: str, pattern: str, seconds: float = 60) -> str:
         deadline = time.monotonic() + seconds

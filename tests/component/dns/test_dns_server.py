@@ -293,6 +293,8 @@ async def test_a_pod_asks_at_the_services_address(setting: Setting, tmp_path: Pa
         proxy = KubeProxy(proxy_config, setting.api.informers)
         setting.tasks.append(asyncio.create_task(proxy.run()))
         await setting.start(config_for(setting, network.gateway, service_address=address, port=53))
+        async with asyncio.timeout(10):
+            await proxy.ready.wait()  # from now on nothing to the service range leaves the machine
 
         def ask() -> DNSRecord:
             found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -311,7 +313,7 @@ async def test_a_pod_asks_at_the_services_address(setting: Setting, tmp_path: Pa
                     break
                 except OSError:
                     await asyncio.sleep(0.01)
-        assert values(answer) == ["10.96.0.20"]
+        assert values(answer) == ["10.96.0.20"], str(answer)
     finally:
         await setting.stop()
         if proxy is not None:
