@@ -110,7 +110,7 @@ class CloudBench:
 
     def kumo(self, *arguments: str) -> str:
         """Run a kumo subcommand."""
-        argv = [KUMO, arguments[0], *self.where, *arguments[1:]]
+        argv = [KUMO, *arguments, *self.where]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def add(self, name: str, value: float, unit: str, bar: float | None = None) -> None:
@@ -128,7 +128,7 @@ class CloudBench:
         began = time.monotonic()
         self.kumo("up", "--detach", "--port", str(self.port))
         self.add("up to ready (first start)", time.monotonic() - began, "s")
-        self.kumo("image", "demo")
+        self.kumo("image", "demo", "--cache", str(ROOT / ".cache" / "demo"))
         where = target(Path(self.data_dir, "admin.kubeconfig"))
         one = await Connection(where).open()
         self.rest()

@@ -54,7 +54,7 @@ class Cloud:
 
     def kumo(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A kumo subcommand on this instance: `cloud.kumo("status", "-o", "json")`."""
-        return self.run([KUMO, arguments[0], *self.where, *arguments[1:]], check=check)
+        return self.run([KUMO, *arguments, *self.where], check=check)
 
     def virt(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of `kumo virt`."""
@@ -109,7 +109,7 @@ class Cloud:
 
     def demo_images(self) -> None:
         """Import the demo disk and the busybox image, which no registry gives here."""
-        self.kumo("image", "demo")
+        self.kumo("image", "demo", "--cache", str(ROOT / ".cache" / "demo"))
 
 
 def fresh(data_dir: Path, port: int) -> Cloud:
