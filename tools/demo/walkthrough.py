@@ -169,9 +169,7 @@ def main() -> int:
         except (StepFailed, NotSeen) as error:
             print(f"\nThe walk-through differs at '{title}': {error}", file=sys.stderr)
             return 1
-    say(
-        f"\nAll six steps went as the primer shows, in {time.monotonic() - began:.1f} s. The cloud goes on running. Next:"
-    )
+    say(f"\nAll six steps went as the primer shows, in {time.monotonic() - began:.1f} s. The cloud runs on. Next:")
     print(f"  export KUBECONFIG={chosen.data_dir}/admin.kubeconfig")
     print(f"  kubectl create -f {MANIFEST.relative_to(ROOT)} && kumo virt start {VM} && kumo virt console {VM}")
     print("  kubectl run hello --image=busybox --restart=Never -- echo hello && kubectl logs hello")

@@ -86,6 +86,7 @@ install_kumo
 made stubs src/kumo/host/containerd/stubs/__init__.py tools/generate_stubs.py src/kumo/host/containerd/proto/*.proto \
     requirements/dev.txt
 made schema src/kumo/api/data/schema.bin tools/generate_schema.py requirements/dev.txt
+made protobuf src/kumo/kubernetes/apiserver/protobuf/fields.txt tools/generate_protobuf.py requirements/dev.txt
 made native src/kumo/host/native/bin/cni tools/build_native.py src/kumo/host/native/*.c
 venv openstack .clients/openstack requirements/openstack.txt
 [ -x .clients/bin/openstack ] || ln -sf ../openstack/bin/openstack .clients/bin/openstack

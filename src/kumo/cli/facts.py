@@ -29,6 +29,12 @@ _PROGRAMS = {
     "libvirtd": "libvirt-daemon",
 }
 _MODULES = {"libvirt": "python3-libvirt", "nftables": "python3-nftables"}
+_GENERATED = (
+    "api/data",
+    "host/containerd/stubs",
+    "host/native/bin",
+    "kubernetes/apiserver/protobuf/fields.txt",
+)
 _FREE_BYTES = 2 * 1024**3
 
 
@@ -150,7 +156,7 @@ def port_free(port: int, name: str, option: str) -> Fact:
 def generated_files() -> Fact:
     """Whether the files that `make setup` makes are there."""
     package = Path(__file__).parent.parent
-    missing = [p for p in ("api/data", "host/containerd/stubs", "host/native/bin") if not (package / p).is_dir()]
+    missing = [p for p in _GENERATED if not (package / p).exists()]
     if missing:
         return Fact("package", "fault", f"{', '.join(missing)} not built", "run 'make setup'")
     return Fact("package", "ok", "complete")

@@ -1,10 +1,8 @@
-"""Make the table of protobuf field numbers of the built-in kinds from Kubernetes' published Go types.
+"""Make the table of protobuf field numbers of the built-in kinds, from Debian's packages of Kubernetes' Go types.
 
-    python tools/generate_protobuf_fields.py API_DIR APIMACHINERY_DIR > fields.txt
-
-for `src/kumo/kubernetes/apiserver/protobuf/fields.txt`.
-The directories are checkouts of k8s.io/api and k8s.io/apimachinery of the release that is served. Run by hand for a new
-release; the table is kept in the repository, so that a build needs neither. One line a message:
+Writes `src/kumo/kubernetes/apiserver/protobuf/fields.txt` (git-ignored; `make setup` runs this, the wheel carries it)
+from the packages golang-k8s-api-dev and golang-k8s-apimachinery-dev of the newest Debian suite that has them. One line
+a message:
 
     package.Message name=number:type ...
 
@@ -18,7 +16,13 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from kumo.host.demo.debian import Archive, NoPackages
+
+TARGET = Path(__file__).resolve().parents[1] / "src/kumo/kubernetes/apiserver/protobuf/fields.txt"
+PACKAGES = ("golang-k8s-api-dev", "golang-k8s-apimachinery-dev")
+SUITES = ("sid", "trixie", "bookworm")
 GROUPS = (
     "admissionregistration",
     "apps",
@@ -134,9 +138,8 @@ class Table:
         return f"{name} {' '.join(parts)}"
 
 
-def main() -> None:
-    """Write the table to standard output."""
-    api, machinery = Path(sys.argv[1]), Path(sys.argv[2])
+def make(api: Path, machinery: Path) -> str:
+    """The table, from the directories of k8s.io/api and k8s.io/apimachinery."""
     table = Table()
     sources = [(f"{group}.v1", api / group / "v1") for group in GROUPS]
     sources += [("autoscaling.v2", api / "autoscaling" / "v2"), ("meta.v1", machinery / "pkg/apis/meta/v1")]
@@ -144,11 +147,28 @@ def main() -> None:
         structs, named = parse(package, directory)
         table.structs |= structs
         table.named |= named
-    for name in sorted(table.structs):
-        line = table.line(name)
-        if not line.endswith(" ") and name not in _FOREIGN:
-            print(line)
+    lines = (table.line(name) for name in sorted(table.structs) if name not in _FOREIGN)
+    return "".join(f"{line}\n" for line in lines if not line.endswith(" "))
+
+
+def main() -> int:
+    """Fetch the packages, write the table; the exit code."""
+    for suite in SUITES:
+        with TemporaryDirectory(prefix="kumo-protobuf-") as scratch:
+            archive = Archive(Path(scratch), suite, "amd64")
+            unpacked = Path(scratch) / "unpacked"
+            try:
+                archive.update()
+                archive.download(list(PACKAGES), unpacked)
+            except NoPackages as error:
+                print(f"not in {suite}: {error}", file=sys.stderr)
+                continue
+            source = unpacked / "usr/share/gocode/src/k8s.io"
+            TARGET.write_text(make(source / "api", source / "apimachinery"))
+            return 0
+    print("no suite of Debian has Kubernetes' Go types", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
