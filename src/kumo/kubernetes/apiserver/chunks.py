@@ -22,11 +22,12 @@ _GZIP = 31
 class Chunk:
     """Up to 2 x CHUNK entries in order of their names."""
 
-    __slots__ = ("_joined", "_zipped", "_zipped_comma", "entries", "names")
+    __slots__ = ("_joined", "_used", "_zipped", "_zipped_comma", "entries", "names")
 
     def __init__(self, names: list[str], entries: list[Entry]) -> None:
         self.names = names
         self.entries = entries
+        self._used = False
         self.changed()
 
     def changed(self) -> None:
@@ -35,14 +36,22 @@ class Chunk:
         self._zipped: bytes | None = None
         self._zipped_comma: bytes | None = None
 
+    def forget_unused(self) -> None:
+        """Forget the bytes unless they were asked for since the last call."""
+        if not self._used:
+            self.changed()
+        self._used = False
+
     def joined(self) -> bytes:
         """The objects' JSON, commas between."""
+        self._used = True
         if self._joined is None:
             self._joined = b",".join([entry.raw for entry in self.entries])
         return self._joined
 
     def zipped(self, comma: bool) -> bytes:
         """The same as one gzip member (RFC 1952 lets members follow each other), with a comma at the end if asked."""
+        self._used = True
         if comma:
             if self._zipped_comma is None:
                 self._zipped_comma = gzip(self.joined() + b",")

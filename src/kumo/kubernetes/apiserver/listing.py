@@ -10,7 +10,7 @@ from kumo.api.errors import Cause, StatusError, bad_request, expired, invalid
 from kumo.api.objects import Object
 from kumo.api.selectors import parse_field_selector, parse_label_selector, require_fields
 from kumo.kubernetes.apiserver.call import Call, number
-from kumo.kubernetes.apiserver.chunks import SortedChunks, gzip
+from kumo.kubernetes.apiserver.chunks import CHUNK, SortedChunks, gzip
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.forms import list_bytes, list_head, metadata_only, table
@@ -145,6 +145,15 @@ def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
     return Response(200, parts, headers=headers)
 
 
+def _in_pieces(head: bytes, raw: list[bytes]) -> Response:
+    """A long list without making one string of it."""
+    parts = [head]
+    for start in range(0, len(raw), CHUNK):
+        parts += (b",".join(raw[start : start + CHUNK]), b",")
+    parts[-1] = b"]}"
+    return Response(200, parts, headers={"Cache-Control": "no-cache, private"})
+
+
 _Part = tuple[list[Entry], Object]
 
 
@@ -227,5 +236,7 @@ def _answer(call: Call, entries: list[Entry], meta: Object) -> Response:
             "items": [call.resource.object(e) for e in entries],
         }
         return value_response(call.request, body, as_yaml=True)
-    raw = [call.resource.raw(e) for e in entries]
+    raw = [entry.raw for entry in entries] if call.resource.plain else [call.resource.raw(e) for e in entries]
+    if len(raw) > CHUNK and "gzip" not in call.request.headers.get("accept-encoding", ""):
+        return _in_pieces(list_head(f"{kind.kind}List", kind.gvk.api_version, meta), raw)
     return json_response(call.request, list_bytes(f"{kind.kind}List", kind.gvk.api_version, meta, raw))

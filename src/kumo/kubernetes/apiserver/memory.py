@@ -6,18 +6,21 @@ import asyncio
 import ctypes
 import ctypes.util
 
+from kumo.kubernetes.apiserver.cache import Cache
+
 INTERVAL = 30.0
 
 
-async def give_back_regularly(interval: float = INTERVAL) -> None:
-    """Every `interval` seconds, return freed memory to the kernel (glibc's malloc_trim); until cancelled.
+async def give_back_regularly(cache: Cache, interval: float = INTERVAL) -> None:
+    """Every `interval` seconds, let go of bytes that no list uses and return freed memory; until cancelled.
 
-    Where the C library knows no such call, this returns at once.
+    The return is glibc's malloc_trim; other C libraries do it by themselves or not at all.
     """
     library = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6")
     trim = getattr(library, "malloc_trim", None)
-    if trim is None:
-        return
     while True:
         await asyncio.sleep(interval)
-        await asyncio.to_thread(trim, 0)
+        for found in cache:
+            found.forget_unused()
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)

@@ -61,7 +61,7 @@ class ResourceCache:
             candidates = (self._entries[key] for key in wanted)
         else:
             candidates = (entry for chunks in self.chunks(match.namespace) for entry in chunks)
-        if not match.selects:
+        if not match.selects or (match.namespace == "" and not match.fields and self._is_one_label(match)):
             return candidates
         return (entry for entry in candidates if match.matches(entry, self.fields_of))
 
@@ -76,6 +76,11 @@ class ResourceCache:
 
     def _chunks_from(self, namespace: str) -> list[SortedChunks]:
         return [self._namespaces[n] for n in self.namespaces() if n + "/" >= namespace + "/"]
+
+    @staticmethod
+    def _is_one_label(match: Match) -> bool:
+        """Whether the labels' index alone answers: nothing is left to check."""
+        return len(match.labels.requirements) == 1 and match.labels.requirements[0].operator == "="
 
     def _posting(self, match: Match) -> set[tuple[str, str]] | None:
         """The smallest set of keys that holds all matches, if the labels' index knows one."""
@@ -92,6 +97,12 @@ class ResourceCache:
         if entry.fields is None:
             entry.fields = self.selectable_fields(entry.object())
         return entry.fields
+
+    def forget_unused(self) -> None:
+        """Let go of bytes that are kept for lists, and that no list has used since the last call."""
+        for found in self._namespaces.values():
+            for chunk in found.chunks:
+                chunk.forget_unused()
 
     # -- changing ---------------------------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ class ApiServer:
         async with asyncio.TaskGroup() as group:
             group.create_task(compact_regularly(self._store, self._config.compaction_interval), name="compaction")
             group.create_task(self._custom.run(), name="custom resources")
-            group.create_task(give_back_regularly(), name="memory")
+            group.create_task(give_back_regularly(self._cache), name="memory")
 
     async def stop(self) -> None:
         """End the watches and close the store."""
