@@ -309,3 +309,15 @@ async def test_strangers_are_not_found(virt: VirtNode) -> None:
     transport = InProcessTransport(virt.handler.handler)
     assert (await transport.request("PUT", f"{BASE}/nobody/pause")).status == 404
     assert (await transport.request("GET", "/v1/nothing")).status == 404
+
+
+async def test_a_domain_that_qemu_refuses_is_not_a_machine_that_ended(virt: VirtNode) -> None:
+    vmi = vmi_object("refused")
+    vmi["spec"]["domain"]["cpu"]["model"] = "EPYC-there-is-no-such"
+    await virt.create(vmi)
+    stuck = await virt.until(
+        "refused", lambda o: any(c["type"] == "Synchronized" for c in o["status"].get("conditions", ()))
+    )
+    assert stuck["status"]["phase"] == "Scheduled"
+    assert stuck["status"]["conditions"][0]["status"] == "False"
+    await virt.remove("refused")

@@ -64,6 +64,8 @@ ENVIRONMENT = {
     "PYTHONPATH": PACKAGE_ROOT,
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
+    # Each thread would get a heap of its own, and the launcher's threads sleep.
+    "MALLOC_ARENA_MAX": "1",
 }
 """Environment of `compute`. `POD_NAME` is added from the pod's name. libvirt's session sockets are thereby in
 `/var/run/libvirt`, its configuration and cache in `/var/run/kubevirt-private/libvirt`."""

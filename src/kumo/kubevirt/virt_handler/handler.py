@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -27,8 +28,7 @@ from kumo.machinery.informer import Informers
 _log = structlog.get_logger("kumo.virt-handler")
 
 _PHASES = frozenset({names.SCHEDULED, names.RUNNING}) | names.FINAL_PHASES
-_LAUNCHER_WAIT = 0.05
-_LAUNCHER_WAIT_MAX = 1.0
+_LAUNCHER_WAIT = 1.0
 _RETRY_MAX = 60.0
 _KILL_TIMEOUT = 60.0
 _PHASE_EVENTS = {
@@ -130,15 +130,13 @@ class VirtHandler:
         if phase in names.FINAL_PHASES:
             return None
         if phase == names.SCHEDULED and not (machine.domain or {}).get("status"):
-            # Nothing tells when the launcher begins to listen; soon, for its container runs.
-            machine.waited = min(machine.waited + _LAUNCHER_WAIT, _LAUNCHER_WAIT_MAX)
-            raise Temporary("the launcher does not listen yet", machine.waited)
+            self._await_launcher(machine)
+            return _LAUNCHER_WAIT
         ended = (machine.domain or {}).get("status") in STOPPED
         await self._write_status(vmi, machine, phase="" if ended else names.FAILED)
         return None
 
     async def _with_launcher(self, vmi: Object, machine: Machine) -> float | None:
-        machine.waited = 0.0
         decision = decide(vmi, machine.domain, time.time())
         again, error = decision.again, ""
         if decision.step is Step.START:
@@ -195,15 +193,30 @@ class VirtHandler:
             machine.events.add(message)
             self._recorder.event(vmi, kind, reason, message)
 
+    def _await_launcher(self, machine: Machine) -> None:
+        """Look at the VMI again as soon as its launcher listens."""
+
+        async def wait() -> None:
+            try:
+                await machine.appearance(_LAUNCHER_WAIT)
+            except OSError:
+                return  # the pod's volumes are not there: the slow way is quick enough
+            self._controller.queue.add(machine.key)
+
+        self._in_background(wait(), "launcher's socket")
+
+    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _ask_agent(self, machine: Machine) -> None:
         """Ask the guest agent in the background if its answer is old; a guest may take its time."""
         now = time.monotonic()
         if machine.agent_asked and now - machine.agent_asked < self.config.agent_interval:
             return
         machine.agent_asked = now
-        task = asyncio.create_task(self._agent(machine), name="guest agent")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._in_background(self._agent(machine), "guest agent")
 
     async def _agent(self, machine: Machine) -> None:
         try:

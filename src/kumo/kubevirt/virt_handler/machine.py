@@ -15,11 +15,14 @@ from typing import Any
 import msgspec
 
 from kumo.api.objects import Key
+from kumo.host.inotify import Inotify
 from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.virt_handler.launcher_client import LauncherClient, LauncherGone, connect
 from kumo.kubevirt.virt_handler.network.plan import PodInterface
 
 _GREETING_TIMEOUT = 10.0
+_SETTLE = 0.1
+_SOCKET = contract.LAUNCHER_SOCKET.rpartition("/")[2]
 
 
 class Machine:
@@ -36,8 +39,6 @@ class Machine:
         self.agent_asked = 0.0
         self.events: set[str] = set()
         """Messages of events that are recorded once."""
-        self.waited = 0.0
-        """Seconds to wait for a launcher that does not listen yet; grows."""
         self.failures = 0
         """Attempts to start the domain that failed in a row."""
         self._sockets = sockets
@@ -53,8 +54,7 @@ class Machine:
         """The connection, made if need be; its state is known then. Raises LauncherGone."""
         if self._client is None or not self._client.is_open:
             self._greeted.clear()
-            name = contract.LAUNCHER_SOCKET.rpartition("/")[2]
-            self._client = await connect(self._sockets, name, self._on_event, self._changed)
+            self._client = await connect(self._sockets, _SOCKET, self._on_event, self._changed)
             try:
                 async with asyncio.timeout(_GREETING_TIMEOUT):
                     await self._greeted.wait()
@@ -67,6 +67,15 @@ class Machine:
     def connected(self) -> LauncherClient | None:
         """The open connection, if there is one."""
         return self._client if self._client is not None and self._client.is_open else None
+
+    async def appearance(self, timeout: float) -> None:
+        """Wait until the launcher's socket appears, at most `timeout` seconds. Raises OSError without its directory."""
+        with Inotify() as notify:
+            notify.watch(self._sockets)
+            if (self._sockets / _SOCKET).exists():
+                # It came this very moment, or nobody listens on it any more: a short time tells.
+                timeout = _SETTLE
+            await notify.wait(timeout)
 
     async def close(self) -> None:
         """Let go of the launcher; it and its guest run on."""

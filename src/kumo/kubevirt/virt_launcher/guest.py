@@ -45,6 +45,7 @@ class Guest:
         self._lock = threading.Lock()
         self._agent = False
         self._last: Body | None = None
+        self._ran = False
         self._shutdown_requested = False
 
     def attach(self, daemon: Daemon) -> None:
@@ -56,7 +57,7 @@ class Guest:
         kinds = {
             libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: self._on_event,
             libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: self._on_agent,
-            libvirt.VIR_DOMAIN_EVENT_ID_REBOOT: self._on_event,
+            libvirt.VIR_DOMAIN_EVENT_ID_REBOOT: self._on_reboot,
             libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: self._on_io_error,
         }
         for kind, callback in kinds.items():
@@ -64,6 +65,8 @@ class Guest:
         domain = self._lookup(connection)
         if domain is not None:
             self._agent = "state='connected'" in domain.XMLDesc(0)
+            # Only a libvirtd that was started again finds a domain, and that one has run.
+            self._ran = True
             self._publish(domain)
 
     # -- state ------------------------------------------------------------------------------------------------------
@@ -75,13 +78,13 @@ class Guest:
 
     @property
     def started(self) -> bool:
-        """Whether the domain has run."""
-        return self._last is not None and self._last["status"] != states.NO_STATE
+        """Whether the domain runs or has run; one that is only defined has not."""
+        return self._ran
 
     @property
     def stopped(self) -> bool:
         """Whether the domain has run and does not any more."""
-        return self._last is not None and self._last["status"] in states.STOPPED
+        return self._ran and self.state["status"] in states.STOPPED
 
     def _describe(self, domain: Any) -> Body:
         state, reason = domain.state()
@@ -104,11 +107,19 @@ class Guest:
         except libvirt.libvirtError as error:
             say("cannot tell the domain's state", error=str(error))
             return
+        self._ran = self._ran or body["status"] not in states.STOPPED
+        if not self._ran:
+            return  # it failed to start; whoever asked for that is told
         self._last = body
         self._changed({"event": "domain", "domain": body, **more})
 
-    def _on_event(self, _connection: Any, domain: Any, *details: Any) -> None:
-        self._publish(domain, reboot=len(details) == 1)
+    def _on_event(self, _connection: Any, domain: Any, event: int, *_rest: Any) -> None:
+        # Before its start a domain is defined, which looks like one that is shut off.
+        if event not in (libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED):
+            self._publish(domain)
+
+    def _on_reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
+        self._publish(domain, reboot=True)
 
     def _on_agent(self, _connection: Any, domain: Any, state: int, *_rest: Any) -> None:
         self._agent = state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
@@ -151,8 +162,10 @@ class Guest:
                     domain.createWithFlags(flags)
                 except libvirt.libvirtError:
                     domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+                    self._ran, self._last = False, None
                     raise
                 say("domain started")
+            self._ran = True
             self._last = self._describe(domain)
             return self._last
 

@@ -40,12 +40,15 @@ class Server:
         self._greeting = greeting
         self._lock = threading.Lock()
         self._peers: dict[socket.socket, threading.Lock] = {}
+        fresh = f"{path}.new"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(fresh)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(path)
-        os.chmod(path, 0o660)
+        self._listener.bind(fresh)
+        os.chmod(fresh, 0o660)
         self._listener.listen(8)
+        # Whoever waits for the socket to appear finds one that answers.
+        os.rename(fresh, path)
 
     def start(self) -> None:
         """Accept connections from now on, in a thread."""
