@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.apiserver import RunningApiServer, running_apiserver
+
+from support.apiserver import RunningApiServer, running_apiserver
 
 pytestmark = pytest.mark.component
 
