@@ -84,7 +84,9 @@ def plan(instance: Instance, *, node: bool) -> list[Process]:
 
     def own(name: str, module: str, after: str, stop_signal: int) -> Process:
         argv = [sys.executable, "-m", module, instance.data_dir]
-        return Process(name, argv, {}, after=after, reports=True, stop_signal=stop_signal)
+        # gRPC's handlers for fork are for programs that go on using it in the child; we only ever exec.
+        env = {"GRPC_ENABLE_FORK_SUPPORT": "0", "GRPC_VERBOSITY": "NONE"}
+        return Process(name, argv, env, after=after, reports=True, stop_signal=stop_signal)
 
     found = [own("control-plane", "kumo.cli.control_plane", "", signal.SIGTERM)]
     if node:
