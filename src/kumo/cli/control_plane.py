@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
-import uvloop
 
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.cli import prepare
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
+from kumo.cli.process import run_until_told
 from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
-from kumo.cli.supervisor import FATAL_EXIT
 from kumo.cli.wings import Wing, kubevirt, openstack
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.server import ApiServer
@@ -143,40 +140,6 @@ def by_prefix(default: Handler, prefixes: dict[str, Handler]) -> Handler:
         return await prefixes.get(first, default)(request)
 
     return handle
-
-
-def run_until_told(
-    work: Callable[[asyncio.Event], Awaitable[None]], reporter: Reporter, fatal: tuple[type[Exception], ...]
-) -> int:
-    """Run the coroutine function `work` until SIGTERM or SIGINT sets its event; the process's exit code.
-
-    An exception of a `fatal` type is what a restart would not cure: it is reported to the user.
-    """
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await work(stop)
-
-    try:
-        uvloop.run(main())
-    except BaseException as error:
-        cause = _first_of(error, fatal)
-        if cause is None:
-            raise
-        reporter.error(str(cause))
-        print(f"fatal: {cause}", file=sys.stderr, flush=True)
-        return FATAL_EXIT
-    return 0
-
-
-def _first_of(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
-    """The first exception of the kinds in the error or in the groups within it."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for e in error.exceptions if (found := _first_of(e, kinds)) is not None), None)
-    return error if isinstance(error, kinds) else None
 
 
 def main() -> int:

@@ -93,6 +93,11 @@ class Instance:
         return self.run_dir / "notify.sock"
 
     @property
+    def kvm_path(self) -> Path:
+        """Whether guests run on hardware here, as found when the instance was started (`kumo.host.kvm.recorded`)."""
+        return self.run_dir / "kvm.json"
+
+    @property
     def lock_path(self) -> Path:
         """Held by the supervisor while it runs; its content is the pid."""
         return self.run_dir / "kumo.lock"

@@ -17,13 +17,13 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
-from kumo.cli.control_plane import run_until_told
 from kumo.cli.instance import Instance, InstanceError, load, node_address
+from kumo.cli.process import our_turn, run_until_told
 from kumo.cli.report import Reporter
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.process import wait_ready
 from kumo.host.containerd.rpc import EngineError
-from kumo.host.kvm import probe
+from kumo.host.kvm import recorded
 from kumo.host.network.agent import PodNetwork, install
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
@@ -100,6 +100,8 @@ class Node:
         )
         await listener.start()
         try:
+            if not await our_turn(stop):
+                return
             components: list[Component] = [networks, kubelet, proxy, dns, handler]
             await self._run_components(components, sets, kubelet_client, stop)
             if self.end_pods:
@@ -129,7 +131,7 @@ class Node:
             await launcher_image.ensure(self._engine, __version__)
 
     async def _find_virtualization(self) -> bool:
-        found = await asyncio.to_thread(probe)
+        found = await asyncio.to_thread(recorded, self._instance.kvm_path)
         text = "Virtualization: KVM" if found.usable else "Virtualization: no usable KVM, VMs run in software (TCG)"
         self._reporter.step(text, found.seconds)
         _log.info("virtualization", kvm=found.usable, reason=found.reason)

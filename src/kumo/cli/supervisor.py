@@ -38,7 +38,11 @@ _LOG_LIMIT = 16 * 1024 * 1024
 
 @dataclass
 class Process:
-    """A process of the plan and what has become of it. `after` names the process that must be ready before it."""
+    """A process of the plan and what has become of it.
+
+    `after` names the process that must be ready before this one goes to work. It is started nevertheless, so that its
+    preparations overlap; its standard input is a pipe, which ends when its turn has come.
+    """
 
     name: str
     argv: list[str]
@@ -48,6 +52,8 @@ class Process:
     """Whether it reports readiness; one that does not is ready once started."""
     stop_signal: int
     child: subprocess.Popen[bytes] | None = None
+    turn: int = -1
+    """The end that we hold of the pipe that it waits at; -1 when it waits for nobody."""
     ready: bool = False
     started: float = 0.0
     start_at: float = 0.0
@@ -101,12 +107,19 @@ class Supervisor:
         self.notify.setblocking(False)
 
     def _start_due(self) -> None:
-        ready = {p.name for p in self.processes if p.ready}
         now = time.monotonic()
         for process in self.processes:
-            waits = process.after and process.after not in ready and not process.restarts
-            if process.child is None and not waits and now >= process.start_at:
+            if process.child is None and now >= process.start_at:
                 self._start(process)
+        self._give_turns()
+
+    def _give_turns(self) -> None:
+        """Tell those whose turn has come. One that had to be started again has had its turn."""
+        ready = {p.name for p in self.processes if p.ready}
+        for process in self.processes:
+            if process.turn >= 0 and (process.after in ready or process.restarts):
+                os.close(process.turn)
+                process.turn = -1
 
     def _start(self, process: Process) -> None:
         log = _open_log(self.instance.log_dir / f"{process.name}.log")
@@ -117,11 +130,14 @@ class Supervisor:
             if os.getppid() != parent:  # the supervisor died between fork and prctl
                 os._exit(1)
 
-        with log:
+        if process.turn >= 0:  # of one that ended while it waited
+            os.close(process.turn)
+        stdin, process.turn = os.pipe() if process.after else (os.open(os.devnull, os.O_RDONLY), -1)
+        with log, os.fdopen(stdin, "rb") as given:
             process.child = subprocess.Popen(
                 process.argv,
                 env=os.environ | process.env,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

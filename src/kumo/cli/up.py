@@ -16,6 +16,7 @@ from kumo.cli import facts, prepare
 from kumo.cli.instance import Instance, InstanceError, open_or_create, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import lock_holder
+from kumo.host import kvm
 
 DETACHED = "KUMO_DETACHED"
 """Set in the environment of a supervisor that must let go of its output once the cloud is ready."""
@@ -49,8 +50,9 @@ def command(
         instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
         save(instance)
     _look(instance, node=not no_node)
-    _step("Certificates", lambda: prepare.certificates(instance))
     prepare.directories(instance)
+    kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile
+    _step("Certificates", lambda: prepare.certificates(instance))
     plan = prepare.plan(instance, node=not no_node)
     instance.plan_path.write_text(json.dumps([asdict(p) for p in plan], indent=2))
     sys.stdout.flush()

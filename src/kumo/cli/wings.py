@@ -11,7 +11,7 @@ import kumo
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.cli.instance import Instance
 from kumo.cli.prepare import Pki
-from kumo.host.kvm import probe
+from kumo.host.kvm import recorded
 from kumo.kubevirt.virt_api.component import VirtApi
 from kumo.kubevirt.virt_controller.component import VirtController
 from kumo.kubevirt.virt_controller.launcher import LauncherConfig
@@ -65,7 +65,7 @@ def kubevirt(instance: Instance, pki: Pki, informers: Informers, client_for: Cli
     controller = VirtController(account("kubevirt-controller"), own, launcher)
 
     async def install() -> None:
-        kvm = await asyncio.to_thread(probe)
+        kvm = await asyncio.to_thread(recorded, instance.kvm_path)
         await api.install(client_for(_INSTALLER), use_emulation=not kvm.usable)
 
     return Wing("KubeVirt", install, components=(own, controller), hooks=api.hooks, groups=api.groups)

@@ -1,0 +1,69 @@
+"""What the processes of an instance's plan have in common: waiting for their turn, running until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from kumo.cli.report import Reporter
+from kumo.cli.supervisor import FATAL_EXIT
+
+
+async def our_turn(stop: asyncio.Event) -> bool:
+    """Wait until the supervisor says that the process before this one is ready; False if told to stop before that.
+
+    It says so by closing the pipe that is our standard input. Where that is no pipe, nobody needs to be waited for.
+    """
+    stdin = 0
+    if not stat.S_ISFIFO(os.fstat(stdin).st_mode):
+        return True
+    loop, turn = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(stdin, turn.set)
+    ends = {asyncio.create_task(turn.wait()), asyncio.create_task(stop.wait())}
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(stdin)
+        for task in ends:
+            task.cancel()
+    return not stop.is_set()
+
+
+def run_until_told(
+    work: Callable[[asyncio.Event], Awaitable[None]], reporter: Reporter, fatal: tuple[type[Exception], ...]
+) -> int:
+    """Run the coroutine function `work` until SIGTERM or SIGINT sets its event; the process's exit code.
+
+    An exception of a `fatal` type is what a restart would not cure: it is reported to the user.
+    """
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await work(stop)
+
+    try:
+        uvloop.run(main())
+    except BaseException as error:
+        cause = _first_of(error, fatal)
+        if cause is None:
+            raise
+        reporter.error(str(cause))
+        print(f"fatal: {cause}", file=sys.stderr, flush=True)
+        return FATAL_EXIT
+    return 0
+
+
+def _first_of(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
+    """The first exception of the kinds in the error or in the groups within it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for e in error.exceptions if (found := _first_of(e, kinds)) is not None), None)
+    return error if isinstance(error, kinds) else None
