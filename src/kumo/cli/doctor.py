@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from kumo.cli import facts
-from kumo.cli.instance import DEFAULT_NODE_PORT, DEFAULT_PORT, load
+from kumo.cli.instance import DEFAULT_NODE_PORT, DEFAULT_PORT, InstanceError, load
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import lock_holder
 
@@ -21,11 +22,15 @@ _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "fault": ("✗", "red
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Output for scripts.")
 def command(data_dir: Path, output: str | None) -> None:
     """Look at this machine and say what keeps a cloud from running on it. Exit code 1 if anything does."""
-    instance = load(data_dir)
+    instance, known = None, []
+    try:
+        instance = load(data_dir)
+    except InstanceError as error:
+        known.append(facts.Fact("instance", "fault", str(error)))
     running = instance is not None and lock_holder(instance) is not None
     ports = (instance.port, instance.node_port) if instance else (DEFAULT_PORT, DEFAULT_NODE_PORT)
     found = []
-    for fact in facts.all_facts(data_dir, None if running else ports):
+    for fact in chain(known, facts.all_facts(data_dir, None if running else ports)):
         found.append(fact)
         if output is None:
             mark, colour = _MARKS[fact.level]

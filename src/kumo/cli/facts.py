@@ -94,7 +94,8 @@ def programs() -> Iterator[Fact]:
 
 def _version(program: str) -> str:
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        option = "-V" if program.endswith("/ip") else "--version"
+        answer = subprocess.run([program, option], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{program}: {error}"
     lines = (answer.stdout or answer.stderr).strip().splitlines()

@@ -158,10 +158,10 @@ def demo(data_dir: Path, cache: Path | None) -> None:
             await engine.images.import_image(built, [name], imported=True)
             click.echo(f"made and imported {name} in {time.monotonic() - began:.1f} s")
 
-    cache = instance.root.parent / "kumo-cache" if instance.root.parent == Path("/var/lib") else instance.root / "cache"
+    kept = cache or instance.root / "cache"
 
     async def work(engine: Containerd) -> None:
-        await get(engine, DEMO_CONTAINER, lambda: images.busybox_image(cache))
-        await get(engine, DEMO_DISK, lambda: images.container_disk(images.build_demo_disk_cached(cache)))
+        await get(engine, DEMO_CONTAINER, lambda: images.busybox_image(kept))
+        await get(engine, DEMO_DISK, lambda: images.container_disk(images.build_demo_disk_cached(kept)))
 
     _with_engine(data_dir, work)

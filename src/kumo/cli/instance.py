@@ -12,7 +12,7 @@ import json
 import os
 import re
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
@@ -152,44 +152,79 @@ def load(data_dir: Path) -> Instance | None:
     """The instance that lives in the directory, or None. Raises InstanceError when its file can't be read."""
     path = data_dir / "instance.json"
     try:
-        return Instance(**json.loads(path.read_text()))
-    except FileNotFoundError:
+        found = Instance(**json.loads(path.read_text()))
+        moved = not found.root.is_dir() or not found.root.samefile(data_dir)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except PermissionError as error:
+        raise InstanceError(f"only root may read {path}. Run it as root: sudo kumo ...") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InstanceError(
             f"{path} can't be read as an instance's settings: {error}. Restore it, or remove the instance with "
             f"'kumo reset --data-dir {data_dir}'"
         ) from error
+    if moved:
+        raise InstanceError(
+            f"{data_dir} was copied or moved from {found.data_dir}, whose name is in everything it holds. Move it back "
+            f"(or mount it there), or delete the copy by hand"
+        )
+    return found
 
 
-def open_or_create(data_dir: Path, *, port: int | None = None, node_name: str = "") -> Instance:
-    """The instance of the directory, made with fresh choices if there is none. Raises InstanceError."""
+def choose(data_dir: Path, *, port: int | None = None, node_name: str = "") -> Instance:
+    """The instance of the directory, or fresh choices if there is none; writes nothing. Raises InstanceError."""
     data_dir = data_dir.absolute()
+    _refuse_impossible(data_dir)
+    found = load(data_dir)
+    if found is None:
+        return _choose(data_dir, port or DEFAULT_PORT, node_name or _host_name())
+    if node_name and node_name != found.node_name:
+        raise InstanceError(
+            f"the node of {data_dir} is called {found.node_name!r} since its first start, and its pods and VMs are "
+            f"bound to it. Leave --node-name out, or start anew with 'kumo reset'"
+        )
+    if port is not None and port != found.port:
+        found = replace(found, port=port, node_port=_node_port(port))
+    return found
+
+
+def lost(data_dir: Path) -> Instance | None:
+    """The instance of a directory whose settings can't be understood, else None: names follow from the path."""
+    try:
+        Instance(**json.loads((data_dir / "instance.json").read_text()))
+    except (ValueError, TypeError):
+        return _choose(data_dir.absolute(), DEFAULT_PORT, _host_name())
+    except OSError:
+        return None
+    return None
+
+
+def _refuse_impossible(data_dir: Path) -> None:
+    """Raise InstanceError for a path that can't be a data directory."""
     longest = len(os.fsencode(str(data_dir / _LONGEST_SOCKET)))
     if longest > _SOCKET_PATH_LIMIT:
         raise InstanceError(
             f"the data directory {data_dir} is too long: its socket paths would have {longest} bytes, the kernel's "
             f"limit is {_SOCKET_PATH_LIMIT}. Choose a shorter --data-dir"
         )
-    found = load(data_dir)
-    if found is not None:
-        if port is not None and port != found.port:
-            found = Instance(**{**asdict(found), "port": port, "node_port": _node_port(port)})
-            save(found)
-        return found
-    made = _choose(data_dir, port or DEFAULT_PORT, node_name or _host_name())
-    save(made)
-    return made
+    above = next(p for p in (data_dir, *data_dir.parents) if p.exists())
+    if not above.is_dir():
+        raise InstanceError(f"{above} is a file, so {data_dir} can't be a directory. Choose another --data-dir")
 
 
 def save(instance: Instance) -> None:
-    """Write the instance's settings, atomically, for root only."""
-    instance.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+    """Write the instance's settings, atomically, for root only. Raises InstanceError."""
     path = instance.root / "instance.json"
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(instance), indent=2) + "\n")
-    fresh.chmod(0o600)
-    fresh.replace(path)
+    try:
+        instance.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+        fresh.write_text(json.dumps(asdict(instance), indent=2) + "\n")
+        fresh.chmod(0o600)
+        fresh.replace(path)
+    except OSError as error:
+        raise InstanceError(
+            f"{instance.root} can't be written: {error.strerror}. Make room there, or choose another --data-dir"
+        ) from error
 
 
 def node_address() -> str:

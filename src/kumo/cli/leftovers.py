@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -40,11 +41,15 @@ def _cgroup_pids(instance: Instance) -> Iterator[int]:
 
 def _processes_naming(text: bytes) -> Iterator[int]:
     """Processes with `text` among their arguments (containerd's shims name its socket)."""
+    return (pid for pid, argv in _command_lines() if text in argv)
+
+
+def _command_lines() -> Iterator[tuple[int, list[bytes]]]:
+    """Pid and arguments of every process but this one."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if text in (entry / "cmdline").read_bytes().split(b"\0"):
-                    yield int(entry.name)
+                yield int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")
 
 
 def end_processes(pids: Iterable[int]) -> None:
@@ -84,6 +89,38 @@ def _namespaces(instance: Instance) -> list[Path]:
     with contextlib.suppress(OSError, ValueError, KeyError):
         return [Path(lease["netns"]) for lease in json.loads(path.read_text())["leases"]]
     return []
+
+
+def daemons(instance: Instance) -> list[int]:
+    """The instance's processes other than pods', supervised or not: control plane, node, containerd."""
+    directory = os.fsencode(instance.data_dir)
+    settings = os.fsencode(str(engines.containerd(instance).file))
+    modules = (b"kumo.cli.control_plane", b"kumo.cli.node")
+    return [
+        pid
+        for pid, argv in _command_lines()
+        if (directory in argv and any(m in argv for m in modules)) or (settings in argv and b"--config" in argv)
+    ]
+
+
+def end_daemons(instance: Instance, *, grace: float = 5.0) -> None:
+    """Wait `grace` seconds for processes whose supervisor died to end, as they were told to; then kill them."""
+    waiting = select.poll()
+    descriptors = []
+    for pid in (left := daemons(instance)):
+        with contextlib.suppress(ProcessLookupError):
+            descriptors.append(os.pidfd_open(pid))
+            waiting.register(descriptors[-1], select.POLLIN)
+    deadline = time.monotonic() + grace
+    running = set(descriptors)
+    while running and (ended := waiting.poll(max(0.0, deadline - time.monotonic()) * 1000)):
+        for descriptor, _ in ended:
+            waiting.unregister(descriptor)
+            running.discard(descriptor)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    if running:
+        end_processes(left)
 
 
 def end_pods(instance: Instance) -> None:

@@ -69,6 +69,9 @@ def main() -> None:
     except InstanceError as error:
         print(f"kumo: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a disk that is full, a file system that can't be written: the error names the file
+        print(f"kumo: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -102,12 +102,16 @@ class Node:
         try:
             if not await our_turn(stop):
                 return
-            components: list[Component] = [networks, kubelet, proxy, dns, handler]
-            await self._run_components(components, sets, kubelet_client, stop)
-            if self.end_pods:
-                with contextlib.suppress(EngineError):
-                    ended = await kubelet.end_pods()
-                    _log.info("ended the pods of this node", count=ended)
+            async with asyncio.TaskGroup() as group:
+                # Pods give their addresses back when they end: the network goes last.
+                network = group.create_task(_for_ever(networks), name=networks.name)
+                components: list[Component] = [kubelet, proxy, dns, handler]
+                await self._run_components(components, sets, kubelet_client, stop)
+                if self.end_pods:
+                    with contextlib.suppress(EngineError):
+                        ended = await kubelet.end_pods()
+                        _log.info("ended the pods of this node", count=ended)
+                network.cancel()
         finally:
             await listener.stop()
             for transport in self._transports:

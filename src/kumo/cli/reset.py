@@ -12,7 +12,7 @@ import click
 
 from kumo.cli import leftovers
 from kumo.cli.facts import user
-from kumo.cli.instance import InstanceError, load
+from kumo.cli.instance import InstanceError, load, lost
 from kumo.cli.main import data_dir_option
 from kumo.cli.status import children
 from kumo.cli.supervisor import lock_holder
@@ -26,7 +26,12 @@ def command(data_dir: Path, yes: bool) -> None:
     fact = user()
     if fact.level == "fault":
         raise InstanceError(f"{fact.name}: {fact.found}. To fix it: {fact.fix}")
-    instance = load(data_dir)
+    try:
+        instance = load(data_dir)
+    except InstanceError:
+        instance = lost(data_dir)
+        if instance is None:
+            raise
     if instance is None:
         click.echo(f"there is no instance in {data_dir}: nothing to remove")
         return
@@ -36,7 +41,11 @@ def command(data_dir: Path, yes: bool) -> None:
     pid = lock_holder(instance)
     if pid is not None:
         _end_supervisor(pid)
-    leftovers.remove(instance)
+    leftovers.end_daemons(instance, grace=0.0)
+    try:
+        leftovers.remove(instance)
+    except OSError as error:
+        raise InstanceError(f"not all of {data_dir} could be removed: {error}. Run 'kumo reset' again") from error
     click.echo(f"Removed {data_dir} and all that belonged to it, in {time.monotonic() - began:.1f} s.")
 
 

@@ -27,6 +27,12 @@ from typing import Any, TextIO
 
 from kumo.cli.instance import Instance, load
 
+DETACHED = "KUMO_DETACHED"
+"""In the environment of a detached supervisor: the descriptor to write a byte to once the cloud is ready."""
+ALREADY_RUNS = (
+    "kumo already runs on {data_dir} (pid {pid}). See it with 'kumo status', end it with 'kumo down'; another instance "
+    "needs its own --data-dir and --port"
+)
 FATAL_EXIT = 78
 """The exit code of a process that a restart would not cure (EX_CONFIG of sysexits.h)."""
 _PR_SET_PDEATHSIG = 1
@@ -73,6 +79,8 @@ class Supervisor:
     announced: bool = False
     stopping: bool = False
     error: str = ""
+    starter: int = -1
+    """Where to write a byte once the cloud is ready, if whoever started us waits for that; else -1."""
 
     def run(self) -> int:
         """Start everything, keep it running, return the exit code once stopped."""
@@ -180,15 +188,28 @@ class Supervisor:
         self._say("  openstack server list")
         self._say(f"  kumo status{prefix}")
         (self.instance.run_dir / "ready").write_text("")
-        if os.environ.get("KUMO_DETACHED"):
-            # Whoever started us waits for the end of our output to know that the cloud is ready.
-            sink = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(sink, 1)
-            os.close(sink)
+        if self.starter >= 0:
+            self._part_from_starter()
+
+    def _part_from_starter(self) -> None:
+        """Leave the output of whoever started us to them, and tell them that the cloud is ready."""
+        with _open_log(self.instance.log_dir / "supervisor.log") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        with contextlib.suppress(OSError):
+            os.write(self.starter, b"1")
+        os.close(self.starter)
+        self.starter = -1
 
     def _show(self, step: str, seconds: float) -> None:
         tick = "\x1b[32m✓\x1b[0m" if self.out.isatty() else "✓"
         self._say(f"  {tick} {step:<58} {seconds:5.1f} s")
+
+    def _log(self, text: str) -> None:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        # A full disk must not end the supervisor.
+        with contextlib.suppress(OSError), _open_log(self.instance.log_dir / "supervisor.log") as log:
+            log.write(f"{stamp} {text}\n".encode())
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError):  # whoever started us may have gone: the cloud goes on
@@ -216,7 +237,7 @@ class Supervisor:
             process.delay = min(max(process.delay * 2, 0.1), _LONGEST_DELAY) if lived < _QUICK_DEATH_SECONDS else 0.0
             process.start_at = time.monotonic() + process.delay
             process.restarts += 1
-            print(f"{process.name} ended with {code}; starting it again", file=sys.stderr, flush=True)
+            self._log(f"{process.name} ended with {code}; starting it again in {process.delay:.1f} s")
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -226,7 +247,8 @@ class Supervisor:
     def _stop(self) -> None:
         """End the processes in reverse order, each given the time it needs: the node ends its pods and VMs first."""
         if self.error:
-            self._say(f"\nkumo: {self.error}")
+            with contextlib.suppress(OSError):
+                print(f"kumo: {self.error}", file=sys.stderr, flush=True)
         for process in reversed(self.processes):
             child = process.child
             if child is None:
@@ -299,10 +321,12 @@ def main() -> int:
     try:
         take_lock(instance)
     except BlockingIOError:
-        print(f"kumo: another supervisor runs on {instance.data_dir}", file=sys.stderr)
-        return 2
+        message = ALREADY_RUNS.format(data_dir=instance.data_dir, pid=lock_holder(instance))
+        print(f"kumo: {message}", file=sys.stderr)
+        return 1
     began = time.monotonic() - float(sys.argv[2] if len(sys.argv) > 2 else 0)
-    return Supervisor(instance, read_plan(instance), sys.stdout, began=began).run()
+    starter = int(os.environ.pop(DETACHED, "-1"))
+    return Supervisor(instance, read_plan(instance), sys.stdout, began=began, starter=starter).run()
 
 
 if __name__ == "__main__":

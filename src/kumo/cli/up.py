@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
-from kumo.cli import facts, prepare
-from kumo.cli.instance import Instance, InstanceError, open_or_create, save
+from kumo.cli import facts, leftovers, prepare
+from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.main import data_dir_option
-from kumo.cli.supervisor import lock_holder
+from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
 from kumo.host import kvm
-
-DETACHED = "KUMO_DETACHED"
-"""Set in the environment of a supervisor that must let go of its output once the cloud is ready."""
 
 
 @click.command("up")
@@ -37,20 +37,16 @@ def command(
     """Turn this machine into a cloud, and keep it running until interrupted (or, with --detach, in the background)."""
     began = time.monotonic()
     _require(facts.user())
-    instance = open_or_create(data_dir, port=port, node_name=node_name)
+    instance = choose(data_dir, port=port, node_name=node_name)
     holder = lock_holder(instance)
     if holder is not None:
-        raise InstanceError(
-            f"kumo already runs on {instance.data_dir} (pid {holder}). See it with 'kumo status', end it with "
-            f"'kumo down'; another instance needs its own --data-dir and --port"
-        )
-    if detach:
-        sys.exit(_detach(instance, no_node, mirrors))
-    if mirrors:
-        instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
-        save(instance)
-    _look(instance, node=not no_node)
+        raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
+    instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
+    _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
+    save(instance)
     prepare.directories(instance)
+    if not no_node:
+        kvm.begin(instance.kvm_path)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile
     _step("Certificates", lambda: prepare.certificates(instance))
     plan = prepare.plan(instance, node=not no_node)
@@ -58,6 +54,8 @@ def command(
     sys.stdout.flush()
     spent = f"{time.monotonic() - began:.2f}"
     argv = [sys.executable, "-m", "kumo.cli.supervisor", instance.data_dir, spent]
+    if detach:
+        sys.exit(_detached(instance, argv))
     os.execv(sys.executable, argv)  # the supervisor stays: it must not carry what the preparations needed
 
 
@@ -67,18 +65,17 @@ def _require(fact: facts.Fact) -> None:
 
 
 def _look(instance: Instance, *, node: bool) -> None:
-    def check() -> None:
-        faults = [f for f in facts.before_up(instance, node=node) if f.level == "fault"]
-        if faults:
-            lines = "\n".join(f"  {f.name}: {f.found}. To fix it: {f.fix}" for f in faults)
-            raise InstanceError(f"this machine can't run kumo yet:\n{lines}\n'kumo doctor' shows every fact")
+    """Wait for what a killed supervisor has left, then raise InstanceError unless the instance can run here."""
+    leftovers.end_daemons(instance)
+    faults = [f for f in facts.before_up(instance, node=node) if f.level == "fault"]
+    if faults:
+        lines = "\n".join(f"  {f.name}: {f.found}. To fix it: {f.fix}" for f in faults)
+        raise InstanceError(f"this machine can't run kumo yet ('kumo doctor' shows every fact):\n{lines}")
 
-    _step("This machine has what a cloud needs", check)
 
-
-def _step(text: str, deed: object) -> None:
+def _step(text: str, deed: Callable[[], object]) -> None:
     began = time.monotonic()
-    deed()  # type: ignore[operator]
+    deed()
     tick = click.style("✓", fg="green")
     click.echo(f"  {tick} {text:<58} {time.monotonic() - began:5.1f} s")
 
@@ -92,30 +89,24 @@ def _mirror(text: str) -> tuple[str, str]:
     return host, url
 
 
-def _detach(instance: Instance, no_node: bool, mirrors: tuple[str, ...]) -> int:
-    """Start `kumo up` in a session of its own and show what it says until the cloud is ready."""
-    argv = [sys.executable, "-m", "kumo.cli.main", "up", "--data-dir", instance.data_dir]
-    argv += ["--no-node"] if no_node else []
-    argv += [a for m in mirrors for a in ("--mirror", m)]
-    instance.log_dir.mkdir(parents=True, exist_ok=True)
-    ready = instance.run_dir / "ready"
-    ready.unlink(missing_ok=True)
-    with (instance.log_dir / "supervisor.log").open("ab") as log:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if sys.stderr.isatty() else log,
-            env=os.environ | {DETACHED: "1"},
-            start_new_session=True,
-            text=True,
-        )
-    assert child.stdout is not None
-    for line in child.stdout:
-        click.echo(line, nl=False)
-    if ready.exists():
+def _detached(instance: Instance, argv: list[str]) -> int:
+    """Start the supervisor in a session of its own, return once it is ready (0) or has ended (its exit code).
+
+    It says what it does on our output and lets go of it when it is ready, which is how we know.
+    """
+    (instance.run_dir / "ready").unlink(missing_ok=True)
+    read, write = os.pipe()
+    environment = os.environ | {DETACHED: str(write)}
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment, start_new_session=True, pass_fds=[write])
+    os.close(write)
+    try:
+        told = os.read(read, 1)
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
+        child.wait()
+        return 130
+    if told:
+        child.returncode = 0  # it lives on: not ours to wait for
         return 0
-    code = child.wait()
-    if code:
-        click.echo((instance.log_dir / "supervisor.log").read_text().rstrip().rsplit("\n", 1)[-1], err=True)
-    return code or 1
+    return child.wait() or 1
