@@ -79,6 +79,8 @@ class Supervisor:
     announced: bool = False
     stopping: bool = False
     error: str = ""
+    lock: int = -1
+    """The descriptor that `take_lock` gave; -1 when there is none."""
     starter: int = -1
     """Where to write a byte once the cloud is ready, if whoever started us waits for that; else -1."""
 
@@ -223,6 +225,12 @@ class Supervisor:
             process.child = None
             process.ready = False
             self._receive()
+            if not self._ours():
+                self.error = (
+                    f"{self.instance.data_dir} was removed while the cloud ran; 'kumo reset' is the way to do that"
+                )
+                self.stopping = True
+                return
             if code == FATAL_EXIT:
                 log = self.instance.log_dir / f"{process.name}.log"
                 self.error = self.error or f"{process.name} can't start; the reason is in {log}"
@@ -238,6 +246,14 @@ class Supervisor:
             process.start_at = time.monotonic() + process.delay
             process.restarts += 1
             self._log(f"{process.name} ended with {code}; starting it again in {process.delay:.1f} s")
+
+    def _ours(self) -> bool:
+        """Whether the data directory is still the one whose lock we hold."""
+        if self.lock < 0:
+            return True
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.fstat(self.lock), self.instance.lock_path.stat())
+        return False
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -319,14 +335,14 @@ def main() -> int:
         print(f"kumo: there is no instance in {sys.argv[1]}", file=sys.stderr)
         return 2
     try:
-        take_lock(instance)
+        lock = take_lock(instance)
     except BlockingIOError:
         message = ALREADY_RUNS.format(data_dir=instance.data_dir, pid=lock_holder(instance))
         print(f"kumo: {message}", file=sys.stderr)
         return 1
     began = time.monotonic() - float(sys.argv[2] if len(sys.argv) > 2 else 0)
     starter = int(os.environ.pop(DETACHED, "-1"))
-    return Supervisor(instance, read_plan(instance), sys.stdout, began=began, starter=starter).run()
+    return Supervisor(instance, read_plan(instance), sys.stdout, began=began, lock=lock, starter=starter).run()
 
 
 if __name__ == "__main__":
