@@ -79,7 +79,7 @@ class Table:
                 removed += [f"flush chain {self._name} {name}", f"delete chain {self._name} {name}"]
 
     def _change_claims(self, owner: Key, old: Fragment, new: Fragment, before: dict[Element, str | None]) -> None:
-        for element in {*old.elements, *new.elements}:
+        for element in old.elements | new.elements:  # in a stable order, unlike a set
             if old.elements.get(element) == new.elements.get(element):
                 continue
             claims = self._claims.setdefault(element, {})
@@ -106,4 +106,4 @@ class Table:
         return self._lines("delete", gone), self._lines("add", come)
 
     def _lines(self, verb: str, elements: dict[str, list[str]]) -> list[str]:
-        return [f"{verb} element {self._name} {where} {{ {', '.join(found)} }}" for where, found in elements.items()]
+        return [f"{verb} element {self._name} {where} {{ {', '.join(elements[where])} }}" for where in sorted(elements, reverse=True)]
