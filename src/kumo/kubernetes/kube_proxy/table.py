@@ -106,4 +106,5 @@ class Table:
         return self._lines("delete", gone), self._lines("add", come)
 
     def _lines(self, verb: str, elements: dict[str, list[str]]) -> list[str]:
-        return [f"{verb} element {self._name} {where} {{ {', '.join(elements[where])} }}" for where in sorted(elements, reverse=True)]
+        found = sorted(elements.items(), reverse=True)
+        return [f"{verb} element {self._name} {where} {{ {', '.join(keys)} }}" for where, keys in found]
