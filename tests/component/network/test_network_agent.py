@@ -155,11 +155,11 @@ async def test_a_pod_gets_an_address_and_reaches_the_node_and_other_pods(
         assert address != other
         assert (await call(config, "CHECK", "sandbox-1", one))[0] == 0
         with serve(one, 8080) as listener:
-            assert exchange(listener, connect_in_netns(two, address, 8080)) == other
+            assert exchange(listener, connect_in_netns(two, [address], 8080)) == other
             assert exchange(listener, socket.create_connection((address, 8080), timeout=5)) == config.gateway
         with socket.create_server((config.gateway, 0)) as listener:
             port = listener.getsockname()[1]
-            assert exchange(listener, connect_in_netns(one, config.gateway, port)) == address
+            assert exchange(listener, connect_in_netns(one, [config.gateway], port)) == address
         assert {lease.pod for lease in network.leases()} == {"default/sandbox-1", "default/sandbox-2"}
         for _ in range(2):  # DEL must succeed also when there is nothing left to delete
             assert (await call(config, "DEL", "sandbox-1", one))[0] == 0
@@ -187,7 +187,7 @@ async def test_pods_leave_the_node_under_its_address(config: PodNetworkConfig, n
     async with running(config):
         assert (await call(config, "ADD", "sandbox", pod))[0] == 0
         with serve(outside, 8080) as listener:
-            assert exchange(listener, connect_in_netns(pod, "198.18.7.2", 8080)) == "198.18.7.1"
+            assert exchange(listener, connect_in_netns(pod, ["198.18.7.2"], 8080)) == "198.18.7.1"
 
 
 async def test_host_ports_lead_into_the_pod_from_everywhere(config: PodNetworkConfig, namespaces: Namespaces) -> None:
@@ -201,8 +201,8 @@ async def test_host_ports_lead_into_the_pod_from_everywhere(config: PodNetworkCo
             for client in (
                 socket.create_connection(("127.0.0.1", 38080), timeout=5),
                 socket.create_connection((config.gateway, 38080), timeout=5),
-                connect_in_netns(other, config.gateway, 38080),
-                connect_in_netns(pod, config.gateway, 38080),
+                connect_in_netns(other, [config.gateway], 38080),
+                connect_in_netns(pod, [config.gateway], 38080),
             ):
                 exchange(listener, client)
         assert (await call(config, "DEL", "sandbox", pod))[0] == 0
@@ -222,7 +222,7 @@ async def test_the_nodes_loopback_is_closed_to_pods(config: PodNetworkConfig, na
 
         run_in_netns(pod, detour)
         with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
-            connect_in_netns(pod, "127.0.0.1", listener.getsockname()[1], timeout=0.5)
+            connect_in_netns(pod, ["127.0.0.1"], listener.getsockname()[1], timeout=0.5)
 
 
 async def test_leases_survive_a_killed_agent_and_end_with_their_namespace(
@@ -287,7 +287,7 @@ async def test_the_forwarder_is_the_loopback_plugin_too(config: PodNetworkConfig
     )
     assert json.loads(done.stdout)["ips"][0]["address"] == "127.0.0.1/8"
     with serve(pod, 8080) as listener:
-        assert exchange(listener, connect_in_netns(pod, "127.0.0.1", 8080)) == "127.0.0.1"
+        assert exchange(listener, connect_in_netns(pod, ["127.0.0.1"], 8080)) == "127.0.0.1"
 
 
 def test_a_leftover_file_is_no_namespace(tmp_path: Path, namespaces: Namespaces) -> None:

@@ -16,7 +16,7 @@ import pytest_asyncio
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object
 from kumo.api.resources import NODES, PODS, SECRETS, VMIS
-from kumo.host.network.namespaces import run_in_netns_async
+from kumo.host.network.namespaces import run_in_netns
 from kumo.host.nftables import Nft
 from kumo.kubevirt.virt_handler.machine import Machine
 from kumo.machinery.http import WebSocket
@@ -273,7 +273,7 @@ async def test_only_listed_ports_reach_the_guest(virt: VirtNode) -> None:
     await virt.until("ports", phase_is("Running"))
     launcher = machine_of(virt, "ports").connected
     assert launcher is not None
-    rules = await run_in_netns_async(f"/proc/{launcher.pid}/ns/net", lambda: Nft().list_table("ip", "nat"))
+    rules = await asyncio.to_thread(run_in_netns, f"/proc/{launcher.pid}/ns/net", lambda: Nft().list_table("ip", "nat"))
     inbound = [r["rule"]["expr"] for r in rules if r.get("rule", {}).get("chain") == "KUBEVIRT_PREINBOUND"]
     assert len(inbound) == 1
     assert inbound[0][0]["match"]["left"] == {"payload": {"protocol": "tcp", "field": "dport"}}

@@ -6,19 +6,17 @@ no other work of the process can ever find itself in the wrong namespace.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
-_NSFS_MAGIC = 0x6E736673
 
 
 def enter_netns(path: str | Path) -> None:
@@ -60,18 +58,22 @@ def run_in_netns(path: str | Path, function: Callable[[], T]) -> T:
     return result[0]
 
 
-async def run_in_netns_async(path: str | Path, function: Callable[[], T]) -> T:
-    """`run_in_netns` without blocking the event loop."""
-    return await asyncio.to_thread(run_in_netns, path, function)
+def connect_in_netns(path: str | Path, hosts: Sequence[str], port: int, *, timeout: float = 10.0) -> socket.socket:
+    """A TCP connection made from inside the namespace at `path` to the first of `hosts` that accepts. Blocks.
 
-
-def connect_in_netns(path: str | Path, host: str, port: int, *, timeout: float = 10.0) -> socket.socket:
-    """A TCP connection made from inside the namespace at `path`, for port-forward. Blocks; raises OSError."""
+    An empty path stands for the namespace of this process. Raises OSError: what the first host answered.
+    """
 
     def connect() -> socket.socket:
-        return socket.create_connection((host, port), timeout=timeout)
+        refusals: list[OSError] = []
+        for host in hosts:
+            try:
+                return socket.create_connection((host, port), timeout)
+            except OSError as error:
+                refusals.append(error)
+        raise refusals[0] if refusals else OSError("no address to connect to")
 
-    return run_in_netns(path, connect)
+    return run_in_netns(path, connect) if path else connect()
 
 
 def is_netns(path: str | Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from kumo.host import processes
+from kumo.host.network.namespaces import connect_in_netns
 from kumo.kubernetes.kubelet.server.channels import CLOSE, V5, Channels
 from kumo.machinery.http import WebSocket
 
@@ -65,7 +65,7 @@ class _Forward:
         await self._client.send(self._channel, number)
         await self._client.send(self._channel + 1, number)
         try:
-            connection = await asyncio.to_thread(processes.connect_in_netns, self._namespace, _LOCAL, self._port, 10.0)
+            connection = await asyncio.to_thread(connect_in_netns, self._namespace, _LOCAL, self._port)
         except OSError as error:
             await self._complain(error)
             return
