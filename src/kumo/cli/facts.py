@@ -36,6 +36,7 @@ _GENERATED = (
     "kubernetes/apiserver/protobuf/fields.txt",
 )
 _FREE_BYTES = 2 * 1024**3
+_FREE_BYTES_TO_GO_ON = 64 * 1024**2
 
 
 class Fact(NamedTuple):
@@ -121,16 +122,17 @@ def tun() -> Fact:
 
 
 def disk(data_dir: Path) -> Fact:
-    """How much room there is where the instance lives."""
+    """How much room there is where the instance lives: a new one needs more than one that only goes on."""
     where = data_dir
     while not where.exists():
         where = where.parent
     free = shutil.disk_usage(where).free
     found = f"{free / 1024**3:.1f} GiB free for {data_dir}"
     if free < _FREE_BYTES:
-        return Fact(
-            "disk", "fault", found, f"free some space, or choose another --data-dir (at least {_FREE_BYTES >> 30} GiB)"
-        )
+        exists = (data_dir / "instance.json").exists()
+        level: Level = "note" if exists and free >= _FREE_BYTES_TO_GO_ON else "fault"
+        other = "" if exists else ", or choose another --data-dir"
+        return Fact("disk", level, found, f"free some space (at least {_FREE_BYTES >> 30} GiB){other}")
     return Fact("disk", "ok", found)
 
 

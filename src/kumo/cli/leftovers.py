@@ -147,11 +147,16 @@ def remove(instance: Instance) -> None:
     for family, table in nft.tables():
         if table.startswith(f"{instance.table_prefix}-"):
             nft.delete_table(family, table)
-    mounts.unmount_below(instance.root)
+    for path in instance.root.iterdir():
+        mounts.unmount_below(path)
     for socket in sockets:
         socket.unlink(missing_ok=True)
     for directory in cgroup_directories(instance):
         for folder, _, _ in os.walk(directory, topdown=False):
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-    shutil.rmtree(instance.root, ignore_errors=False)
+    if not instance.root.is_mount():
+        shutil.rmtree(instance.root)
+        return
+    for path in instance.root.iterdir():  # a disk of its own: empty, and still mounted
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -6,6 +6,7 @@ before anything is built, so a debug line that nobody wants costs a function cal
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
@@ -40,9 +41,10 @@ class _Sink:
         self._file = file
 
     def msg(self, line: str) -> None:
-        """Write one line."""
-        self._file.write(line + "\n")
-        self._file.flush()
+        """Write one line, or lose it: a full disk under the log must not keep anybody from their work."""
+        with contextlib.suppress(OSError):
+            self._file.write(line + "\n")
+            self._file.flush()
 
     debug = info = warning = warn = error = critical = exception = fatal = failure = log = msg
 

@@ -9,7 +9,8 @@ import click
 
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.resources import VMS
-from kumo.cli.virt.session import Session, SessionError, namespace_option
+from kumo.cli.virt.flags import INTEGER, Command
+from kumo.cli.virt.session import Session, SessionError, session_options
 
 _DRY_RUN_HELP = "--dry-run=false: Flag used to set whether to perform a dry run or not."
 _FORCE_HELP = "--force=false: Only used when grace-period=0. If true, immediately remove VMI pod from API."
@@ -37,11 +38,11 @@ def _options(dry_run: bool) -> dict[str, Any]:
     return {"dryRun": ["All"]}
 
 
-@click.command("start")
+@click.command("start", cls=Command)
 @click.argument("vm")
 @click.option("--paused", is_flag=True, help="--paused=false: If set to true, start virtual machine in paused state")
 @click.option("--dry-run", is_flag=True, help=_DRY_RUN_HELP)
-@namespace_option
+@session_options
 def start(session: Session, vm: str, paused: bool, dry_run: bool) -> None:
     """Start a virtual machine."""
     body = _options(dry_run) | ({"paused": True} if paused else {})
@@ -65,23 +66,23 @@ def _graceful(session: Session, vm: str, verb: str, field: str, grace: int | Non
     click.echo(f"VM {vm} was scheduled to {verb}")
 
 
-@click.command("stop")
+@click.command("stop", cls=Command)
 @click.argument("vm")
 @click.option("--force", is_flag=True, help=_FORCE_HELP)
-@click.option("--grace-period", type=int, default=None, help=_GRACE_HELP)
+@click.option("--grace-period", type=INTEGER, default=None, help=_GRACE_HELP)
 @click.option("--dry-run", is_flag=True, help=_DRY_RUN_HELP)
-@namespace_option
+@session_options
 def stop(session: Session, vm: str, force: bool, grace_period: int | None, dry_run: bool) -> None:
     """Stop a virtual machine."""
     _graceful(session, vm, "stop", "gracePeriod", grace_period, force, dry_run)
 
 
-@click.command("restart")
+@click.command("restart", cls=Command)
 @click.argument("vm")
 @click.option("--force", is_flag=True, help=_FORCE_HELP)
-@click.option("--grace-period", type=int, default=None, help=_GRACE_HELP)
+@click.option("--grace-period", type=INTEGER, default=None, help=_GRACE_HELP)
 @click.option("--dry-run", is_flag=True, help=_DRY_RUN_HELP)
-@namespace_option
+@session_options
 def restart(session: Session, vm: str, force: bool, grace_period: int | None, dry_run: bool) -> None:
     """Restart a virtual machine."""
     _graceful(session, vm, "restart", "gracePeriodSeconds", grace_period, force, dry_run)
@@ -89,7 +90,10 @@ def restart(session: Session, vm: str, force: bool, grace_period: int | None, dr
 
 def _suspension(session: Session, kind: str, name: str, verb: str, dry_run: bool) -> None:
     """Pause or unpause; for a VM its existence is asked first, so that its own refusals come out."""
-    resource = _KINDS.get(kind.lower().rstrip("s"))
+    resource = _KINDS.get(kind.lower().removesuffix("s"))
+    if resource is None:
+        # virtctl reports success here without having done anything.
+        raise SessionError(f"unsupported resource type '{kind}'")
     doing = f"{verb.removesuffix('e')}ing"
     body = _options(dry_run)
 
@@ -109,8 +113,7 @@ def _suspension(session: Session, kind: str, name: str, verb: str, dry_run: bool
                     raise SessionError(_absent(vm, name, doing)) from error
                 raise SessionError(f"Error {doing} VirtualMachineInstance {name}: {error}") from error
 
-    if resource is not None:
-        asyncio.run(run())
+    asyncio.run(run())
     click.echo(f"VMI {name} was scheduled to {verb}")
 
 
@@ -121,29 +124,29 @@ def _absent(vm: dict[str, Any], name: str, doing: str) -> str:
     return f"Error {doing} VirtualMachineInstance {name}, it was not found"
 
 
-@click.command("pause")
+@click.command("pause", cls=Command)
 @click.argument("kind", metavar="vm|vmi")
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help=_DRY_RUN_HELP)
-@namespace_option
+@session_options
 def pause(session: Session, kind: str, name: str, dry_run: bool) -> None:
     """Pause a virtual machine. Machine state is kept in memory."""
     _suspension(session, kind, name, "pause", dry_run)
 
 
-@click.command("unpause")
+@click.command("unpause", cls=Command)
 @click.argument("kind", metavar="vm|vmi")
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help=_DRY_RUN_HELP)
-@namespace_option
+@session_options
 def unpause(session: Session, kind: str, name: str, dry_run: bool) -> None:
     """Unpause a virtual machine."""
     _suspension(session, kind, name, "unpause", dry_run)
 
 
-@click.command("soft-reboot")
+@click.command("soft-reboot", cls=Command)
 @click.argument("vmi")
-@namespace_option
+@session_options
 def soft_reboot(session: Session, vmi: str) -> None:
     """Soft reboot a virtual machine instance."""
     try:
@@ -153,9 +156,9 @@ def soft_reboot(session: Session, vmi: str) -> None:
     click.echo(f"VMI {vmi} was scheduled to soft-reboot")
 
 
-@click.command("reset")
+@click.command("reset", cls=Command)
 @click.argument("vmi")
-@namespace_option
+@session_options
 def reset(session: Session, vmi: str) -> None:
     """Reset a virtual machine instance."""
     try:

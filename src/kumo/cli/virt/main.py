@@ -24,6 +24,7 @@ _COMMANDS = {
     "unpause": "kumo.cli.virt.lifecycle",
     "vnc": "kumo.cli.virt.vnc",
 }
+_SCREENSHOT = "vnc screenshot"
 
 
 class _Group(click.Group):
@@ -31,11 +32,21 @@ class _Group(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _COMMANDS.get(cmd_name)
+        module = _COMMANDS.get(cmd_name.partition(" ")[0])
         if module is None:
             return None
-        found: click.Command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
+        name = "screenshot" if cmd_name == _SCREENSHOT else cmd_name.replace("-", "_")
+        found: click.Command = getattr(importlib.import_module(module), name)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS:
+            raise SessionError(f'unknown command "{args[0]}" for "{ctx.command_path}"')
+        # A subcommand of a command that is one itself, which click has no notion of.
+        name = _SCREENSHOT if args[:2] == _SCREENSHOT.split() else args[0]
+        return name, self.get_command(ctx, name), args[len(name.split()) :]
 
     def invoke(self, ctx: click.Context) -> object:
         try:

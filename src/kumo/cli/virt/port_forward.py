@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
+import re
 from typing import NamedTuple
 
 import click
 
 from kumo.api.errors import StatusError
-from kumo.cli.virt.session import PROTOCOL, Session, SessionError, namespace_option
+from kumo.cli.virt.flags import Command
+from kumo.cli.virt.session import PROTOCOL, Session, SessionError, session_options
+from kumo.cli.virt.standard_io import StandardInput, write
 from kumo.machinery.client import Transport
 from kumo.machinery.http import WebSocket
 
@@ -43,35 +46,48 @@ class Target(NamedTuple):
 
 def parse_port(text: str) -> ForwardedPort:
     """`[protocol/]localPort[:targetPort]`. Raises SessionError for anything else."""
-    protocol, _, ports = text.rpartition("/")
+    words = text.split("/")
+    protocol, ports = (words[0], words[1]) if len(words) > 1 else ("tcp", text)
     parts = [p for p in ports.split(":") if p]
     if not parts:
         raise SessionError("invalid port, missing local and/or remote port")
-    try:
-        local, remote = int(parts[0]), int(parts[1] if len(parts) > 1 else parts[0])
-    except ValueError as error:
-        raise SessionError(f"invalid port {text!r}: {error}") from error
-    return ForwardedPort(local, remote, protocol or "tcp")
+    local = _number(parts[0])
+    return ForwardedPort(local, _number(parts[1]) if len(parts) > 1 else local, protocol)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise SessionError(f"strconv.Atoi: parsing {json.dumps(text)}: invalid syntax")
+    return int(text)
 
 
 def parse_target(text: str, namespace: str) -> Target:
     """`type/name[/namespace]`, type vm or vmi in any of their forms. Raises SessionError."""
+    if not text:
+        raise SessionError("target cannot be empty")
     parts = text.split("/")
-    if len(parts) not in (2, 3):
+    if len(parts) == 1:
         raise SessionError("target must contain type and name separated by '/'")
-    if not parts[1]:
-        raise SessionError("expected name after '/'")
+    if len(parts) > 3:
+        raise SessionError("target is not valid with more than two '/'")
+    if len(parts) == 3 and not parts[2]:
+        raise SessionError("namespace cannot be empty")
     resource = _RESOURCES.get(parts[0].lower())
     if resource is None:
         raise SessionError(f"unsupported resource type '{parts[0]}'")
-    if len(parts) == 3 and not parts[2]:
-        raise SessionError("namespace cannot be empty")
+    if not parts[1]:
+        raise SessionError("name cannot be empty")
     return Target(resource, parts[1], parts[2] if len(parts) == 3 else namespace)
 
 
 def _path(session: Session, target: Target, port: ForwardedPort) -> str:
     verb = f"portforward/{port.remote}/{port.protocol}"
     return session.subresource_path(target.resource, target.name, verb, target.namespace)
+
+
+def _refused(target: Target, error: Exception) -> str:
+    kind = "vm" if target.resource == "virtualmachines" else "vmi"
+    return f"can't access {kind}/{target.name}.{target.namespace}: {error}"
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, socket: WebSocket) -> None:
@@ -95,28 +111,37 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sock
 
 
 async def _stdio(session: Session, target: Target, port: ForwardedPort) -> None:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb", buffering=0))
-    transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(1, "wb", buffering=0)
-    )
-    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    """Join standard input and output with the port; over when either ends."""
     path = _path(session, target, port)
     async with session.transport() as carrier, carrier.websocket(path, protocols=(PROTOCOL,)) as socket:
-        await _copy(reader, writer, socket)
+
+        async def up() -> None:
+            typed = StandardInput()
+            while data := await typed.read():
+                await socket.send(data)
+
+        async def down() -> None:
+            while (data := await socket.receive()) is not None:
+                await write(data if isinstance(data, bytes) else data.encode())
+
+        copies = {asyncio.create_task(up()), asyncio.create_task(down())}
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for copy in copies:
+                copy.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
 
 
 async def _listen(session: Session, target: Target, ports: list[ForwardedPort], address: str) -> None:
     async with session.transport() as transport, asyncio.TaskGroup() as group:
         for port in ports:
+            click.echo(f"forwarding {port.protocol} {address}:{port.local} to {port.remote}", err=True)
             if port.protocol == "udp":
                 await _listen_udp(session, transport, target, port, address)
                 continue
             server = await asyncio.start_server(_acceptor(session, transport, target, port), address, port.local)
             group.create_task(server.serve_forever())
-        for port in ports:
-            click.echo(f"forwarding {port.protocol} {address}:{port.local} to {port.remote}", err=True)
         await asyncio.Event().wait()
 
 
@@ -126,7 +151,7 @@ def _acceptor(session: Session, transport: Transport, target: Target, port: Forw
             async with transport.websocket(_path(session, target, port), protocols=(PROTOCOL,)) as socket:
                 await _copy(reader, writer, socket)
         except (StatusError, ConnectionError) as error:
-            click.echo(f"can't access {target.name}: {error}", err=True)
+            click.echo(_refused(target, error), err=True)
             writer.close()
 
     return accepted
@@ -165,7 +190,7 @@ class _Datagrams(asyncio.DatagramProtocol):
                 finally:
                     sender.cancel()
         except (StatusError, ConnectionError) as error:
-            click.echo(f"can't access {self._target.name}: {error}", err=True)
+            click.echo(_refused(self._target, error), err=True)
         finally:
             self._peers.pop(peer, None)
 
@@ -181,31 +206,32 @@ async def _listen_udp(session: Session, carrier: Transport, target: Target, port
     )
 
 
-@click.command("port-forward")
-@click.argument("target", metavar="TYPE/NAME[/NAMESPACE]")
-@click.argument("ports", nargs=-1, required=True, metavar="[PROTOCOL/]LOCAL[:TARGET]...")
-@click.option(
-    "--stdio",
-    type=bool,
-    default=False,
-    is_flag=False,
-    flag_value=True,
-    help="--stdio=true: Set this to true to forward the tunnel to stdout/stdin; Only works with a single port",
-)
+@click.command("port-forward", cls=Command)
+@click.argument("arguments", nargs=-1, metavar="TYPE/NAME[/NAMESPACE] [PROTOCOL/]LOCAL[:TARGET]...")
+@click.option("--stdio", is_flag=True, help="Forward the tunnel to standard input and output; a single port only.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="The address the local ports are opened on.")
-@namespace_option
-def port_forward(session: Session, target: str, ports: tuple[str, ...], stdio: bool, address: str) -> None:
+@session_options
+def port_forward(session: Session, arguments: tuple[str, ...], stdio: bool, address: str) -> None:
     """Forward local ports to a virtualmachine or virtualmachineinstance."""
-    parsed = [parse_port(p) for p in ports]
-    where = parse_target(target, session.namespace)
+    if len(arguments) < 2:
+        why = f"portforward requires at least 2 arg(s), received {len(arguments)}"
+        click.echo(f"fatal: Number of input parameters is incorrect, {why}", err=True)
+        click.echo(click.get_current_context().get_help(), err=True)
+        raise SessionError("argument validation failed")
+    where = parse_target(arguments[0], session.namespace)
+    ports = [parse_port(p) for p in arguments[1:]]
     if stdio:
-        if len(parsed) != 1:
+        if len(ports) != 1:
             raise SessionError("only one port supported when forwarding to stdout")
-        asyncio.run(_stdio(session, where, parsed[0]))
+        asyncio.run(_stdio(session, where, ports[0]))
         return
+    unknown = next((p.protocol for p in ports if p.protocol not in ("tcp", "udp")), "")
+    if unknown:
+        raise SessionError(f"unknown protocol: {unknown}")
     try:
-        asyncio.run(_listen(session, where, parsed, address))
+        asyncio.run(_listen(session, where, ports, address))
     except KeyboardInterrupt:
         return
     except OSError as error:
-        raise SessionError(f"can't listen on {address}: {error}") from error
+        # asyncio words the address and the reason itself.
+        raise SessionError(f"can't listen on {address}: {error.strerror or error}") from error

@@ -35,6 +35,8 @@ class Session:
 
     def _load(self) -> kubeconfigs.Access:
         if self._loaded is None:
+            if not self.kubeconfig.exists():
+                raise SessionError(f"stat {self.kubeconfig}: no such file or directory")
             try:
                 self._loaded = kubeconfigs.read(self.kubeconfig, self.context)
             except kubeconfigs.KubeconfigError as error:
@@ -46,9 +48,11 @@ class Session:
         """The namespace asked for, else the context's, else `default`."""
         return self._namespace or self._load().namespace or "default"
 
-    def in_namespace(self, namespace: str) -> Session:
-        """The same session in another namespace; itself when none is given."""
-        return Session(self.kubeconfig, self.context, namespace) if namespace else self
+    def narrowed(self, kubeconfig: Path | None, context: str, namespace: str) -> Session:
+        """The same session with what is given instead of its own; itself when nothing is."""
+        if kubeconfig is None and not context and not namespace:
+            return self
+        return Session(kubeconfig or self.kubeconfig, context or self.context, namespace or self._namespace)
 
     def subresource_path(self, resource: str, name: str, verb: str, namespace: str = "") -> str:
         """The path of a subresource of a VM or VMI."""
@@ -79,13 +83,23 @@ def _default_kubeconfig() -> Path:
     return own if not home.exists() and own.exists() else home
 
 
-def namespace_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Pass the session as the first argument, in the namespace that `-n` after the subcommand may name."""
+def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Pass the session as the first argument; the options that choose it may also follow the subcommand."""
 
     @click.option("-n", "--namespace", "own_namespace", default="", help="The namespace scope for this CLI request.")
+    @click.option("--kubeconfig", "own_kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig file to use.")
+    @click.option("--context", "own_context", default="", help="The name of the kubeconfig context to use.")
     @click.pass_obj
     @functools.wraps(function)
-    def wrapper(session: Session, /, *args: Any, own_namespace: str, **kwargs: Any) -> Any:
-        return function(session.in_namespace(own_namespace), *args, **kwargs)
+    def wrapper(
+        session: Session,
+        /,
+        *args: Any,
+        own_namespace: str,
+        own_kubeconfig: Path | None,
+        own_context: str,
+        **kwargs: Any,
+    ) -> Any:
+        return function(session.narrowed(own_kubeconfig, own_context, own_namespace), *args, **kwargs)
 
     return wrapper

@@ -40,19 +40,25 @@ _PORT_PREFIX = "kp"
 def install(bin_dir: Path, conf_dir: Path, forwarder: Path, config: PodNetworkConfig) -> None:
     """Put the plugin into containerd's `bin_dir` and its configuration into `conf_dir`.
 
-    The forwarder is the plugin `loopback` too, which containerd before 2.0 asks for.
+    The forwarder is the plugin `loopback` too, which containerd before 2.0 asks for. What is right is left alone, so
+    that a restart succeeds on a disk that is full.
     """
     for directory in (bin_dir, conf_dir):
         directory.mkdir(parents=True, exist_ok=True)
     for name in (cni.PLUGIN, "loopback"):
         link = bin_dir / name
+        if link.is_symlink() and link.readlink() == forwarder:
+            continue
         fresh = bin_dir / f".{name}.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(forwarder)
         fresh.replace(link)
+    path, wanted = conf_dir / "10-kumo.conflist", cni.network_configuration(config.name, str(config.socket))
+    if path.is_file() and path.read_bytes() == wanted:
+        return
     fresh = conf_dir / ".10-kumo.conflist.new"
-    fresh.write_bytes(cni.network_configuration(config.name, str(config.socket)))
-    fresh.replace(conf_dir / "10-kumo.conflist")
+    fresh.write_bytes(wanted)
+    fresh.replace(path)
 
 
 class PodNetwork:
