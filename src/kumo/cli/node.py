@@ -167,6 +167,7 @@ class Node:
             directory=instance.node_dir,
             cgroup_parent=instance.cgroup_root,
             port=instance.node_port,
+            pod_cidr=instance.node_pod_cidr,
             cluster_dns=(instance.cluster_dns,),
             devices=devices,
         )

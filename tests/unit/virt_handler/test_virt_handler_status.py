@@ -51,6 +51,7 @@ def test_a_started_domain() -> None:
             "name": "default",
             "podInterfaceName": "eth0",
             "queueCount": 1,
+            "linkState": "up",
             "mac": "52:54:00:00:00:01",
             "infoSource": "domain",
             "ipAddress": "10.244.0.7",
@@ -104,6 +105,20 @@ def test_paused(reason: str, expected: tuple[str, str]) -> None:
     assert status["phase"] == "Running"
     resumed = updated({**vmi(), "status": status}, view(), NOW)
     assert find(resumed["conditions"], "Paused") is None
+
+
+def test_what_upstream_tells_of_every_running_machine() -> None:
+    machine = vmi()
+    machine["spec"]["volumes"] = [{"name": "disk", "cloudInitNoCloud": {"userData": "x"}}]
+    status = updated(machine, view(sizes={"disk": 4096}), NOW)
+    assert (status["selinuxContext"], status["migrationMethod"]) == ("none", "BlockMigration")
+    assert status["volumeStatus"] == [{"name": "disk", "target": "vda", "size": 4096}]
+    # A virt-handler that did not make the image itself keeps what an earlier one has written.
+    assert updated({**machine, "status": status}, view(), NOW)["volumeStatus"][0]["size"] == 4096
+    machine["spec"]["volumes"] = [{"name": "disk", "persistentVolumeClaim": {"claimName": "c"}}]
+    assert updated(machine, view(), NOW)["migrationMethod"] == "LiveMigration"
+    machine["spec"]["domain"]["devices"]["interfaces"][0]["state"] = "down"
+    assert updated(machine, view(), NOW)["interfaces"][0]["linkState"] == "down"
 
 
 def test_a_domain_that_cannot_be_started() -> None:

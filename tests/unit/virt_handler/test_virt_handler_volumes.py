@@ -7,7 +7,7 @@ import pytest
 from kumo.kubevirt.common.launcher_options import Volume
 from kumo.kubevirt.virt_handler.cloud_init import Seed
 from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
-from kumo.kubevirt.virt_handler.heartbeat import node_patch
+from kumo.kubevirt.virt_handler.heartbeat import node_patch, virtualization
 from kumo.kubevirt.virt_handler.network.plan import PodInterface
 from kumo.kubevirt.virt_handler.prepare import macs
 from kumo.kubevirt.virt_handler.volumes import container_disks, memory_bytes, sources
@@ -96,3 +96,18 @@ def test_the_nodes_labels(tmp_path: Any) -> None:
         "kumo.dev/virt-handler-address": "10.0.0.1:10250",
     }
     assert node_patch(config, kvm=False, now="")["metadata"]["labels"]["kumo.dev/kvm"] is None
+
+
+def test_the_node_says_how_guests_run_and_says_it_once() -> None:
+    told = virtualization(False, None, "2026-01-01T00:00:00Z")
+    assert told == {
+        "type": "kumo.dev/HardwareVirtualization",
+        "status": "False",
+        "reason": "NoUsableKVM",
+        "message": "no usable KVM: guests run in software (TCG)",
+        "lastHeartbeatTime": "2026-01-01T00:00:00Z",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    node = {"status": {"conditions": [told]}}
+    assert virtualization(False, node, "later") is None
+    assert (virtualization(True, node, "later") or {})["status"] == "True"

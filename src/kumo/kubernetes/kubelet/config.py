@@ -36,6 +36,8 @@ class KubeletConfig:
     """The instance's cgroup, below which each pod gets its own: `/kumo-<id>`."""
     port: int = 10250
     """Where the composition serves `Kubelet.handler`; written into the Node."""
+    pod_cidr: str = ""
+    """The node's range of pod addresses, if it comes with one; else the control plane gives it one."""
     version: str = "v1.36.0"
     cluster_dns: tuple[str, ...] = ()
     """Addresses of the cluster's DNS; empty: pods get the node's resolv.conf."""

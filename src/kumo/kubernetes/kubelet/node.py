@@ -105,7 +105,7 @@ def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, An
             "labels": node_labels(config, machine),
             "annotations": dict(config.annotations),
         },
-        "spec": {},
+        "spec": {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]} if config.pod_cidr else {},
         "status": dict(status),
     }
 

@@ -147,6 +147,7 @@ def component_roles() -> list[Object]:
         _rule(GROUP, ["kubevirts", "virtualmachineinstancemigrations"], _READ),
         _rule("", ["pods", "secrets", "configmaps", "persistentvolumeclaims", "services", "endpoints"], _READ),
         _rule("", ["nodes"], [*_READ, "patch", "update"]),
+        _rule("", ["nodes/status"], ["patch"]),
         _rule("", ["events"], ["create", "patch", "update"]),
     ]
     made = []

@@ -10,15 +10,17 @@ from typing import Any
 
 import structlog
 
+from kumo.api.conditions import condition
 from kumo.api.errors import StatusError
-from kumo.api.objects import timestamp
+from kumo.api.objects import Object, timestamp
 from kumo.api.resources import NODES
 from kumo.kubevirt.common import names
 from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
-from kumo.machinery.client import Client
+from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 
 _log = structlog.get_logger("kumo.virt-handler")
 _RETRY = 1.0
+VIRTUALIZATION = "kumo.dev/HardwareVirtualization"
 
 
 def node_patch(config: VirtHandlerConfig, *, kvm: bool, now: str) -> dict[str, Any]:
@@ -33,11 +35,29 @@ def node_patch(config: VirtHandlerConfig, *, kvm: bool, now: str) -> dict[str, A
     return {"metadata": {"labels": labels, "annotations": annotations}}
 
 
+def virtualization(kvm: bool, old: Object | None, now: str) -> dict[str, Any] | None:
+    """The Node's condition that says how guests run, or None if the Node `old` already has it."""
+    new = {
+        "type": VIRTUALIZATION,
+        "status": "True" if kvm else "False",
+        "reason": "KVM" if kvm else "NoUsableKVM",
+        "message": "guests run on the processor (KVM)" if kvm else "no usable KVM: guests run in software (TCG)",
+    }
+    found = condition(old or {}, VIRTUALIZATION)
+    if found is not None and found.get("status") == new["status"]:
+        return None
+    return {**new, "lastHeartbeatTime": now, "lastTransitionTime": now}
+
+
 async def beat(client: Client, config: VirtHandlerConfig, *, kvm: bool) -> None:
     """Keep the Node's labels and its heartbeat up to date until cancelled."""
     while True:
         try:
-            await client.patch(NODES, config.node, node_patch(config, kvm=kvm, now=timestamp()))
+            node = await client.patch(NODES, config.node, node_patch(config, kvm=kvm, now=timestamp()))
+            told = virtualization(kvm, node, timestamp())
+            if told is not None:
+                patch = {"status": {"conditions": [told]}}
+                await client.patch(NODES, config.node, patch, kind=STRATEGIC_MERGE_PATCH, subresource="status")
             delay = config.heartbeat
         except (StatusError, OSError, TimeoutError) as error:
             # Before the kubelet has made the Node there is nothing to label.

@@ -128,7 +128,10 @@ async def run_attach(socket: WebSocket, engine: Containerd, container: str, want
                 )
                 source = await stack.enter_async_context(http.ws_connect(url, protocols=(channels.V4,)))
             if wanted.stdin:
-                stdin = await engine.tasks.open_stdin(container)
+                try:
+                    stdin = await engine.tasks.open_stdin(container)
+                except FileNotFoundError as error:  # its end takes the FIFO away
+                    raise EngineError("NOT_FOUND", f"container {container} is not running") from error
 
             async def end_input() -> None:
                 await _end_input(http, engine, container, wanted.tty)
