@@ -106,7 +106,12 @@ class WebSocket(Protocol):
         ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close with that code; a second call does nothing."""
+        """Close with that code; a second call does nothing. 1006 means: without the closing handshake."""
+        ...
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that the connection was closed with, once it is; 1006 when it just ended."""
         ...
 
 

@@ -10,6 +10,9 @@ from aiohttp import web
 
 from kumo.machinery.http import WebSocket
 
+ABNORMAL = 1006
+"""The close code that is never sent (RFC 6455, 7.1.5): closing with it cuts the connection, and the peer counts that as
+an abnormal end."""
 _DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 _WINDOW = 1 << 20
 
@@ -55,11 +58,27 @@ class _AiohttpWebSocket:
 
 
 class ServerWebSocket(_AiohttpWebSocket):
-    """A WebSocket that the listener accepted."""
+    """A WebSocket that the listener accepted; `transport` is the connection below it."""
 
-    def __init__(self, socket: web.WebSocketResponse, protocol: str) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, protocol: str, transport: asyncio.BaseTransport | None = None
+    ) -> None:
         super().__init__(socket, protocol)
         self._closing: asyncio.Task[None] | None = None
+        self._transport = transport
+        self._cut = False
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close with that code; a second call does nothing. With `ABNORMAL`, what was sent still goes out, and then
+        the connection ends without a closing handshake.
+        """
+        if self._cut:
+            return
+        if code == ABNORMAL and self._transport is not None and not self._socket.closed:
+            self._cut = True
+            self._transport.close()
+            return
+        await super().close(1011 if code == ABNORMAL else code, reason)
 
     def close_soon(self, code: int, reason: str) -> None:
         """Close without waiting for it (the listener's shutdown)."""

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from kumo.machinery.http import WebSocket
+from kumo.machinery.websocket import ABNORMAL
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -39,7 +40,8 @@ class Sessions:
             if self._running.get(key) is task:
                 del self._running[key]
             with contextlib.suppress(ConnectionError):
-                await socket.close()
+                # Clients know an end that is not their own by this (upstream's virt-handler just closes, too).
+                await socket.close(ABNORMAL)
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
 

@@ -235,6 +235,7 @@ class VirtHandler:
             pod_ip=interface.address if interface else "",
             macs=prepare.macs(vmi, interface),
             agent=machine.agent,
+            sizes=machine.sizes,
             error=error,
             phase=phase,
         )

@@ -37,6 +37,8 @@ class Machine:
         self.domain: dict[str, Any] | None = None
         self.agent: dict[str, Any] = {}
         self.agent_asked = 0.0
+        self.sizes: dict[str, int] = {}
+        """Bytes of the images that were made for its volumes, by name; empty when an earlier virt-handler made them."""
         self.events: set[str] = set()
         """Messages of events that are recorded once."""
         self.failures = 0

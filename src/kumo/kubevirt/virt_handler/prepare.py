@@ -40,7 +40,7 @@ async def start(vmi: Object, machine: Machine, client: Client, *, kvm: bool, tun
     seed = cloud_init.seed(vmi, cloud_init.Sources(secrets))
     binding, disks = await asyncio.gather(
         asyncio.to_thread(_network, vmi, machine, launcher.pid, tun),
-        asyncio.to_thread(_files, vmi, launcher.pid, seed),
+        asyncio.to_thread(_files, vmi, machine, launcher.pid, seed),
     )
     options = Options(
         kvm=kvm,
@@ -93,17 +93,23 @@ def _network(vmi: Object, machine: Machine, pid: int, tun: str) -> plan.Binding 
     return binding
 
 
-def _files(vmi: Object, pid: int, seed: cloud_init.Seed | None) -> dict[int, str]:
+def _files(vmi: Object, machine: Machine, pid: int, seed: cloud_init.Seed | None) -> dict[int, str]:
     """Find the container disks (by index), write the images for cloud-init and configuration. Blocks."""
+    sizes: dict[str, int] = {}
     with pod_files.root_of(pid) as root:
         disks = {
             index: container_disk.find(root, index, volume["containerDisk"].get("path") or "").path
             for index, volume in volumes.container_disks(vmi).items()
         }
         if seed is not None:
-            pod_files.write(root, seed.path, iso_image(seed.files, seed.label), contract.UID)
+            image = iso_image(seed.files, seed.label)
+            sizes[seed.volume] = len(image)
+            pod_files.write(root, seed.path, image, contract.UID)
         for name, content in config_disks.contents(root, vmi).items():
-            pod_files.write(root, volumes.config_disk(name), iso_image(content.files, content.label), contract.UID)
+            image = iso_image(content.files, content.label)
+            sizes[name] = len(image)
+            pod_files.write(root, volumes.config_disk(name), image, contract.UID)
+    machine.sizes = sizes
     return disks
 
 

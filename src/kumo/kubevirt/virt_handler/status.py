@@ -33,6 +33,8 @@ class View:
     """MAC addresses by the interface's name."""
     agent: dict[str, Any] = field(default_factory=dict)
     """What the guest agent said last (libvirt's flat names); empty without one."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of the images that were made for volumes (cloud-init, config maps, ...), by the volume's name."""
     error: str = ""
     """Why the domain could not be synchronised; empty when it could."""
     phase: str = ""
@@ -70,10 +72,14 @@ def _describe(status: dict[str, Any], vmi: Object, view: View, domain: dict[str,
         status["machine"] = {"type": domain["machine"]}
     status["guestOSInfo"] = guest_agent.os_info(view.agent)
     status["interfaces"] = _interfaces(status.get("interfaces") or [], vmi, view)
+    status["selinuxContext"] = "none"  # upstream's word for a node without SELinux; kumo's launchers are not labelled
+    status["migrationMethod"] = migration_method(vmi)
     targets = domain.get("disks") or {}
     for volume in status.get("volumeStatus") or ():
         if volume["name"] in targets:
             volume["target"] = targets[volume["name"]]
+        if volume["name"] in view.sizes:
+            volume["size"] = view.sizes[volume["name"]]
 
 
 def _interfaces(old: list[dict[str, Any]], vmi: Object, view: View) -> list[dict[str, Any]]:
@@ -84,6 +90,7 @@ def _interfaces(old: list[dict[str, Any]], vmi: Object, view: View) -> list[dict
     for interface in (vmi["spec"]["domain"].get("devices") or {}).get("interfaces") or ():
         name = interface["name"]
         entry = {**known.get(name, {}), "name": name, "podInterfaceName": POD_INTERFACE, "queueCount": 1}
+        entry["linkState"] = "down" if interface.get("state") == "down" else "up"
         if mac := view.macs.get(name):
             entry["mac"] = mac
         inside = seen.get(str(entry.get("mac", "")).lower())
@@ -102,6 +109,13 @@ def _interfaces(old: list[dict[str, Any]], vmi: Object, view: View) -> list[dict
 def _pod_ip_first(addresses: list[str], pod_ip: str) -> list[str]:
     wanted = [a for a in addresses if not a.startswith("fe80:")]
     return sorted(wanted, key=lambda address: address != pod_ip)
+
+
+def migration_method(vmi: Object) -> str:
+    """How the guest's disks would have to be moved: BlockMigration as soon as one of them is the node's alone."""
+    shared = ("persistentVolumeClaim", "dataVolume")
+    volumes = vmi["spec"].get("volumes") or ()
+    return "LiveMigration" if all(any(v.get(k) for k in shared) for v in volumes) else "BlockMigration"
 
 
 def migratability(vmi: Object) -> dict[str, tuple[str, str, str]]:

@@ -182,7 +182,7 @@ class Exchange:
             await response.prepare(original)
         except web.HTTPBadRequest as error:
             return Reply(self, status_response(bad_request(error.text or "not a WebSocket handshake")), close=True)
-        socket = self.upgraded = ServerWebSocket(response, answer.protocol)
+        socket = self.upgraded = ServerWebSocket(response, answer.protocol, original.transport)
         code, reason = 1000, ""
         try:
             await answer.run(socket)

@@ -30,6 +30,7 @@ class TcpSocket:
     """A TCP connection with the face of a WebSocket: a message is what one read has brought."""
 
     protocol = ""
+    close_code: int | None = None
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -57,6 +58,7 @@ class UdpSocket(asyncio.DatagramProtocol):
     """A connected UDP socket with the face of a WebSocket: a message is a datagram."""
 
     protocol = ""
+    close_code: int | None = None
 
     def __init__(self) -> None:
         self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue(256)
