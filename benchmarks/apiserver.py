@@ -3,6 +3,7 @@
     python -m benchmarks.apiserver --kubeconfig FILE --pid PID [--pid PID ...]
 
 Works against kumo and against kube-apiserver (name etcd's pid too). Makes and removes the namespace `bench`.
+CPU time, not wall time: what else runs on the machine lengthens a request, but hardly its cost.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks.figures import Figure, Unit, figure, show
 from benchmarks.load import Connection, Target, target
 from benchmarks.processes import cpu_seconds, rss
 
@@ -24,15 +26,8 @@ PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 OBJECTS = 5000
 CLIENTS = 64
 REPEATS = 5
-
-
-class Figure(NamedTuple):
-    """One line of the table. `bar` is the number to hold, None where there is none."""
-
-    name: str
-    value: float
-    unit: str
-    bar: float | None
+CHANGES = 200
+MERGE = "content-type: application/merge-patch+json\r\n"
 
 
 def pod(name: str, number: int) -> dict[str, Any]:
@@ -68,9 +63,11 @@ def pod(name: str, number: int) -> dict[str, Any]:
 class Bench:
     """Runs the measurements against one server."""
 
-    def __init__(self, where: Target, pids: list[int]) -> None:
+    def __init__(self, where: Target, pids: list[int], rest: float = 65.0) -> None:
         self.where = where
         self.pids = pids
+        self.rest = rest
+        """Seconds without load before memory is read: servers give back what they no longer need when they rest."""
         self.figures: list[Figure] = []
 
     async def connections(self, count: int) -> list[Connection]:
@@ -78,16 +75,20 @@ class Bench:
         return list(await asyncio.gather(*(Connection(self.where).open() for _ in range(count))))
 
     async def measure(
-        self, name: str, unit: str, bar: float | None, units: int, work: Callable[[int], Awaitable[None]]
+        self, name: str, unit: Unit, bar: float | None, units: int, work: Callable[[int], Awaitable[None]]
     ) -> None:
-        """The median CPU time of `work` over some repeats, divided by the `units` of work that each does."""
+        """A figure: the CPU time of `work`, some times over, divided by the `units` of work that each does."""
+        self.figures.append(figure(name, unit, await self.costs(unit, units, work), bar))
+
+    async def costs(self, unit: Unit, units: int, work: Callable[[int], Awaitable[None]]) -> list[float]:
+        """The CPU time of each turn of `work`, per unit of its work."""
         scale = {"us": 1e6, "ms": 1e3}[unit]
         values = []
         for repeat in range(REPEATS):
             before = cpu_seconds(self.pids)
             await work(repeat)
             values.append((cpu_seconds(self.pids) - before) / units * scale)
-        self.figures.append(Figure(name, statistics.median(values), unit, bar))
+        return values
 
     async def run(self) -> list[Figure]:
         """All the figures."""
@@ -99,11 +100,13 @@ class Bench:
         await self._get(clients)
         await self._list(one)
         await self._patch(clients)
+        await asyncio.sleep(self.rest)
+        self.figures.append(figure("memory (RSS) of the server with 5,000 pods", "MiB", self._memory(), 200))
+        alone = await self.costs("us", CHANGES, lambda repeat: self._changes(one, f"alone-{repeat}"))
         for watchers in (100, 1000):
-            await self._watch(one, watchers)
-        self.figures.append(
-            Figure("memory of the server with 5,000 pods", sum(map(rss, self.pids)) / 2**20, "MiB", 200)
-        )
+            await self._watch(one, watchers, statistics.median(alone))
+        await asyncio.sleep(self.rest)
+        self.figures.append(figure("the same, after 1,000 watchers have come and gone", "MiB", self._memory()))
         await one.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
         for each in (one, *clients):
             each.close()
@@ -165,10 +168,9 @@ class Bench:
         async def work(repeat: int) -> None:
             def job(number: int) -> Callable[[Connection], Awaitable[None]]:
                 body = json.dumps({"metadata": {"annotations": {"example.org/turn": f"{repeat}-{number}"}}}).encode()
-                kind = "content-type: application/merge-patch+json\r\n"
 
                 async def patch(client: Connection) -> None:
-                    status, answer = await client.call("PATCH", f"{PODS}/p{number:05d}", body, kind)
+                    status, answer = await client.call("PATCH", f"{PODS}/p{number:05d}", body, MERGE)
                     assert status == 200, answer
 
                 return patch
@@ -177,48 +179,53 @@ class Bench:
 
         await self.measure("merge PATCH pod, 64 clients", "us", 700, 500, work)
 
-    async def _watch(self, one: Connection, watchers: int) -> None:
-        """CPU per event and watcher: `watchers` streams, each over one of ten selectors, 200 changes."""
-        changes = 200
+    async def _changes(self, one: Connection, mark: str) -> None:
+        """Change CHANGES pods, one after the other."""
+        body = json.dumps({"metadata": {"annotations": {"example.org/watched": mark}}}).encode()
+        for number in range(CHANGES):
+            status, answer = await one.call("PATCH", f"{PODS}/p{number:05d}", body, MERGE)
+            assert status == 200, answer
+
+    async def _watch(self, one: Connection, watchers: int, alone: float) -> None:
+        """CPU of a delivery, less what the changes cost `alone`: of `watchers` streams, a tenth wants each change."""
         watching = await self.connections(watchers)
         _, listing = await one.call("GET", f"{PODS}?limit=1")
         revision = json.loads(listing)["metadata"]["resourceVersion"]
         seen = [0] * watchers
+        opened = asyncio.Barrier(watchers + 1)
 
         async def follow(number: int, client: Connection) -> None:
             client.send("GET", f"{PODS}?watch=true&resourceVersion={revision}&labelSelector=shard%3D{number % 10}")
             status, _ = await client.head()
             assert status == 200
+            await opened.wait()
             while data := await client.chunk():
                 seen[number] += data.count(b"\n")
 
         tasks = [asyncio.create_task(follow(n, c)) for n, c in enumerate(watching)]
-        await asyncio.sleep(1.0)  # let every stream be open before the cost of events is read
+        async with asyncio.timeout(60):
+            await opened.wait()
         done = 0
 
         async def work(repeat: int) -> None:
             nonlocal done
-            for number in range(changes):
-                body = json.dumps({"metadata": {"annotations": {"example.org/w": f"{watchers}-{repeat}"}}}).encode()
-                kind = "content-type: application/merge-patch+json\r\n"
-                status, answer = await one.call("PATCH", f"{PODS}/p{number:05d}", body, kind)
-                assert status == 200, answer
-            done += changes // 10
-            deadline = time.monotonic() + 60
-            while min(seen) < done and time.monotonic() < deadline:
-                await asyncio.sleep(0.01)
-            assert min(seen) >= done, f"a watcher has seen {min(seen)} of {done} events"
+            await self._changes(one, f"{watchers}-{repeat}")
+            done += CHANGES // 10
+            async with asyncio.timeout(60):
+                while min(seen) < done:
+                    await asyncio.sleep(0.01)
 
-        await self.measure(
-            f"WATCH, a delivery with {watchers} watchers (the write's cost in it)",
-            "us",
-            None,
-            changes * watchers // 10,
-            work,
-        )
+        deliveries = CHANGES * watchers // 10
+        whole = await self.costs("us", deliveries, work)
+        net = [value - alone * CHANGES / deliveries for value in whole]
+        self.figures.append(figure(f"WATCH, a delivery with {watchers} watchers", "us", net, 15))
         for task, client in zip(tasks, watching, strict=True):
             task.cancel()
             client.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _memory(self) -> float:
+        return sum(map(rss, self.pids)) / 2**20
 
 
 def main() -> None:
@@ -226,18 +233,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--pid", type=int, action="append", required=True)
+    parser.add_argument("--rest", type=float, default=65.0, help="seconds of rest before memory is read")
     chosen = parser.parse_args()
-    figures = asyncio.run(Bench(target(chosen.kubeconfig), chosen.pid).run())
-    show(figures)
-
-
-def show(figures: list[Figure]) -> None:
-    """The table."""
-    print(f"{'what':<66} {'measured':>12} {'bar':>10}")
-    for figure in figures:
-        bar = "" if figure.bar is None else f"{figure.bar:.0f} {figure.unit}"
-        mark = "" if figure.bar is None or figure.value <= figure.bar else "  over"
-        print(f"{figure.name:<66} {figure.value:>8.1f} {figure.unit:<3} {bar:>10}{mark}")
+    show(asyncio.run(Bench(target(chosen.kubeconfig), chosen.pid, chosen.rest).run()))
 
 
 if __name__ == "__main__":

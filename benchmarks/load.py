@@ -50,13 +50,13 @@ class Connection:
     """One kept-alive connection."""
 
     def __init__(self, where: Target) -> None:
-        self._where = where
+        self.where = where
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
     async def open(self) -> Connection:
         """Connect."""
-        where = self._where
+        where = self.where
         self._reader, self._writer = await asyncio.open_connection(where.host, where.port, ssl=where.tls, limit=1 << 24)
         return self
 
@@ -68,8 +68,8 @@ class Connection:
         """Send a request."""
         kind = "content-type: application/json\r\n" if body and "content-type" not in headers else ""
         head = (
-            f"{method} {path} HTTP/1.1\r\nhost: {self._where.host}\r\naccept: application/json\r\n"
-            f"{self._where.authorization}{kind}{headers}content-length: {len(body)}\r\n\r\n"
+            f"{method} {path} HTTP/1.1\r\nhost: {self.where.host}\r\naccept: application/json\r\n"
+            f"{self.where.authorization}{kind}{headers}content-length: {len(body)}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)
 
