@@ -87,20 +87,28 @@ def programs() -> Iterator[Fact]:
         if where is None:
             yield Fact(program, "fault", "not installed", f"apt-get install {package}")
         else:
-            yield Fact(program, "ok", _version(where))
+            found, works = _version(where)
+            fix = "" if works else f"apt-get install --reinstall {package}"
+            yield Fact(program, "ok" if works else "fault", found, fix)
     for module, package in _MODULES.items():
         if importlib.util.find_spec(module) is None:
             yield Fact(package, "fault", "not installed, or not visible here", f"apt-get install {package}")
 
 
-def _version(program: str) -> str:
+def _version(program: str) -> tuple[str, bool]:
+    """What the program says of its version, and whether it runs at all."""
     try:
         option = "-V" if program.endswith("/ip") else "--version"
         answer = subprocess.run([program, option], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{program}: {error}"
+        return f"{program} does not run: {error}", False
     lines = (answer.stdout or answer.stderr).strip().splitlines()
-    return lines[0] if lines else program
+    if answer.returncode:
+        return (
+            f"{program} does not run (exit code {answer.returncode}): {lines[0] if lines else 'it says nothing'}",
+            False,
+        )
+    return lines[0] if lines else program, True
 
 
 def virtualization() -> Fact:

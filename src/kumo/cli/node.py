@@ -18,7 +18,7 @@ from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
 from kumo.cli.instance import Instance, InstanceError, load, node_address
-from kumo.cli.process import our_turn, run_until_told
+from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.process import wait_ready
@@ -70,7 +70,9 @@ class Node:
         """Start everything, report it, run until `stop` is set. Raises ListenError and InstanceError."""
         asyncio.get_running_loop().add_signal_handler(prepare.STOP_NODE, self._asked_to_end, stop)
         self._engine = Containerd(engines.containerd(self._instance).socket)
-        await self._prepare_engine()
+        if not await ended_before(stop, self._prepare_engine()):
+            await self._engine.close()
+            return
         kvm = await self._find_virtualization()
         networks = PodNetwork(engines.pod_network(self._instance))
         virt = self._virt_handler_config()
