@@ -59,6 +59,20 @@ async def test_an_image_that_is_not_there_backs_off_and_is_asked_for_again(node:
     await node.remove("absent")
 
 
+async def test_who_mounts_an_image_that_is_not_there_waits_for_it(node: Node, registry: Registry) -> None:
+    await node.create(
+        "mounts",
+        container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+        volumes=[{"name": "data", "image": {"reference": "quay.test/team/data:1"}}],
+    )
+    pod = await node.until("mounts", lambda p: _reason(p) == "ErrImagePull")
+    assert "quay.test/team/data:1" in status_of(pod)["state"]["waiting"]["message"]
+    await node.until("mounts", lambda p: _reason(p) == "ImagePullBackOff")
+    registry.push("team/data", "1", busybox_image(b"data"))
+    await node.until("mounts", running)
+    await node.remove("mounts")
+
+
 def _reason(pod: dict[str, object]) -> object:
     return status_of(pod)["state"].get("waiting", {}).get("reason")
 

@@ -27,8 +27,7 @@ from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
 from kumo.kubernetes.kubelet.spec import grace_period
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
-from kumo.kubernetes.kubelet.volumes.files import VolumeError
-from kumo.kubernetes.kubelet.volumes.manager import VolumeManager
+from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
 from kumo.kubernetes.kubelet.worker import PodWorker, Shared
 from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
@@ -76,7 +75,7 @@ class Kubelet:
             try:
                 await images.ensure(pod, reference, policy)
             except ImageTrouble as error:
-                raise VolumeError(f"{error.reason}: {error.message}") from error
+                raise NoImage(error.reason, error.message) from error
 
         volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image)
         tools = Tools(config, engine, references, volumes, images, events, self._services, Cgroups(), facts)

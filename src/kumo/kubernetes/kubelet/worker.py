@@ -25,7 +25,14 @@ from kumo.kubernetes.kubelet.phase import TERMINAL
 from kumo.kubernetes.kubelet.plan import Plan, make_plan, sandbox_changed
 from kumo.kubernetes.kubelet.podstate import Observer, PodState
 from kumo.kubernetes.kubelet.probes import Prober
-from kumo.kubernetes.kubelet.spec import Container, find_container, full_name, grace_period, host_network
+from kumo.kubernetes.kubelet.spec import (
+    Container,
+    all_containers,
+    find_container,
+    full_name,
+    grace_period,
+    host_network,
+)
 from kumo.kubernetes.kubelet.status import Trouble, View, make_status
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume
@@ -160,11 +167,22 @@ class PodWorker:
         except FailedVolume as error:
             self._retry = min(max(self._retry * 2, 0.5), _RETRY_CEILING)
             _log.info("volumes are not ready", pod=full_name(self._pod), error=str(error))
+            self._say_without_image(error)
             self._wake_after(self._retry)
         except Exception:
             _log.exception("pod worker failed", pod=full_name(self._pod))
             self._wake_after(5.0)
         return False
+
+    def _say_without_image(self, error: FailedVolume) -> None:
+        """Let the containers that mount the volume wait for its image, for the same reasons as for their own."""
+        if error.no_image is None:
+            return
+        trouble = Trouble(error.no_image.reason, error.no_image.message)
+        for container in all_containers(self._pod):
+            if any(m["name"] == error.name for m in container.get("volumeMounts") or ()):
+                self._troubles[container["name"]] = trouble
+        self._say(self._pod, self.state)
 
     def _wake_after(self, delay: float) -> None:
         loop = asyncio.get_running_loop()

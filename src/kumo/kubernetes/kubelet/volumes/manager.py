@@ -27,7 +27,7 @@ _FILES = ("configMap", "secret", "downwardAPI", "projected")
 _PLUGINS = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
 
 EnsureImage = Callable[[Object, str, str], Awaitable[None]]
-"""Makes sure that an image (reference, pull policy) is here for the pod. Raises VolumeError."""
+"""Makes sure that an image (reference, pull policy) is here for the pod. Raises NoImage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,25 @@ class Volume:
     read_only: bool = False
 
 
+class NoImage(VolumeError):
+    """The image of an image volume is not to be had now: reason and message as for a container's image."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
 class FailedVolume(Exception):
-    """A volume can't be prepared; the text is the FailedMount event's."""
+    """A volume can't be prepared; the text is the FailedMount event's.
+
+    `no_image` is set when its image is missing, which the containers that mount the volume `name` then wait for.
+    """
+
+    def __init__(self, text: str, name: str = "", no_image: NoImage | None = None) -> None:
+        super().__init__(text)
+        self.name = name
+        self.no_image = no_image
 
 
 class VolumeManager:
@@ -61,7 +78,8 @@ class VolumeManager:
                 found[name] = await self._prepare(pod, volume, sources)
             except (VolumeError, OSError, EngineError) as error:
                 text = error.wire if isinstance(error, EngineError) else str(error)
-                raise FailedVolume(f'MountVolume.SetUp failed for volume "{name}" : {text}') from error
+                missing = error if isinstance(error, NoImage) else None
+                raise FailedVolume(f'MountVolume.SetUp failed for volume "{name}" : {text}', name, missing) from error
         return found
 
     async def refresh(self, pod: Object, sources: Sources) -> None:
