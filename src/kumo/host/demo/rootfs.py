@@ -97,6 +97,7 @@ def populate(root: Path, packages: Path, modules: Modules) -> None:
     _write(root / "usr/lib/cloud/flatten.awk", _script("flatten.awk"))
     _write(root / "etc/acpi/PWRF/00000080", "#!/bin/sh\nexec /sbin/poweroff\n", 0o755)
     _write(root / "usr/bin/sudo", _script("sudo"), 0o755)
+    _write(root / "sbin/shutdown", _script("shutdown"), 0o755)
     (root / "usr/bin/doas").chmod(0o4755)
     (root / "tmp").chmod(0o1777)
     (root / "root").chmod(0o700)
