@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 import kumo
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
+from kumo.cli.disks import NodeDisks
 from kumo.cli.instance import Instance
 from kumo.cli.prepare import Pki
 from kumo.host.kvm import recorded
@@ -21,6 +26,7 @@ from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
 from kumo.machinery.http import Handler
 from kumo.machinery.informer import Informers
 from kumo.machinery.transport import HttpTransport
+from kumo.openstack import PREFIXES, OpenStack, OpenStackConfig, clouds_yaml
 
 _INSTALLER = UserInfo("system:kumo-installer", (MASTERS_GROUP,))
 ClientFor = Callable[[UserInfo], Client]
@@ -38,10 +44,6 @@ class Wing:
     token_authenticators: Sequence[TokenAuthenticator] = ()
     prefixes: Sequence[str] = ()
     handler: Handler | None = None
-
-
-async def _nothing() -> None:
-    return
 
 
 def kubevirt(instance: Instance, pki: Pki, informers: Informers, client_for: ClientFor) -> Wing:
@@ -72,5 +74,39 @@ def kubevirt(instance: Instance, pki: Pki, informers: Informers, client_for: Cli
 
 
 def openstack(instance: Instance, informers: Informers, client_for: ClientFor) -> Wing:
-    """Keystone, Glance and Nova."""
-    return Wing("OpenStack", _nothing)
+    """Keystone, Glance and Nova; `clouds.yaml` with the administrator's password is written here, and kept."""
+    password = _openstack_password(instance)
+    config = OpenStackConfig(images_dir=instance.images_dir, admin_password=password)
+    disks = NodeDisks(instance.containerd_socket, instance.images_dir / "uploads")
+    service = OpenStack(config, client_for(_INSTALLER), client_for, disks)
+
+    async def install() -> None:
+        await service.install()
+        text = clouds_yaml(instance.url, password, instance.pki_dir / "ca.crt")
+        await asyncio.to_thread(_write_private, instance.clouds_yaml, text)
+
+    return Wing(
+        "OpenStack",
+        install,
+        token_authenticators=[service.authenticate_token],
+        prefixes=PREFIXES,
+        handler=service.handler,
+    )
+
+
+def _openstack_password(instance: Instance) -> str:
+    """The administrator's password: what clouds.yaml says, else a new one."""
+    try:
+        kept = yaml.safe_load(instance.clouds_yaml.read_text())["clouds"]["kumo"]["auth"]["password"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        kept = None
+    return kept if isinstance(kept, str) and kept else secrets.token_urlsafe(18)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace the file, which nobody but its owner may read."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)

@@ -6,7 +6,7 @@ what OpenStack's policy adds on top is in tables. Talks to: the API server (a cl
 `DiskStore` that the composition hands in. Nothing here imports another wing.
 """
 
-from kumo.openstack.common.disks import DiskStore
-from kumo.openstack.component import OpenStack, OpenStackConfig, clouds_yaml
+from kumo.openstack.common.disks import DiskStore, DiskStoreError
+from kumo.openstack.component import PREFIXES, OpenStack, OpenStackConfig, clouds_yaml
 
-__all__ = ["DiskStore", "OpenStack", "OpenStackConfig", "clouds_yaml"]
+__all__ = ["PREFIXES", "DiskStore", "DiskStoreError", "OpenStack", "OpenStackConfig", "clouds_yaml"]

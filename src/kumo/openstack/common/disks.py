@@ -8,15 +8,22 @@ from typing import Protocol
 REGISTRY = "images.kumo.dev"
 
 
+class DiskStoreError(Exception):
+    """The container disk could not be made or removed; the text says why."""
+
+
 class DiskStore(Protocol):
     """The nodes' container disks, by image reference."""
 
     async def put(self, disk: Path, name: str) -> None:
-        """Make the disk file available as a container disk under that name; nothing to do if it is there."""
+        """Make the disk file available as a container disk under that name; nothing to do if it is there.
+
+        Raises DiskStoreError.
+        """
         ...
 
     async def remove(self, name: str) -> None:
-        """Forget the container disk; nothing to do if it is not there."""
+        """Forget the container disk; nothing to do if it is not there. Raises DiskStoreError."""
         ...
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Any
 from urllib.parse import urlencode
 
 from kumo.api.errors import StatusError, is_already_exists
 from kumo.api.objects import Object, name_of, namespace_of, timestamp
+from kumo.api.resources import VMS
 from kumo.machinery.http import Response
 from kumo.openstack.common import names, paging
-from kumo.openstack.common.disks import DiskStore, disk_name
+from kumo.openstack.common.disks import DiskStore, DiskStoreError, disk_name
 from kumo.openstack.common.errors import ApiError
 from kumo.openstack.common.service import Call, Route, empty, reply
 from kumo.openstack.glance import views
@@ -142,7 +144,13 @@ class Records:
                 others = [i for i in await self._images.all() if (i.get("status") or {}).get("sha512") == digest]
                 if not others:
                     await self._blobs.remove(digest)
-            await self._disks.remove(disk_name(namespace_of(found), name_of(found), status["checksum"]))
+            in_use = (
+                await self._images.client.list(VMS, label_selector=f"{names.IMAGE_ID}={name_of(found)}", limit=1)
+            ).items
+            if in_use:
+                return empty()  # goes with the last of them
+            with contextlib.suppress(DiskStoreError):  # what is left over is the node's image collection's
+                await self._disks.remove(disk_name(namespace_of(found), name_of(found), status["checksum"]))
         return empty()
 
     async def add_tag(self, call: Call) -> Response:

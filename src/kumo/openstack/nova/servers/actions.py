@@ -5,6 +5,7 @@ Nova refuses by state; the table is `_ACTIONS`. The write itself is a KubeVirt s
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from kumo.api.resources import PODS, VMS
 from kumo.machinery.client import raise_for_status
 from kumo.machinery.http import Response
 from kumo.openstack.common import names
-from kumo.openstack.common.disks import DiskStore
+from kumo.openstack.common.disks import DiskStore, DiskStoreError
 from kumo.openstack.common.errors import ApiError
 from kumo.openstack.common.service import Call, Route, empty, reply
 from kumo.openstack.common.times import without_zone
@@ -250,7 +251,8 @@ class Actions:
         if all(uid_of(o) == uid_of(vm) for o in others):
             for volume in vm["spec"]["template"]["spec"].get("volumes") or ():
                 if volume.get("name") == "root" and "containerDisk" in volume:
-                    await self._disks.remove(volume["containerDisk"]["image"])
+                    with contextlib.suppress(DiskStoreError):  # what is left over is the node's image collection's
+                        await self._disks.remove(volume["containerDisk"]["image"])
 
     async def metadata(self, call: Call) -> Response:
         """The server's metadata."""

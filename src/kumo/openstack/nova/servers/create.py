@@ -17,7 +17,7 @@ from kumo.machinery.client import Client
 from kumo.machinery.http import Response
 from kumo.openstack.common import names
 from kumo.openstack.common.caller import Caller
-from kumo.openstack.common.disks import DiskStore, disk_name
+from kumo.openstack.common.disks import DiskStore, DiskStoreError, disk_name
 from kumo.openstack.common.errors import ApiError
 from kumo.openstack.common.files import blob_path
 from kumo.openstack.common.service import Call, Route, reply
@@ -184,9 +184,14 @@ class Create:
         """Make the image a container disk, once; its reference. One import at a time for each image."""
         status = image["status"]
         reference = disk_name(namespace_of(image), name_of(image), status["checksum"])
-        async with self._importing.setdefault(reference, asyncio.Lock()):
-            await self._disks.put(blob_path(self._images_dir, status["sha512"]), reference)
-        self._importing.pop(reference, None)
+        lock = self._importing.setdefault(reference, asyncio.Lock())
+        async with lock:
+            try:
+                await self._disks.put(blob_path(self._images_dir, status["sha512"]), reference)
+            except DiskStoreError as error:
+                raise ApiError(503, f"No valid host was found. {error}") from error
+        if not lock.locked():
+            self._importing.pop(reference, None)
         return reference
 
     async def _make(self, caller: Caller, wanted: Wanted, namespace: str) -> Object:
