@@ -16,6 +16,14 @@ from kumo.api.users import UserInfo
 Body = bytes | AsyncIterator[bytes]
 
 
+def first_values(query_string: str) -> dict[str, str]:
+    """The values of a query by name; of a repeated name the first, as everywhere upstream.
+
+    Who decides whether a request may be served must read it as who serves it does.
+    """
+    return dict(reversed(parse_qsl(query_string, keep_blank_values=True))) if query_string else {}
+
+
 class BodyTooLarge(Exception):
     """The body of a request is over the limit that its reader set."""
 
@@ -37,8 +45,8 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's values by name; of a repeated name the last."""
-        return dict(parse_qsl(self.query_string, keep_blank_values=True)) if self.query_string else {}
+        """The query's values by name; see `first_values`."""
+        return first_values(self.query_string)
 
     @property
     def query_list(self) -> list[tuple[str, str]]:

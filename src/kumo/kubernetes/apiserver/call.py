@@ -10,9 +10,8 @@ from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.negotiation import Accepted, accepted
 from kumo.kubernetes.apiserver.registry import Resource
+from kumo.kubernetes.apiserver.request_info import flag
 from kumo.machinery.http import Request
-
-_TRUE = ("true", "1")
 
 
 @dataclass(slots=True)
@@ -41,14 +40,9 @@ class Call:
         """The form that the client wants the answer in. Raises 406."""
         return accepted(self.request.headers.get("accept", ""))
 
-    @property
-    def qualified(self) -> str:
-        """The resource as messages name it: `deployments.apps`."""
-        return self.resource.type.gvr.group_resource
-
     def flag(self, name: str) -> bool:
         """Whether the query sets the flag."""
-        return self.query.get(name, "").lower() in _TRUE
+        return flag(self.query, name)
 
     def dry_run(self, options: dict[str, Any] | None = None) -> bool:
         """Whether nothing may be kept (`dryRun=All`). Raises 422 for any other value."""
@@ -85,11 +79,14 @@ def number(call: Call, name: str) -> int:
     if not text:
         return 0
     try:
-        return int(text)
+        found = int(text)
     except ValueError:
         raise bad_number(text) from None
+    if not -(1 << 63) <= found < 1 << 63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return found
 
 
 def bad_number(text: str) -> StatusError:
     """400: a number is none."""
-    return bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return bad_request(f'strconv.ParseInt: parsing "{text[:40]}": invalid syntax')

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
-from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
+from kumo.api.users import UserInfo
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.registry import Registry, Resource
 from kumo.kubernetes.apiserver.storage import Storage
+
+Authorize = Callable[[UserInfo, RequestInfo], None]
+"""Raises the 403 StatusError unless the user may."""
 
 
 class Admission(Protocol):
@@ -37,6 +42,8 @@ class Core:
     storage: Storage
     registry: Registry
     admission: Admission
+    authorize: Authorize
+    """For the writes that turn out to be another deed than the request's verb: a PUT or an apply that creates."""
 
     @staticmethod
     def copy(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from kumo.api.errors import Cause, StatusError, already_exists, bad_request, invalid
 from kumo.api.objects import Object, name_suffix, new_uid, timestamp
@@ -24,8 +25,13 @@ async def create(core: Core, call: Call) -> tuple[Entry, bool]:
 
 
 async def create_object(core: Core, call: Call, obj: Object, *, name: str = "") -> tuple[Entry, bool]:
-    """Create `obj`, which conforms to its schema; under `name` when a PUT or an apply names what is not there yet."""
+    """Create `obj`, which conforms to its schema; under `name` when a PUT or an apply names what is not there yet.
+
+    Raises 403 for a PUT or an apply of somebody who may not create.
+    """
     resource, dry = call.resource, call.dry_run()
+    if call.info.verb != "create":
+        core.authorize(call.user, replace(call.info, verb="create"))
     meta = obj.setdefault("metadata", {})
     _place(call, meta, name)
     if meta.pop("resourceVersion", "") not in ("", "0"):

@@ -8,7 +8,7 @@ from itertools import islice
 
 from kumo.api.errors import Cause, StatusError, bad_request, expired, invalid
 from kumo.api.objects import Object
-from kumo.api.selectors import parse_field_selector, parse_label_selector, require_fields
+from kumo.api.selectors import Requirement, Selector, parse_field_selector, parse_label_selector, require_fields
 from kumo.kubernetes.apiserver.call import Call, number
 from kumo.kubernetes.apiserver.chunks import CHUNK, SortedChunks, gzip
 from kumo.kubernetes.apiserver.core import Core
@@ -29,16 +29,22 @@ _END = gzip(b"]}")
 
 def match_of(call: Call) -> Match:
     """What the query selects. Raises 400."""
-    labels, fields = call.query.get("labelSelector", ""), call.query.get("fieldSelector", "")
+    labels, fields, name = call.query.get("labelSelector", ""), call.query.get("fieldSelector", ""), call.info.name
     namespace = call.namespace
-    if not labels and not fields:
+    if not labels and not fields and not name:
         return Match(namespace)
     try:
         chosen = parse_field_selector(fields)
         require_fields(chosen, call.resource.strategy.selectable())
-        return Match(namespace, parse_label_selector(labels), chosen)
+        selected = parse_label_selector(labels)
     except ValueError as error:
         raise bad_request(str(error)) from None
+    if name and (stated := chosen.exact("metadata.name")) != name:
+        # The path names one object: what the user may watch was decided by that name.
+        if stated is not None or chosen:
+            raise bad_request("field selector does not match the name of the object that the path names")
+        chosen = Selector((Requirement("metadata.name", "=", (name,)),))
+    return Match(namespace, selected, chosen)
 
 
 def too_new(revision: int, current: int) -> StatusError:
@@ -64,10 +70,11 @@ def parse_revision(text: str, name: str = "resourceVersion") -> int:
     """The number of a resource version, 0 for none. Raises 400."""
     if not text:
         return 0
-    if not text.isdecimal():
-        raise bad_request(
-            f'invalid {name}: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        )
+    number_of_digits = len(text) if text.isascii() and text.isdecimal() else 0
+    if not number_of_digits or number_of_digits > 20 or int(text) >= 1 << 64:
+        why = "value out of range" if number_of_digits else "invalid syntax"
+        shown = text[:40]
+        raise bad_request(f'invalid {name}: Invalid value: "{shown}": strconv.ParseUint: parsing "{shown}": {why}')
     return int(text)
 
 
@@ -76,7 +83,7 @@ class _Query:
 
     def __init__(self, call: Call) -> None:
         self.match = match_of(call)
-        self.limit = number(call, "limit")
+        self.limit = max(0, number(call, "limit"))
         self.revision_text = call.query.get("resourceVersion", "")
         self.revision = parse_revision(self.revision_text)
         self.how = call.query.get("resourceVersionMatch", "")
@@ -179,6 +186,7 @@ async def _next_part(core: Core, store: Store, call: Call, query: _Query, where:
     if position.revision == INCONSISTENT:
         await core.cache.catch_up()
         position = position._replace(revision=core.cache.revision)
+    await await_revision(core, position.revision)
     if where.revision <= position.revision:
         entries = where.entries_after(position.namespace, position.name, query.match)
         return _answer(call, *_cut(query, entries, position.revision, len(where)))

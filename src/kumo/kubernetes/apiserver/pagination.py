@@ -41,7 +41,9 @@ def decode_token(token: str) -> Position:
             )
         start = str(found["start"]).rstrip("\0")
         namespace, _, name = start.rpartition("/")
-        revision = int(found["rv"])
+        revision = found["rv"]
+        if not isinstance(revision, int) or isinstance(revision, bool) or not INCONSISTENT <= revision < 1 << 63:
+            raise ValueError("not a resource version")
     except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise bad_request(f"continue key is not valid: {error}") from None
     if not revision:

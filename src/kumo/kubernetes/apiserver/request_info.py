@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import parse_qsl
 
+from kumo.api.selectors import parse_field_selector
 from kumo.kubernetes.apiserver.attributes import RequestInfo
+from kumo.machinery.http import first_values
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
-_TRUE = ("true", "1")
 
 
 def request_info(method: str, path: str, query_string: str = "") -> RequestInfo:
@@ -46,18 +47,22 @@ def _parse(method: str, path: str, query_string: str) -> RequestInfo:
     return RequestInfo(verb, path, group, version, namespace, resource, subresource, name)
 
 
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Whether a query sets the flag: anything but `false` and `0` does, also nothing (`?watch`)."""
+    return name in query and query[name].lower() not in ("false", "0")
+
+
 def _asks_for_watch(query_string: str) -> bool:
-    return "watch" in query_string and dict(parse_qsl(query_string)).get("watch", "").lower() in _TRUE
+    return "watch" in query_string and flag(first_values(query_string), "watch")
 
 
 def _collection(query_string: str) -> tuple[str, str]:
     """Whether a collection is listed or watched, and the one name that its field selector asks for, if so."""
     if not query_string:
         return "list", ""
-    query = dict(parse_qsl(query_string))
-    name = ""
-    for term in query.get("fieldSelector", "").split(","):
-        key, _, value = term.replace("==", "=").partition("=")
-        if key == "metadata.name" and not value.startswith("=") and not key.endswith("!"):
-            name = value
-    return ("watch" if query.get("watch", "").lower() in _TRUE else "list"), name
+    query = first_values(query_string)
+    try:
+        name = parse_field_selector(query.get("fieldSelector", "")).exact("metadata.name")
+    except ValueError:
+        name = None  # Whoever serves the request refuses it.
+    return ("watch" if flag(query, "watch") else "list"), name or ""

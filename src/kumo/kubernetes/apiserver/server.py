@@ -105,7 +105,8 @@ class ApiServer:
             authorizer=self._authorizer,
             config=AdmissionConfig(config.service_cidr, config.node_port_range),
         )
-        core = Core(self._cache, Storage(self._store, self._cache, config.event_ttl), self._registry, admission)
+        storage = Storage(self._store, self._cache, config.event_ttl)
+        core = Core(self._cache, storage, self._registry, admission, self._authorizer.check)
         self._core = core
         url = f"https://{config.advertise_address}:{config.port}"
         endpoints = TokenEndpoints(tokens, self._authenticator, reader, url)

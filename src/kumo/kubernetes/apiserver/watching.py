@@ -90,7 +90,7 @@ def _asked(core: Core, call: Call) -> _Watch:
             "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         )
     revision_text = call.query.get("resourceVersion", "")
-    send = initial_text.lower() in ("true", "1")
+    send = call.flag("sendInitialEvents") and bool(initial_text)
     revision = parse_revision(revision_text)
     timeout = float(number(call, "timeoutSeconds")) or random.uniform(_SHORTEST, _LONGEST)
     return _Watch(
