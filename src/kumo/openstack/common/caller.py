@@ -35,7 +35,7 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the caller administers the cloud: the role admin, in whatever scope (the services' default policy)."""
+        """Whether the caller administers the cloud: the role admin, in whatever scope (the services' default)."""
         return "admin" in self.roles
 
     @property

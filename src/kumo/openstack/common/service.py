@@ -1,7 +1,8 @@
 """A service: one table of routes, and what every request meets on its way through it.
 
-Order: request id, version documents and other open routes, token (401), microversion (400, 406), the handler; any refusal
-becomes the service's own body, an unforeseen error a 500 without particulars (they go to the log, with the request id).
+Order: request id, version documents and other open routes, token (401), microversion (400, 406), the handler; any
+refusal becomes the service's own body, an unforeseen error a 500 without particulars (they go to the log, with the
+request id).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from kumo.openstack.common.microversions import Range, Version
 
 BODY_LIMIT = 114688
 """Bytes of a JSON body (oslo.middleware's default)."""
+_UNVERSIONED = Version(0, 0)
 _MALFORMED = "The server could not comply with the request since it is either malformed or otherwise incorrect."
 
 
@@ -36,7 +38,7 @@ class Call:
     base: str
     """Scheme and host as the client sees them, without a slash at the end."""
     params: dict[str, str] = field(default_factory=dict)
-    version: Version = Version(0, 0)
+    version: Version = _UNVERSIONED
     proven: Caller | None = None
 
     @property

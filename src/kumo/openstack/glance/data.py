@@ -34,7 +34,7 @@ class Data:
         return [Route("PUT", path, self.upload), Route("GET", path, self.download)]
 
     async def upload(self, call: Call) -> Response:
-        """Take the content of a queued image: queued -> saving -> active, or back to queued when it does not come whole."""
+        """Take the content of a queued image: queued, saving, active; queued again when it does not come whole."""
         if call.request.headers.get("content-type", "").split(";")[0].strip() != "application/octet-stream":
             raise ApiError(415, "The content must be sent as application/octet-stream.")
         found = await self._images.own(call.caller, call.params["id"], "upload_image")

@@ -133,7 +133,7 @@ class Records:
         )
 
     async def delete(self, call: Call) -> Response:
-        """Remove the image, its content if no other image has the same, and its container disk if no machine needs it."""
+        """Remove the image, content that no other image has, and the container disk if no machine needs it."""
         found = await self._images.own(call.caller, call.params["id"], "delete_image")
         if found["spec"].get("protected"):
             raise ApiError(403, f"Image {call.params['id']} is protected and cannot be deleted.")

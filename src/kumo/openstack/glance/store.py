@@ -78,7 +78,9 @@ class BlobStore:
             left.unlink(missing_ok=True)
 
     async def write(self, chunks: AsyncIterator[bytes], declared: str) -> Stored:
-        """Write the content down; `keep` it then. Raises BadDisk, OSError (a full disk) and what `chunks` raises; then nothing is kept."""
+        """Write the content down; `keep` it then. Raises BadDisk, OSError (a full disk) and what `chunks` raises;
+        then nothing is left of it.
+        """
         upload = await asyncio.to_thread(_Upload, self.directory / "uploads" / uuid.uuid4().hex)
         try:
             waiting = bytearray()

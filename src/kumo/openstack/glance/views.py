@@ -59,7 +59,8 @@ def check_fields(given: dict[str, Any]) -> None:
 
 
 def _schema_message(found: Complaint) -> str:
-    return f"Provided object does not match schema 'image': {found.message}\n\nOn instance['{found.field}']:\n    {found.value!r}"
+    where = f"\n\nOn instance['{found.field}']:\n    {found.value!r}"
+    return f"Provided object does not match schema 'image': {found.message}{where}"
 
 
 def spec_of(given: dict[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,12 @@ _AUTH = {
 }
 
 
+_MALFORMED = (
+    "The server could not comply with the request since it is either malformed or otherwise incorrect. The client is "
+    "assumed to be in error."
+)
+
+
 def _refused() -> ApiError:
     return ApiError(401, UNAUTHENTICATED)
 
@@ -101,8 +107,7 @@ class Auth:
         given = identity["password"]["user"]
         if "password" not in given or not ("id" in given or ("name" in given and "domain" in given)):
             what = "'password'" if "password" not in given else "'id' or 'name' with 'domain'"
-            raise ApiError(400, f"Expecting to find {what} in user. The server could not comply with the request "
-                           "since it is either malformed or otherwise incorrect. The client is assumed to be in error.")  # fmt: skip
+            raise ApiError(400, f"Expecting to find {what} in user. {_MALFORMED}")
         user = await self._find_user(given)
         known = name_of(user) if user is not None else ""
         right = await self._passwords.matches(known, given["password"])

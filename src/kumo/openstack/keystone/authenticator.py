@@ -1,4 +1,4 @@
-"""From a token to a caller: is it ours, not revoked, its user and scope still there and enabled, and which roles now."""
+"""From a token to a caller: is it ours, not revoked, its user and scope there and enabled, and which roles now."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def usable(directory: Directory, user: Object) -> bool:
 def project_enabled(namespace: Object) -> bool:
     """Whether the project may be used."""
     annotations = namespace["metadata"].get("annotations") or {}
-    return annotations.get(names.ENABLED, "true") != "false"
+    return str(annotations.get(names.ENABLED)) != "false"
 
 
 def user_info(proof: Proof) -> UserInfo:

@@ -16,7 +16,7 @@ IMPLIED = {"admin": ("manager",), "manager": ("member",), "member": ("reader",)}
 """What a role brings with it, directly."""
 _KUBERNETES_ROLE = {"admin": "admin", "manager": "admin", "member": "edit", "reader": "view"}
 FROM_KUBERNETES = {"cluster-admin": "manager", "admin": "manager", "edit": "member", "view": "reader"}
-"""What a binding to Kubernetes' own user-facing role in one namespace means in OpenStack: never cloud administration."""
+"""What a binding to Kubernetes' own role in one namespace means here: never cloud administration."""
 
 
 def with_implied(roles: set[str]) -> set[str]:

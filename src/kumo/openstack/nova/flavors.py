@@ -52,7 +52,7 @@ _SPECS = {"type": "object", "additionalProperties": {"type": ["string", "number"
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A size of machines. `ram` and `swap` in MiB, `disk` and `ephemeral` in GiB; `type_name` is the instance type's."""
+    """A size of machines. `ram` and `swap` in MiB, `disk` and `ephemeral` in GiB; `type_name`: the instance type's."""
 
     id: str
     name: str
@@ -197,8 +197,9 @@ class Flavors:
                 found = [f for f in found if getattr(f, actual) >= least]
         key = call.query.get("sort_key", "flavorid").replace("flavorid", "id")
         order = [(key, call.query.get("sort_dir", "asc"))]
-        rows = [{"id": f.id, "name": f.name, "ram": f.ram, "memory_mb": f.ram, "disk": f.disk, "vcpus": f.vcpus, "it": f}
-                for f in found]  # fmt: skip
+        rows = [
+            {"id": f.id, "name": f.name, "memory_mb": f.ram, "disk": f.disk, "vcpus": f.vcpus, "it": f} for f in found
+        ]
         part = paging.page(paging.by_keys(rows, order), call.query)
         more = []
         if part.next_marker:
@@ -209,7 +210,7 @@ class Flavors:
     async def brief(self, call: Call) -> Response:
         """Ids and names."""
         found, more = await self._page(call)
-        shown = [{"id": f.id, "name": f.name, "links": links(f, call.base)} for f in found]
+        shown: list[dict[str, Any]] = [{"id": f.id, "name": f.name, "links": links(f, call.base)} for f in found]
         if call.at_least(55):
             shown = [{**s, "description": f.description} for s, f in zip(shown, found, strict=True)]
         return reply({"flavors": shown, **({"flavors_links": more} if more else {})})
@@ -296,12 +297,9 @@ def _admin(call: Call, action: str) -> None:
 
 def _number(given: dict[str, Any], key: str, least: int) -> int:
     value = int(given.get(key) or 0)
+    bound = f"less than the minimum of {least}" if value < least else f"greater than the maximum of {2**31 - 1}"
     if not least <= value <= 2**31 - 1:
-        raise ApiError(
-            400, f"Invalid input for field/attribute {key}. Value: {given.get(key)}. {value} is less than the minimum of {least}"
-            if value < least else f"Invalid input for field/attribute {key}. Value: {value}. {value} is greater than the "
-            f"maximum of {2**31 - 1}"
-        )  # fmt: skip
+        raise ApiError(400, f"Invalid input for field/attribute {key}. Value: {value}. {value} is {bound}")
     return value
 
 

@@ -8,6 +8,7 @@ import binascii
 import hashlib
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -46,7 +47,7 @@ def fingerprint(public_key: str) -> str:
             raise ValueError
         blob = base64.b64decode(parts[1], validate=True)
         serialization.load_ssh_public_key(" ".join(parts[:2]).encode())
-    except (ValueError, binascii.Error, serialization.ssh.UnsupportedAlgorithm):
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise ApiError(400, "Keypair data is invalid: failed to generate fingerprint") from None
     digest = hashlib.md5(blob, usedforsecurity=False).hexdigest()
     return ":".join(digest[i : i + 2] for i in range(0, 32, 2))
@@ -114,7 +115,8 @@ class Keypairs:
         check({"keypair": given}, {"properties": {"keypair": _KEYPAIR}})
         if given.get("type", "ssh") != "ssh":
             raise ApiError(400, "Keypair data is invalid: only ssh keys are supported.")
-        user, public, private = self._user(call, given.get("user_id")), given.get("public_key"), ""
+        user, private = self._user(call, given.get("user_id")), ""
+        public: str = given.get("public_key") or ""
         if not public:
             if call.at_least(92):
                 raise ApiError(400, f"Invalid input for field/attribute keypair. Value: {given}. 'public_key' is a "

@@ -200,8 +200,11 @@ class Actions:
             raise ApiError(
                 400, f"Invalid input for field/attribute length. Value: {length}. {length!r} is not an integer"
             )
-        selector = f"kubevirt.io=virt-launcher,vm.kubevirt.io/name={name_of(vm)}"
-        pods = (await call.caller.kube.list(PODS, namespace_of(vm), label_selector=selector)).items
+        instance = await self._servers.instance(vm)
+        pods: list[Object] = []
+        if instance is not None:
+            selector = f"kubevirt.io/created-by={uid_of(instance)}"
+            pods = (await call.caller.kube.list(PODS, namespace_of(vm), label_selector=selector)).items
         pods.sort(key=lambda p: p["metadata"]["creationTimestamp"])
         if not pods:
             raise ApiError(409, f"Instance {uid_of(vm)} is not ready")
@@ -305,10 +308,8 @@ class Actions:
         vm = await self._servers.vm(call.caller, call.params["id"])
         done: list[dict[str, Any]] = notes.read(vm, notes.ACTIONS, [])
         more: dict[str, Any] = {"instance_uuid": uid_of(vm), "message": None}
-        if call.at_least(58):
-            return [{**a, **more, "start_time": without_zone(a["start_time"]), "updated_at": without_zone(a["start_time"])}
-                    for a in done]  # fmt: skip
-        return [{**a, **more, "start_time": without_zone(a["start_time"])} for a in done]
+        found = [{**a, **more, "start_time": without_zone(a["start_time"])} for a in done]
+        return [{**a, "updated_at": a["start_time"]} for a in found] if call.at_least(58) else found
 
     async def history(self, call: Call) -> Response:
         """The last actions, newest first."""

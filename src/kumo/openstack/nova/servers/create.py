@@ -146,8 +146,9 @@ class Create:
         image = await self._image(call.caller, _image_reference(given))
         fits(flavor, image)
         public_key = ""
-        if key := given.get("key_name"):
-            secret = await self._keypairs.find(call.caller.user_id, key)
+        key_name: str = given.get("key_name") or ""
+        if key_name:
+            secret = await self._keypairs.find(call.caller.user_id, key_name)
             if secret is None:
                 raise ApiError(400, "Invalid key_name provided.")
             public_key = public_key_of(secret)
@@ -161,7 +162,7 @@ class Create:
             user_id=call.caller.user_id,
             user_data=_user_data(given.get("user_data")),
             public_key=public_key,
-            key_name=given.get("key_name", ""),
+            key_name=key_name,
             metadata=given.get("metadata") or {},
             tags=tuple(given.get("tags") or ()),
             description=given.get("description"),
@@ -281,8 +282,8 @@ def _networked(networks: Any) -> bool:
     """Whether the server gets the pods' network. Any network id stands for it: there is one network so far."""
     if isinstance(networks, str):
         if networks not in ("auto", "none"):
-            raise ApiError(400, f"Invalid input for field/attribute networks. Value: {networks}. {networks!r} is not one "
-                           "of ['none', 'auto']")  # fmt: skip
+            why = f"{networks!r} is not one of ['none', 'auto']"
+            raise ApiError(400, f"Invalid input for field/attribute networks. Value: {networks}. {why}")
         return networks == "auto"
     for network in networks or ():
         if "port" in network or "fixed_ip" in network:

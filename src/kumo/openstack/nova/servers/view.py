@@ -115,7 +115,7 @@ def _host_id(server: Server) -> str:
 
 def _updated(vm: Object) -> str:
     times = [f.get("time") or "" for f in vm["metadata"].get("managedFields") or ()]
-    return max([*times, vm["metadata"]["creationTimestamp"]])
+    return str(max([*times, vm["metadata"]["creationTimestamp"]]))
 
 
 def _attributes(server: Server, minor: int) -> dict[str, Any]:
