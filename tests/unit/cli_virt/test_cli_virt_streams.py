@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from kumo.api.errors import StatusError, bad_request
 from kumo.api.users import UserInfo
+from kumo.cli.virt import port_forward
 from kumo.cli.virt.console import BROKEN
 from kumo.cli.virt.main import command
 from kumo.cli.virt.session import Session
@@ -127,6 +130,52 @@ def test_port_forward_by_standard_input_and_output(serve: Serve) -> None:
         result = run("port-forward", "vm/vm1", "22", "--stdio=true")
         assert os.read(shown, 10) == b"HELLO"
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_that_is_taken(serve: Serve, protocol: str) -> None:
+    serve(echo, [])
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if protocol == "tcp":
+            taken.listen()
+        port = taken.getsockname()[1]
+        result = run("port-forward", "vm/vm1", f"{protocol}/{port}:22")
+    told = f"forwarding {protocol} 127.0.0.1:{port} to 22\n"
+    refusal = f"listen {protocol} 127.0.0.1:{port}: bind: address already in use\n"
+    assert (result.exit_code, result.stderr) == (1, told + refusal)
+    assert run("port-forward", "vm/vm1", "70000:22").stderr.endswith(": bind: invalid argument\n")
+
+
+async def test_each_peer_of_a_udp_port_has_its_stream(serve: Serve) -> None:
+    serve(echo, [])
+    session = Session(Path("/nowhere"), "", "default")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    target = port_forward.Target("virtualmachines", "vm1", "default")
+    forwarded = [port_forward.ForwardedPort(port, 53, "udp")]
+    task = asyncio.create_task(port_forward._listen(session, target, forwarded, "127.0.0.1"))
+    loop = asyncio.get_running_loop()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+    ):
+        async with asyncio.timeout(10):
+            for peer, word in ((one, b"a"), (two, b"b"), (one, b"c")):
+                peer.setblocking(False)
+                peer.connect(("127.0.0.1", port))
+                # Until the port is open a datagram is lost, as datagrams are.
+                while True:
+                    await asyncio.sleep(0.01)
+                    with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                        await loop.sock_sendall(peer, word)
+                        async with asyncio.timeout(0.2):
+                            assert await loop.sock_recv(peer, 10) == b"<" + word + b">"
+                            break
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_standard_input_may_be_a_file(tmp_path: Path) -> None:

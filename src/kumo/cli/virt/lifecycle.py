@@ -109,7 +109,7 @@ def _suspension(session: Session, kind: str, name: str, verb: str, dry_run: bool
             try:
                 await client.request("PUT", path, body=body)
             except StatusError as error:
-                if vm and is_not_found(error):
+                if vm and verb == "pause" and is_not_found(error):
                     raise SessionError(_absent(vm, name, doing)) from error
                 raise SessionError(f"Error {doing} VirtualMachineInstance {name}: {error}") from error
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import functools
 import json
+import os
 import re
-from typing import NamedTuple
+from contextlib import AsyncExitStack
+from typing import NamedTuple, cast
 
 import click
 
@@ -134,15 +138,30 @@ async def _stdio(session: Session, target: Target, port: ForwardedPort) -> None:
 
 
 async def _listen(session: Session, target: Target, ports: list[ForwardedPort], address: str) -> None:
-    async with session.transport() as transport, asyncio.TaskGroup() as group:
+    """Listen on every port until cancelled. Raises SessionError for one that can't be had."""
+    loop = asyncio.get_running_loop()
+    async with session.transport() as transport, AsyncExitStack() as open_ones:
         for port in ports:
             click.echo(f"forwarding {port.protocol} {address}:{port.local} to {port.remote}", err=True)
-            if port.protocol == "udp":
-                await _listen_udp(session, transport, target, port, address)
-                continue
-            server = await asyncio.start_server(_acceptor(session, transport, target, port), address, port.local)
-            group.create_task(server.serve_forever())
+            try:
+                if port.protocol == "udp":
+                    datagrams = functools.partial(_Datagrams, session, transport, target, port)
+                    endpoint, _ = await loop.create_datagram_endpoint(datagrams, local_addr=(address, port.local))
+                    open_ones.callback(endpoint.close)
+                    continue
+                server = await asyncio.start_server(_acceptor(session, transport, target, port), address, port.local)
+                open_ones.callback(server.close)
+            except (OSError, OverflowError) as error:
+                raise SessionError(f"listen {port.protocol} {address}:{port.local}: {_bind_words(error)}") from error
         await asyncio.Event().wait()
+
+
+def _bind_words(error: OSError | OverflowError) -> str:
+    """Why a port can't be listened on, as Go's net package words it."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, OverflowError):
+        number = errno.EINVAL
+    return f"bind: {os.strerror(number).lower()}" if number and number > 0 else str(error)
 
 
 def _acceptor(session: Session, transport: Transport, target: Target, port: ForwardedPort):  # type: ignore[no-untyped-def]
@@ -167,8 +186,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # asyncio's own datagram transport does not inherit from the class of that name.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if addr not in self._peers:
@@ -199,13 +218,6 @@ class _Datagrams(asyncio.DatagramProtocol):
             await socket.send(await self._peers[peer].get())
 
 
-async def _listen_udp(session: Session, carrier: Transport, target: Target, port: ForwardedPort, address: str) -> None:
-    loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(
-        lambda: _Datagrams(session, carrier, target, port), local_addr=(address, port.local)
-    )
-
-
 @click.command("port-forward", cls=Command)
 @click.argument("arguments", nargs=-1, metavar="TYPE/NAME[/NAMESPACE] [PROTOCOL/]LOCAL[:TARGET]...")
 @click.option("--stdio", is_flag=True, help="Forward the tunnel to standard input and output; a single port only.")
@@ -232,6 +244,3 @@ def port_forward(session: Session, arguments: tuple[str, ...], stdio: bool, addr
         asyncio.run(_listen(session, where, ports, address))
     except KeyboardInterrupt:
         return
-    except OSError as error:
-        # asyncio words the address and the reason itself.
-        raise SessionError(f"can't listen on {address}: {error.strerror or error}") from error
