@@ -187,12 +187,16 @@ class PodWorker:
     def _wake_after(self, delay: float) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + delay
-        if self._timer is not None and not self._timer.cancelled() and loop.time() < self._due <= due:
-            return
-        if self._timer is not None:
+        if self._timer is not None:  # one that is overdue counts too: it rings when the loop comes to it
+            if self._due <= due:
+                return
             self._timer.cancel()
         self._due = due
-        self._timer = loop.call_at(due, self.wake)
+        self._timer = loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.wake()
 
     # -- a pod that is to run ---------------------------------------------------------------------------------------
 
@@ -214,13 +218,12 @@ class PodWorker:
 
     async def _observe(self) -> PodState:
         state = await self._shared.observer.observe(self.uid)
-        # containerd tells of an exit a moment before its CRI part knows.
-        lagging = [c for c in state.containers if c.running and c.id in self._exits]
-        lagging_box = [s for s in state.sandboxes if s.ready and s.id in self._exits]
-        if lagging or lagging_box:
+        # containerd tells of an exit a moment before its CRI part knows, of a quick one before it shows the start.
+        self._exits -= {c.id for c in state.containers if c.exited} | {s.id for s in state.sandboxes if not s.ready}
+        if any(c.running and c.id in self._exits for c in state.containers) or any(
+            s.id in self._exits for s in state.sandboxes
+        ):
             self._wake_after(_SETTLE)
-        else:
-            self._exits.clear()
         self.state = state
         return state
 
