@@ -39,6 +39,14 @@ _CATCH_UP = 1000
 T = TypeVar("T")
 
 
+def _is_utf8(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class SqliteStore(Store):
     """The store whose database is the file `path`; its directory is made if missing."""
 
@@ -140,8 +148,8 @@ class SqliteStore(Store):
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None, lease: int = 0) -> int:
         """Write the key; returns when it is on disk. Raises CompareFailed, LeaseNotFound, NoSpace."""
-        if "\0" in key:
-            raise ValueError(f"the key {key!r} has a NUL character")
+        if "\0" in key or not (key.isascii() or _is_utf8(key)):
+            raise ValueError(f"the key {key!r} can't be stored")  # Here, for it would spoil its whole batch.
         done = self._future()
         return await self._submit(Write(key, value, expect, lease, done), done)
 

@@ -17,10 +17,12 @@ from queue import SimpleQueue
 import msgspec
 
 from kumo.store.base import CompareFailed, Event, KeyValue, StoreError, Unavailable
-from kumo.store.sqlite_batch import Mismatch, Operation, Plan, Planner, Version
+from kumo.store.sqlite_batch import Mismatch, Operation, Plan, Planner, Version, Write
 from kumo.store.sqlite_file import open_writer, translate
 
 MAX_BATCH = 512
+MAX_BATCH_BYTES = 32 << 20
+"""A batch's values go to the engine as one blob, which must stay far below what it takes (a billion bytes)."""
 COMPACT_STEP = 100
 
 _json = msgspec.json.encode
@@ -96,10 +98,7 @@ class Writer:
             if self._trim_to and queue.empty():
                 self._trim(connection)
                 continue
-            taken = [queue.get()]
-            taken += [queue.get() for _ in range(min(queue.qsize(), MAX_BATCH))]
-            running = None not in taken
-            batch = [operation for operation in taken if operation is not None]
+            batch, running = self._take()
             if batch:
                 self._commit(connection, batch)
                 if self._trim_to:
@@ -108,17 +107,31 @@ class Writer:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
+    def _take(self) -> tuple[list[Operation], bool]:
+        """What waits, as much as fits into one transaction, at least one; and whether more may come."""
+        batch: list[Operation] = []
+        size = 0
+        while True:
+            operation = self._queue.get()
+            if operation is None:
+                return batch, False
+            batch.append(operation)
+            size += len(operation.value or b"") if isinstance(operation, Write) else 0
+            if len(batch) >= MAX_BATCH or size >= MAX_BATCH_BYTES or self._queue.empty():
+                return batch, True
+
     def _commit(self, connection: sqlite3.Connection, batch: list[Operation]) -> None:
         plan = Planner(self._index, self._leases, self._leased, self.revision).plan(batch)
         try:
             before = self._write(connection, plan)
-            outcomes = [o if not isinstance(o, Mismatch) else self._mismatch(connection, o) for o in plan.outcomes]
         except Exception as error:  # Whatever it is, the writers must hear of it, and this thread must go on.
             self._roll_back(connection)
-            reason = translate(error, self._path) if isinstance(error, sqlite3.Error) else Unavailable(repr(error))
+            reason = self._reason(error)
             self._applied([(operation, reason) for operation in batch], [], self.revision)
             return
+        # The batch is on disk: nothing that goes wrong from here on may make memory forget it.
         self._remember(plan)
+        outcomes = [o if not isinstance(o, Mismatch) else self._mismatch(connection, o) for o in plan.outcomes]
         self._applied(list(zip(batch, outcomes)), _events(plan, before), self.revision)
 
     def _write(self, connection: sqlite3.Connection, plan: Plan) -> dict[int, bytes]:
@@ -153,15 +166,21 @@ class Writer:
             with suppress(sqlite3.Error):  # SQLite may have rolled back by itself.
                 connection.execute("ROLLBACK")
 
-    def _mismatch(self, connection: sqlite3.Connection, found: Mismatch) -> CompareFailed:
+    def _reason(self, error: Exception) -> StoreError:
+        return translate(error, self._path) if isinstance(error, sqlite3.Error) else Unavailable(repr(error))
+
+    def _mismatch(self, connection: sqlite3.Connection, found: Mismatch) -> StoreError:
         version, value = found.current, found.value
         if version is None:
             return CompareFailed(found.key, found.expected, None)
         if value is None:
-            row = connection.execute(
-                "SELECT value FROM live WHERE mod=?1 UNION ALL SELECT value FROM history WHERE key=?2 AND mod=?1",
-                (version.mod, found.key),
-            ).fetchone()
+            try:
+                row = connection.execute(
+                    "SELECT value FROM live WHERE mod=?1 UNION ALL SELECT value FROM history WHERE key=?2 AND mod=?1",
+                    (version.mod, found.key),
+                ).fetchone()
+            except sqlite3.Error as error:
+                return self._reason(error)
             value = row[0] if row else b""
         current = KeyValue(found.key, value, version.made, version.mod, version.lease)
         return CompareFailed(found.key, found.expected, current)

@@ -198,3 +198,53 @@ async def test_compaction_shrinks_history(tmp_path: Path) -> None:
     finally:
         connection.close()
         await again.stop()
+
+
+async def test_one_poisoned_write_spoils_no_other(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "db")
+    await store.start()
+    try:
+        writes = [store.put(f"/k{number}", b"v") for number in range(20)]
+        bad = [store.put("/\ud800", b"v"), store.put("/a\0b", b"v")]
+        done = await asyncio.gather(*writes, *bad, return_exceptions=True)
+        assert sorted(done[:20]) == list(range(1, 21))  # type: ignore[type-var]
+        assert all(isinstance(found, ValueError) for found in done[20:])
+    finally:
+        await store.stop()
+
+
+async def test_a_refusal_that_cannot_be_explained_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state in memory follows the disk, whatever fails after the commit."""
+    store = SqliteStore(tmp_path / "db")
+    await store.start()
+    try:
+        first = await store.put("/a", b"1")
+
+        def unreadable(*_: object) -> Unavailable:
+            return Unavailable("the disk can't be read")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("kumo.store.sqlite_writer.Writer._mismatch", unreadable)
+            done = await asyncio.gather(
+                store.put("/b", b"2"), store.put("/a", b"3", expect=first + 7), return_exceptions=True
+            )
+        assert done[0] == first + 1
+        assert isinstance(done[1], Unavailable)
+        assert await store.put("/b", b"4", expect=first + 1) == first + 2
+    finally:
+        await store.stop()
+
+
+async def test_writes_larger_than_a_batch_may_be(tmp_path: Path) -> None:
+    """Many large values at once: several transactions, none too large for the engine."""
+    store = SqliteStore(tmp_path / "db")
+    await store.start()
+    try:
+        value = bytes(3 << 20)
+        done = await asyncio.gather(*(store.put(f"/{number}", value) for number in range(30)))
+        assert sorted(done) == list(range(1, 31))
+        assert len((await store.range("/", limit=40)).kvs) == 30
+    finally:
+        await store.stop()

@@ -16,9 +16,10 @@ import structlog
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import ROOT, parse_key
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
-from kumo.store.base import Compacted, Event, KeyValue, Store
+from kumo.store.base import Compacted, Event, KeyValue, Store, StoreError
 
 _PAGE = 2000
+_RETRY = 0.5
 _log = structlog.get_logger("kumo.apiserver.cache")
 
 Listener = Callable[[str, str, Entry | None, Entry | None], None]
@@ -37,6 +38,7 @@ class Cache:
         self._listeners: dict[tuple[str, str], list[Listener]] = {}
         self.revision = 0
         self._started_at = 0
+        self._behind = False
 
     async def start(self) -> None:
         """Read everything, then follow the store."""
@@ -98,12 +100,19 @@ class Cache:
     async def _follow(self) -> None:
         while True:
             try:
+                if self._behind:
+                    await self._reload()
+                    self._behind = False
                 async for batch in self._store.watch(ROOT, self.revision, previous=False):
                     self._apply(batch)
                 return
             except Compacted:
                 _log.error("the cache fell behind the store's compaction; reading everything again")
-                await self._reload()
+                self._behind = True
+            except StoreError as error:
+                # Every write waits for this task: it must go on where it is, for as long as the store is there.
+                _log.error("the cache can't read from the store", error=str(error))
+                await asyncio.sleep(_RETRY)
 
     async def _reload(self) -> None:
         """Compare the cache with all that the store has, and apply the differences."""
@@ -124,17 +133,20 @@ class Cache:
             for entry in [e for chunks in found.chunks() for e in chunks]:
                 if (group, resource, entry.namespace, entry.name) not in seen:
                     self._delete(group, resource, entry.namespace, entry.name, revision)
-            found.hub.oldest = revision
+            found.revision = found.hub.oldest = revision
             found.hub.close()
         self._reached(revision)
 
     def _apply(self, batch: list[Event]) -> None:
         for event in batch:
-            if event.type == "put":
-                self._put(event.kv)
-            else:
-                place = parse_key(event.kv.key)
-                self._delete(place.group, place.resource, place.namespace, place.name, event.kv.mod_revision)
+            try:
+                if event.type == "put":
+                    self._put(event.kv)
+                else:
+                    place = parse_key(event.kv.key)
+                    self._delete(place.group, place.resource, place.namespace, place.name, event.kv.mod_revision)
+            except Exception:
+                _log.exception("a change can't be shown", key=event.kv.key, revision=event.kv.mod_revision)
         self._reached(batch[-1].kv.mod_revision)
 
     def _put(self, kv: KeyValue) -> None:
