@@ -116,6 +116,8 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
         return []
     sample = next(iter(patch or original))
     if not isinstance(sample, dict):
+        if any(isinstance(v, dict | list) for v in (*original, *patch)):
+            raise bad_request("invalid patch format of primitive list")
         merged = list(dict.fromkeys([*original, *patch]))
         return _in_order(merged, patch, original, lambda v: v)
     key = node.merge_key

@@ -15,7 +15,8 @@ from kumo.machinery.http import BodyTooLarge, Request
 LIMIT = 3 << 20
 MAX_NODES = 300_000
 """The most values a YAML document may stand for once its aliases are followed."""
-MAX_DEPTH = 500
+MAX_DEPTH = 200
+"""How deeply objects may nest: far more than any real one, far less than what recursion can take."""
 JSON = "application/json"
 YAML = "application/yaml"
 _decode = msgspec.json.Decoder().decode
@@ -47,7 +48,8 @@ def decode(data: bytes, kind: str, expected: str) -> Any:
         return decode_yaml(data, expected)
     if kind == protobuf.MEDIA_TYPE:
         try:
-            return protobuf.decode(data)
+            value = protobuf.decode(data)
+            return _shallow(_encode(value), value, expected)
         except protobuf.ProtobufError as error:
             raise _unreadable(expected, str(error)) from None
     raise unsupported_media_type(
@@ -58,7 +60,7 @@ def decode(data: bytes, kind: str, expected: str) -> Any:
 def decode_json(data: bytes, expected: str) -> Any:
     """The JSON value. Raises 400."""
     try:
-        return _decode(data)
+        return _shallow(data, _decode(data), expected)
     except msgspec.DecodeError as error:
         raise _unreadable(expected, f"json parse error: {error}") from None
     except RecursionError:
@@ -71,7 +73,7 @@ def decode_yaml(data: bytes, expected: str) -> Any:
     """The value of a YAML document (JSON is one). Raises 400, also for one whose aliases multiply without bound."""
     if data.lstrip()[:1] == b"{":
         try:
-            return _decode(data)
+            return _shallow(data, _decode(data), expected)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             pass  # YAML's flow style, maybe.
     loader = _Loader(data)
@@ -87,6 +89,27 @@ def decode_yaml(data: bytes, expected: str) -> Any:
         raise _unreadable(expected, f"yaml parse error: {why}") from None
     finally:
         loader.dispose()
+
+
+def _shallow(data: bytes, value: Any, expected: str) -> Any:
+    if is_deep(data, value):
+        raise _unreadable(expected, "json parse error: exceeded max depth")
+    return value
+
+
+def is_deep(data: bytes, value: Any) -> bool:
+    """Whether the value, whose JSON is `data`, nests deeper than `MAX_DEPTH`.
+
+    Nearly always the number of brackets tells.
+    """
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return False
+    level, depth = [value], 0
+    while level and depth <= MAX_DEPTH:
+        inside = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [child for children in inside for child in children if isinstance(child, dict | list)]
+        depth += 1
+    return bool(level)
 
 
 def _unreadable(expected: str, why: str) -> StatusError:

@@ -108,7 +108,9 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
             [Cause("fieldManager", "Required value: is required for apply patch", "FieldValueRequired")],
         )
     obj = check_kind(body, call.resource.gvk)
-    meta = obj.setdefault("metadata", {})
+    meta = obj["metadata"] = obj.get("metadata") or {}
+    if not isinstance(meta, dict):
+        raise bad_request("error decoding patch: metadata is not an object")
     if meta.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     name = meta.setdefault("name", call.info.name)

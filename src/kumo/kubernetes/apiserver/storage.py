@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 
-from kumo.api.errors import StatusError, already_exists, internal
+from kumo.api.errors import StatusError, already_exists, bad_request, internal
 from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.bodies import is_deep
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import object_key
@@ -42,12 +43,15 @@ class Storage:
         return self.cache.of(resource.stored.group, resource.stored.resource).get(namespace, name)
 
     def stored(self, resource: Resource, obj: Object) -> bytes:
-        """The value that the object becomes in the store."""
+        """The value that the object becomes in the store. Raises 400 when it nests too deeply (a patch may add up)."""
         if resource.to_stored is not None:
             obj = resource.to_stored(obj)
         elif resource.stored.version != resource.type.version:
             obj = {**obj, "apiVersion": resource.stored.gvk.api_version}
-        return to_stored(obj)
+        value = to_stored(obj)
+        if is_deep(value, obj):
+            raise bad_request("the object is nested too deeply: exceeded max depth")
+        return value
 
     def draft(self, resource: Resource, obj: Object, revision: int) -> Entry:
         """The entry that the object would be, for answers to writes that keep nothing."""

@@ -84,6 +84,11 @@ class Connection(RequestHandler):
         return Reply(request, status_response(refusal), close=True)
 
 
+def _readable(text: str) -> str:
+    """The text with what is not UTF-8 replaced: aiohttp keeps such bytes as lone surrogates, which can't be encoded."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class Exchange:
     """One request in flight. aiohttp sees the few members of its request class that it uses itself."""
 
@@ -127,8 +132,9 @@ class Exchange:
         headers: dict[str, str] = {}
         for name, value in message.headers.items():
             name = name.lower()
+            value = _readable(value)
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        target = message.path
+        target = _readable(message.path)
         if not target.startswith("/"):
             target = message.url.raw_path_qs
         path, _, query = target.partition("?")
