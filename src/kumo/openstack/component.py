@@ -77,13 +77,13 @@ class OpenStack:
             glance(caller, client, self._blobs, disks),
             nova(caller, client, config.images_dir, disks),
         )
-        self._services: dict[str, Service] = {s.prefix: s for s in services}
+        self.services: dict[str, Service] = {s.prefix: s for s in services}
         self.authenticate_token: TokenAuthenticator = self._authenticator.kubernetes_user
 
     async def handler(self, request: Request) -> Answer:
         """Serve a request whose path begins with one of `PREFIXES`."""
         first = "/" + request.path.split("/", 2)[1]
-        return await self._services[first].handle(request)
+        return await self.services[first].handle(request)
 
     async def install(self) -> None:
         """Make the kinds, roles, domain, projects, administrator, flavors and the token key; idempotent."""

@@ -132,6 +132,7 @@ class Service:
         also: Sequence[str] = (),
     ) -> None:
         self.prefix = prefix
+        self.routes = tuple(routes)
         self._name = name
         self._fault = fault
         self._authenticate = authenticate
