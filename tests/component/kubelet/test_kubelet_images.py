@@ -104,3 +104,15 @@ async def test_pull_reports_progress(node: Node, registry: Registry) -> None:
     )
     assert found.startswith("sha256:")
     assert all(done <= total for done, total in seen)
+
+
+async def test_a_pull_takes_the_name_back_from_an_imported_image(node: Node, registry: Registry) -> None:
+    name = "quay.test/team/taken:1"
+    engine = node.containerd.engine
+    await engine.images.import_image(busybox_image(b"by hand"), [name], imported=True)
+    assert await engine.images.is_imported(name)
+    for content in (b"by hand", b"from the registry"):
+        registry.push("team/taken", "1", busybox_image(content))
+        await engine.images.pull_with_progress(name, lambda done, total: None)
+        assert not await engine.images.is_imported(name)
+    assert "/v2/team/taken/manifests/1" in registry.asked

@@ -133,7 +133,10 @@ class ImageStore:
     async def pull_with_progress(
         self, name: str, progress: Callable[[int, int], None], auth: cri.AuthConfig | None = None
     ) -> str:
-        """Pull, calling `progress(bytes so far, bytes known in all)` a few times a second; the image's id."""
+        """Pull, calling `progress(bytes so far, bytes known in all)` a few times a second; the image's id.
+
+        An image that was imported under the name is one from its registry from then on.
+        """
         pull = asyncio.ensure_future(self._service.pull(name, auth))
         seen: dict[str, tuple[int, int]] = {}
         try:
@@ -144,9 +147,19 @@ class ImageStore:
                         seen[ref] = (total, total)
                 seen |= {r: v for r, v in current.items() if "layer-" in r}
                 progress(sum(v[0] for v in seen.values()), sum(v[1] for v in seen.values()))
-            return pull.result()
+            image = pull.result()
+            await self._from_registry(normalize(name))
+            return image
         finally:
             pull.cancel()
+
+    async def _from_registry(self, name: str) -> None:
+        """The name is the registry's again: what was imported under it before no longer stands for it."""
+        found = (await self._get(engine.GetImageRequest(name=name))).image
+        if _IMPORTED.items() <= dict(found.labels).items():
+            for label in _IMPORTED:
+                del found.labels[label]
+            await self._update(engine.ImageMessage(image=found))
 
     async def _put(self, blob: Blob, labels: dict[str, str], lease: str) -> None:
         data: bytes | AsyncIterator[bytes] = blob.data if blob.data is not None else _read(blob)
