@@ -18,6 +18,7 @@ from kumo.machinery import tls
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
 from kumo.machinery.listener import Limits, Listener, ListenError
 from kumo.machinery.transport import HttpTransport
+from kumo.machinery.websocket import ABNORMAL
 
 pytestmark = pytest.mark.component
 
@@ -420,9 +421,30 @@ async def test_websocket_ends_on_both_sides(wire, eventually) -> None:
         for path, code in (("/close", 4000), ("/fail", 1011)):
             async with transport.websocket(path) as ws:
                 assert await ws.receive() is None
-                assert ws.close_code == code  # type: ignore[attr-defined]
+                assert ws.close_code == code
                 with pytest.raises(ConnectionError):
                     await ws.send(b"late")
+
+
+async def test_websocket_cut_off_without_a_handshake(wire) -> None:
+    """What a peer sees as 1006: the last bytes arrive, and then the connection ends, at once and on its own."""
+
+    async def handler(request: Request) -> Answer:
+        async def run(ws: WebSocket) -> None:
+            await ws.send(b"last words")
+            await ws.close(ABNORMAL)
+            await ws.close(1000)
+
+        return Upgrade("", run)
+
+    async with (
+        wire.listener(handler) as listener,
+        asyncio.timeout(2),
+        wire.transport(listener).websocket("/") as ws,
+    ):
+        assert await ws.receive() == b"last words"
+        assert await ws.receive() is None
+        assert ws.close_code == ABNORMAL
 
 
 async def test_websocket_closes_with_1001_at_shutdown(wire) -> None:
