@@ -63,9 +63,11 @@ def pod(name: str, number: int) -> dict[str, Any]:
 class Bench:
     """Runs the measurements against one server."""
 
-    def __init__(self, where: Target, pids: list[int], rest: float = 65.0) -> None:
+    def __init__(self, where: Target, pids: list[int], rest: float = 65.0, label: str = "") -> None:
         self.where = where
         self.pids = pids
+        self.label = label
+        """What the figures' names begin with."""
         self.rest = rest
         """Seconds without load before memory is read: servers give back what they no longer need when they rest."""
         self.figures: list[Figure] = []
@@ -78,7 +80,11 @@ class Bench:
         self, name: str, unit: Unit, bar: float | None, units: int, work: Callable[[int], Awaitable[None]]
     ) -> None:
         """A figure: the CPU time of `work`, some times over, divided by the `units` of work that each does."""
-        self.figures.append(figure(name, unit, await self.costs(unit, units, work), bar))
+        self._add(name, unit, await self.costs(unit, units, work), bar)
+
+    def _add(self, name: str, unit: Unit, values: float | list[float], bar: float | None = None) -> None:
+        self.figures.append(figure(self.label + name, unit, values, bar))
+        print(self.figures[-1].line(), flush=True)
 
     async def costs(self, unit: Unit, units: int, work: Callable[[int], Awaitable[None]]) -> list[float]:
         """The CPU time of each turn of `work`, per unit of its work."""
@@ -94,28 +100,31 @@ class Bench:
         """All the figures."""
         one = (await self.connections(1))[0]
         await one.call("POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": NAMESPACE}}).encode())
-        await self._wait_for_service_account(one)
+        await self._ensure_service_account(one)
         clients = await self.connections(CLIENTS)
         await self._create(clients)
         await self._get(clients)
         await self._list(one)
         await self._patch(clients)
         await asyncio.sleep(self.rest)
-        self.figures.append(figure("memory (RSS) of the server with 5,000 pods", "MiB", self._memory(), 200))
+        self._add("memory (RSS) with 5,000 pods", "MiB", self._memory(), 200)
         alone = await self.costs("us", CHANGES, lambda repeat: self._changes(one, f"alone-{repeat}"))
         for watchers in (100, 1000):
             await self._watch(one, watchers, statistics.median(alone))
         await asyncio.sleep(self.rest)
-        self.figures.append(figure("the same, after 1,000 watchers have come and gone", "MiB", self._memory()))
+        self._add("memory (RSS) after 1,000 watchers have gone", "MiB", self._memory())
         await one.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
         for each in (one, *clients):
             each.close()
         return self.figures
 
-    async def _wait_for_service_account(self, one: Connection) -> None:
-        deadline = time.monotonic() + 30
-        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
-        while (await one.call("GET", path))[0] != 200 and time.monotonic() < deadline:
+    async def _ensure_service_account(self, one: Connection) -> None:
+        """Pods need one; where no controller makes it, we do."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+        deadline = time.monotonic() + 5
+        while (await one.call("GET", f"{path}/default"))[0] != 200:
+            if time.monotonic() > deadline:
+                await one.call("POST", path, json.dumps({"metadata": {"name": "default"}}).encode())
             await asyncio.sleep(0.05)
 
     async def _spread(self, clients: list[Connection], jobs: list[Callable[[Connection], Awaitable[None]]]) -> None:
@@ -218,7 +227,7 @@ class Bench:
         deliveries = CHANGES * watchers // 10
         whole = await self.costs("us", deliveries, work)
         net = [value - alone * CHANGES / deliveries for value in whole]
-        self.figures.append(figure(f"WATCH, a delivery with {watchers} watchers", "us", net, 15))
+        self._add(f"WATCH, a delivery with {watchers} watchers", "us", net, 15)
         for task, client in zip(tasks, watching, strict=True):
             task.cancel()
             client.close()

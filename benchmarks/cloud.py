@@ -12,6 +12,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,8 @@ class CloudBench:
         one.close()
         await self.rest("after that work")
         await self.requests(where)
+        self.kumo("reset", "--yes")
+        await self.requests_alone()
         return self.figures
 
     def starts(self) -> None:
@@ -181,7 +184,7 @@ class CloudBench:
             began = time.monotonic()
             await self._create(one, VMS, machine(name))
             started.append(await until(one, VMIS, running([name])) - began)
-            await self._login(one, name)
+            await self._login(one.where, name)
             login.append(time.monotonic() - began)
             await self._empty(one, VMS, VMIS)
         self.add("VM create to QEMU running", "s", started, 2)
@@ -199,7 +202,7 @@ class CloudBench:
             ends = await until(one, VMIS, running(names)) - began
             if len(fresh) > 1:
                 self.add(f"{len(fresh)} VMs at once, the last QEMU running", "s", ends)
-            await asyncio.gather(*(self._login(one, name) for name in fresh))
+            await asyncio.gather(*(self._login(one.where, name) for name in fresh))
             await asyncio.sleep(5)
             found, parts, ram = await asyncio.to_thread(overhead, self.data_dir)
             assert found == count, f"{found} QEMUs run, not {count}"
@@ -223,12 +226,12 @@ class CloudBench:
         for each in (left, PODS):
             await until(one, each, lambda objects: not objects)
 
-    async def _login(self, one: Connection, name: str) -> None:
+    async def _login(self, where: Target, name: str) -> None:
         """Wait until the guest's console shows its login prompt, following the log of the launcher's sidecar."""
-        _, body = await one.call("GET", f"{PODS}?labelSelector=vm.kubevirt.io/name%3D{name}")
-        pod = json.loads(body)["items"][0]["metadata"]["name"]
-        follower = await Connection(one.where).open()
+        follower = await Connection(where).open()
         try:
+            _, body = await follower.call("GET", f"{PODS}?labelSelector=vm.kubevirt.io/name%3D{name}")
+            pod = json.loads(body)["items"][0]["metadata"]["name"]
             follower.send("GET", f"{PODS}/{pod}/log?container=guest-console-log&follow=true")
             status, _ = await follower.head()
             assert status == 200, status
@@ -241,10 +244,21 @@ class CloudBench:
 
     async def requests(self, where: Target) -> None:
         """The API server's requests; its process is the whole control plane, whose controllers see the objects too."""
-        found = await Bench(where, [self.processes()["control-plane"]]).run()
-        for each in found:
-            print(each.line(), flush=True)
-        self.figures += found
+        pid = self.processes()["control-plane"]
+        self.figures += await Bench(where, [pid], label="control plane: ").run()
+
+    async def requests_alone(self) -> None:
+        """The same of the API server alone."""
+        with tempfile.TemporaryDirectory(prefix="kumo-bench-", dir="/var/tmp") as directory:
+            argv = [sys.executable, "-m", "benchmarks.alone", directory, str(self.port)]
+            with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
+                try:
+                    assert server.stdout is not None
+                    assert await asyncio.to_thread(server.stdout.readline) == b"ready\n"
+                    where = target(Path(directory, "admin.kubeconfig"))
+                    self.figures += await Bench(where, [server.pid], label="API server: ").run()
+                finally:
+                    server.terminate()
 
 
 def main() -> None:
@@ -260,7 +274,8 @@ def main() -> None:
     try:
         figures = asyncio.run(bench.run([int(n) for n in chosen.vms.split(",")]))
     finally:
-        bench.kumo("reset", "--yes")
+        if (chosen.data_dir / "instance.json").exists():
+            bench.kumo("reset", "--yes")
     print()
     show(figures)
 
