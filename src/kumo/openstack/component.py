@@ -22,6 +22,7 @@ from kumo.openstack.common.disks import DiskStore
 from kumo.openstack.common.install import ensure, ensure_definition
 from kumo.openstack.common.service import Service
 from kumo.openstack.glance import kinds as image_kinds
+from kumo.openstack.glance.data import requeue
 from kumo.openstack.glance.service import glance
 from kumo.openstack.glance.store import BlobStore
 from kumo.openstack.keystone import kinds
@@ -104,6 +105,7 @@ class OpenStack:
         for flavor in default_flavors():
             await ensure(client, names.FLAVORS, flavor)
         await asyncio.to_thread(self._blobs.prepare)
+        await requeue(client)
         await self._administrator()
         self._authenticator.tokens = Tokens(await self._signing_key())
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Object, name_of, namespace_of, timestamp
+from kumo.machinery.client import Client
 from kumo.machinery.http import Response
 from kumo.openstack.common import names
 from kumo.openstack.common.errors import ApiError
@@ -107,6 +108,14 @@ class Data:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         body = self._blobs.read(status["sha512"], start, end - start)
         return Response(200 if whole else 206, body, content_type="application/octet-stream", headers=headers)
+
+
+async def requeue(client: Client) -> None:
+    """Images whose upload ended with the process that took it wait for their content again."""
+    for found in (await client.list(names.IMAGES)).items:
+        if state_of(found) == "saving":
+            patch = {"status": {"state": "queued", "updatedAt": timestamp()}}
+            await client.patch(names.IMAGES, name_of(found), patch, namespace_of(found), subresource="status")
 
 
 def _asked(header: str, size: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from kumo.openstack.common.disks import DiskStore
 from kumo.openstack.common.errors import nova_fault
 from kumo.openstack.common.microversions import Range, Version
 from kumo.openstack.common.service import Call, Route, Service, reply
+from kumo.openstack.nova import networks
 from kumo.openstack.nova.flavors import Flavors
 from kumo.openstack.nova.infrastructure import Infrastructure
 from kumo.openstack.nova.keypairs import Keypairs
@@ -58,6 +59,7 @@ def nova(authenticate: Authenticate, client: Client, images_dir: Path, disks: Di
         keypairs,
         Infrastructure(servers),
     )
+    routes += networks.routes()
     for part in parts:
         routes += part.routes()
     also = ("x-compute-request-id",)

@@ -24,6 +24,7 @@ from kumo.openstack.common.service import Call, Route, reply
 from kumo.openstack.common.validate import check
 from kumo.openstack.nova.flavors import Flavor, Flavors
 from kumo.openstack.nova.keypairs import Keypairs, public_key_of
+from kumo.openstack.nova.networks import POD_NETWORK
 from kumo.openstack.nova.policy import enforce
 from kumo.openstack.nova.servers import build, notes, view
 from kumo.openstack.nova.servers.build import Wanted
@@ -279,7 +280,7 @@ def _user_data(text: str | None) -> bytes:
 
 
 def _networked(networks: Any) -> bool:
-    """Whether the server gets the pods' network. Any network id stands for it: there is one network so far."""
+    """Whether the server gets the pods' network. There is no other so far."""
     if isinstance(networks, str):
         if networks not in ("auto", "none"):
             why = f"{networks!r} is not one of ['none', 'auto']"
@@ -288,6 +289,6 @@ def _networked(networks: Any) -> bool:
     for network in networks or ():
         if "port" in network or "fixed_ip" in network:
             raise ApiError(400, "Ports and fixed addresses are not supported.")
-        if not names.is_uuid(str(network.get("uuid", ""))):
-            raise ApiError(400, f"Bad networks format: network uuid is not in proper format ({network.get('uuid')})")
+        if network.get("uuid") != POD_NETWORK:
+            raise ApiError(400, f"Network {network.get('uuid')} could not be found.")
     return True

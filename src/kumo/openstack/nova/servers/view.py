@@ -11,6 +11,7 @@ from kumo.api.objects import Object, annotations_of, labels_of, name_of, uid_of
 from kumo.openstack.common import names
 from kumo.openstack.common.times import without_zone
 from kumo.openstack.nova.flavors import Flavor, mebibytes
+from kumo.openstack.nova.networks import POD_NETWORK_NAME
 from kumo.openstack.nova.servers import notes
 from kumo.openstack.nova.servers.state import launched_at, state_of
 
@@ -67,7 +68,7 @@ def addresses(server: Server) -> dict[str, list[dict[str, Any]]]:
                     "OS-EXT-IPS-MAC:mac_addr": interface.get("mac", ""),
                 }
             )
-    return {"pod": found} if found else {}
+    return {POD_NETWORK_NAME: found} if found else {}
 
 
 def links(identity: str, base: str) -> list[dict[str, str]]:
