@@ -38,19 +38,23 @@ def canonical(text: str | int | float) -> str:
 
     `0.5` becomes `500m`, `1024Mi` becomes `1Gi`, `1000m` becomes `1`; an exponent stays an exponent. Raises ValueError.
     """
-    value = parse(text)
     suffix = (_PATTERN.fullmatch(str(text)) or ["", "", ""])[2] or ""
-    if suffix in _BINARY and (abs(value) < 1024 or value.denominator != 1):
-        suffix = ""
-    return to_text(value, binary=suffix in _BINARY, exponent=suffix[:1] in ("e", "E") and suffix != "E")
+    return to_text(parse(text), binary=suffix in _BINARY, exponent=suffix[:1] in ("e", "E") and suffix != "E")
+
+
+def is_binary(text: str | int | float) -> bool:
+    """Whether the quantity is written with a power of 1024."""
+    return str(text).endswith("i")
 
 
 def to_text(value: Fraction | int, *, binary: bool = False, exponent: bool = False) -> str:
     """The canonical text of a value: `binary` for Ki, Mi, ...; `exponent` for e3, e6, ...; else k, M, m, u, n.
 
-    What is finer than a billionth is rounded up, away from zero, as upstream.
+    What is finer than a billionth is rounded up, away from zero; binary values below 1024 and fractions of bytes are
+    written in decimal form (upstream's `Quantity.CanonicalizeBytes`).
     """
-    if binary:
+    value = Fraction(value)
+    if binary and value.denominator == 1 and abs(value.numerator) >= 1024:
         number = int(value)
         for unit in ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki"):
             size = 1024 ** _BINARY[unit]

@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import pytest
 
+from kumo.api.quantities import canonical, to_text
 from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.common.config import ClusterConfig
 from kumo.kubevirt.common.instancetypes import Conflict, apply, check_requirements, check_spread
-from kumo.kubevirt.common.quantities import canonical, render
 from kumo.kubevirt.virt_api.crds import custom_resource_definitions
 from kumo.kubevirt.virt_api.install import deployed_status, kubevirt_object
 from kumo.kubevirt.virt_api.validation.schema_check import check_schema
@@ -27,9 +27,9 @@ def test_canonical(text, wanted):
 
 
 def test_render():
-    assert render(154 << 20, binary=True) == "154Mi"
-    assert render(1_325_989_888, binary=False) == "1325989888"
-    assert render(Fraction(1, 10), binary=False) == "100m"
+    assert to_text(154 << 20, binary=True) == "154Mi"
+    assert to_text(1_325_989_888, binary=False) == "1325989888"
+    assert to_text(Fraction(1, 10), binary=False) == "100m"
 
 
 def test_settings_defaults_and_gates():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kumo.api.objects import Object, namespace_of, uid_of
+from kumo.api.pod_resources import is_sidecar
 from kumo.api.resources import CONFIGMAPS, SECRETS
 from kumo.host.cgroups import CgroupLimits, Cgroups
 from kumo.host.containerd.engine import Containerd
@@ -40,7 +41,6 @@ from kumo.kubernetes.kubelet.spec import (
     full_name,
     host_network,
     init_containers,
-    is_sidecar,
 )
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer

@@ -6,8 +6,9 @@ from typing import Any
 
 from kumo.api import conditions as api_conditions
 from kumo.api.objects import Object
+from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.kubelet.phase import FAILED, SUCCEEDED
-from kumo.kubernetes.kubelet.spec import containers, init_containers, is_sidecar
+from kumo.kubernetes.kubelet.spec import containers, init_containers
 
 OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kumo.api.objects import Object
-from kumo.kubernetes.kubelet.spec import containers, init_containers, is_sidecar
+from kumo.api.pod_resources import is_sidecar
+from kumo.kubernetes.kubelet.spec import containers, init_containers
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "Pending", "Running", "Succeeded", "Failed"
 TERMINAL = (SUCCEEDED, FAILED)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kumo.api.objects import Object
+from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
-from kumo.kubernetes.kubelet.spec import Container, containers, init_containers, is_sidecar, restart_policy
+from kumo.kubernetes.kubelet.spec import Container, containers, init_containers, restart_policy
 
 
 @dataclass(frozen=True, slots=True)

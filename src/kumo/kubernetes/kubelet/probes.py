@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kumo.api.objects import Object
+from kumo.api.pod_resources import is_sidecar
 from kumo.host.containerd.cri import RuntimeService
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import http_check
 from kumo.kubernetes.kubelet.events import WARNING, PodEvents
 from kumo.kubernetes.kubelet.plan import Health
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
-from kumo.kubernetes.kubelet.spec import Container, all_containers, field_path, init_containers, is_sidecar
+from kumo.kubernetes.kubelet.spec import Container, all_containers, field_path, init_containers
 
 _KINDS = (("startupProbe", "Startup"), ("livenessProbe", "Liveness"), ("readinessProbe", "Readiness"))
 

@@ -5,12 +5,13 @@ The numbers are upstream's (`pkg/kubelet/cm`, `pkg/kubelet/qos`). All pure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from kumo.api import quantities
 from kumo.api.objects import Object
-from kumo.kubernetes.kubelet.spec import Container, all_containers, containers, init_containers, is_sidecar
+from kumo.api.pod_resources import needed
+from kumo.kubernetes.kubelet.spec import Container, all_containers
 
 GUARANTEED = "Guaranteed"
 BURSTABLE = "Burstable"
@@ -87,18 +88,9 @@ def pod_limits(pod: Object) -> Limits:
     return Limits(cpu_shares(requests + extra_cpu), quota, memory)
 
 
-def effective(pod: Object, measure: Any) -> int:
-    """What a pod needs at its neediest: containers and sidecars together, or an init container beside its sidecars."""
-    steady = sum(measure(c) for c in containers(pod))
-    sidecars = 0
-    peak = 0
-    for container in init_containers(pod):
-        if is_sidecar(container):
-            sidecars += measure(container)
-            peak = max(peak, sidecars)
-        else:
-            peak = max(peak, sidecars + measure(container))
-    return int(max(steady + sidecars, peak))
+def effective(pod: Object, measure: Callable[[Container], int]) -> int:
+    """What a pod needs of one resource at its neediest."""
+    return needed(pod["spec"], lambda container: {"": measure(container)}).get("", 0)
 
 
 def qos_class(pod: Object) -> str:

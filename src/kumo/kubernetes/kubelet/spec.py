@@ -33,11 +33,6 @@ def find_container(pod: Object, name: str) -> Container | None:
     return next((c for c in all_containers(pod) if c["name"] == name), None)
 
 
-def is_sidecar(container: Container) -> bool:
-    """Whether an init container keeps running beside the regular ones (restartPolicy Always)."""
-    return container.get("restartPolicy") == "Always"
-
-
 def restart_policy(pod: Object, container: Container) -> str:
     """Always, OnFailure or Never, for that container (a container's own policy overrides the pod's)."""
     return str(container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always")

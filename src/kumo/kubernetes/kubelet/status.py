@@ -11,12 +11,13 @@ from typing import Any
 
 from kumo.api import quantities
 from kumo.api.objects import Object, timestamp
+from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.kubelet import phase as phases
 from kumo.kubernetes.kubelet.conditions import OWNED, make_conditions
 from kumo.kubernetes.kubelet.plan import Health, sandbox_changed, should_start, started
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
 from kumo.kubernetes.kubelet.resources import qos_class
-from kumo.kubernetes.kubelet.spec import Container, containers, host_network, init_containers, is_sidecar
+from kumo.kubernetes.kubelet.spec import Container, containers, host_network, init_containers
 
 Status = dict[str, Any]
 

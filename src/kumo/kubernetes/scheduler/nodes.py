@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kumo.api.objects import Object, controller_of, key_of, labels_of, name_of, uid_of
+from kumo.api.pod_resources import add
 from kumo.kubernetes.scheduler.requests import (
     Amounts,
     HostPort,
-    add,
     amounts,
     host_ports,
     pod_requests,

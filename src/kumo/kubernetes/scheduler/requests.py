@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from kumo.api import quantities
 from kumo.api.objects import Object
+from kumo.api.pod_resources import add, is_sidecar, needed
 
 Amounts = dict[str, int]
 """Resource name to amount: thousandths of a core for `cpu`, whole units for everything else."""
@@ -34,22 +35,6 @@ def amounts(quantities_by_name: Mapping[str, Any] | None) -> Amounts:
     }
 
 
-def add(total: Amounts, more: Mapping[str, int]) -> None:
-    """Add `more` to `total` in place."""
-    for name, value in more.items():
-        total[name] = total.get(name, 0) + value
-
-
-def _raise_to(total: Amounts, least: Mapping[str, int]) -> None:
-    for name, value in least.items():
-        total[name] = max(total.get(name, 0), value)
-
-
-def is_sidecar(container: Object) -> bool:
-    """Whether an init container keeps running beside the pod's containers (`restartPolicy: Always`)."""
-    return container.get("restartPolicy") == "Always"
-
-
 def _container_requests(container: Object, defaults: Mapping[str, int]) -> Amounts:
     return {**defaults, **amounts((container.get("resources") or {}).get("requests"))}
 
@@ -57,25 +42,10 @@ def _container_requests(container: Object, defaults: Mapping[str, int]) -> Amoun
 def pod_requests(pod: Object, defaults: Mapping[str, int] | None = None) -> Amounts:
     """The pod's effective requests; `defaults` stand in for what a container leaves out.
 
-    Containers and sidecars add up; an init container runs beside the sidecars started before it, so the pod needs the
-    largest of those sums too. Pod-level requests win over the containers', the runtime class's overhead comes on top.
+    Pod-level requests win over the containers', the runtime class's overhead comes on top.
     """
     spec = pod.get("spec") or {}
-    total: Amounts = {}
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("containers") or ():
-        add(total, _container_requests(container, defaults or {}))
-    for container in spec.get("initContainers") or ():
-        wanted = _container_requests(container, defaults or {})
-        if is_sidecar(container):
-            add(total, wanted)
-            add(sidecars, wanted)
-            wanted = dict(sidecars)
-        else:
-            add(wanted, sidecars)
-        _raise_to(peak, wanted)
-    _raise_to(total, peak)
+    total = needed(spec, lambda container: _container_requests(container, defaults or {}))
     total.update(amounts((spec.get("resources") or {}).get("requests")))
     add(total, amounts(spec.get("overhead")))
     return total

@@ -15,8 +15,9 @@ from typing import Any
 
 from kumo.api import quantities
 from kumo.api.objects import Object, is_deleting, name_of
+from kumo.api.pod_resources import add
 from kumo.api.resources import core
-from kumo.kubernetes.apiserver.admission.pod_requests import Amounts, add, amounts, total
+from kumo.kubernetes.apiserver.admission.pod_requests import Amounts, amounts, total
 from kumo.kubernetes.apiserver.admission.refusals import object_name, refused
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 

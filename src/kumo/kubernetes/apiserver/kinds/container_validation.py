@@ -6,6 +6,7 @@ from typing import Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
+from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.apiserver.kinds.probe_validation import validate_hook, validate_probe
 from kumo.kubernetes.apiserver.kinds.resource_validation import validate_resources
 from kumo.kubernetes.apiserver.kinds.volume_validation import validate_relative
@@ -237,7 +238,7 @@ def _mounts(path: str, container: dict[str, Any], volumes: dict[str, dict[str, A
 
 def _probes(path: str, container: dict[str, Any], init: bool) -> list[Cause]:
     found: list[Cause] = []
-    sidecar = container.get("restartPolicy") == "Always"
+    sidecar = is_sidecar(container)
     if init and not sidecar:
         for key in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
             if container.get(key):

@@ -6,6 +6,7 @@ from typing import Any
 
 from kumo.api.conditions import condition, is_true
 from kumo.api.objects import Object, parse_timestamp
+from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.apiserver.tables.cells import NONE, age, containers, labels, name, part, text
 from kumo.kubernetes.apiserver.tables.columns import Columns, columns
 from kumo.kubernetes.apiserver.tables.duration import human_duration
@@ -50,7 +51,7 @@ def pod_status(pod: Object) -> tuple[str, int, int, _Count]:
     reason = status.get("reason") or status.get("phase") or ""
     if (condition(pod, "PodScheduled") or {}).get("reason") == "SchedulingGated":
         reason = "SchedulingGated"
-    sidecars = {c["name"] for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
+    sidecars = {c["name"] for c in spec.get("initContainers") or () if is_sidecar(c)}
     total = len(spec.get("containers") or ()) + len(sidecars)
     ready, counted, sidecar_count = 0, _Count(), _Count()
     initializing = False

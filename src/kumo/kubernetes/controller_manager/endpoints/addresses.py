@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kumo.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
+from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.controller_manager import pods as p
 
 ZONE = "topology.kubernetes.io/zone"
@@ -98,7 +99,7 @@ def _number(target: Any, protocol: str, pod: Object) -> int:
     if isinstance(target, int):
         return target
     spec = pod.get("spec") or {}
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     for container in [*(spec.get("containers") or ()), *sidecars]:
         for port in container.get("ports") or ():
             if port.get("name") == target and (port.get("protocol") or "TCP") == protocol:

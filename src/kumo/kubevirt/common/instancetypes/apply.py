@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from kumo.api.quantities import parse
+from kumo.api.quantities import canonical, is_binary, parse, to_text
 from kumo.kubevirt.common.instancetypes.cpu import topology
 from kumo.kubevirt.common.instancetypes.preferences import apply_preference
-from kumo.kubevirt.common.quantities import canonical, is_binary, render
 from kumo.kubevirt.common.specs import Spec, child, limits, requests
 
 
@@ -135,7 +134,7 @@ def _apply_memory(wanted: dict[str, Any], domain: dict[str, Any]) -> None:
     overcommit = int(wanted.get("overcommitPercent") or 0)
     if overcommit:
         share = int(parse(wanted["guest"]) * (100 - overcommit) / 100)
-        child(child(domain, "resources"), "requests")["memory"] = render(share, binary=is_binary(wanted["guest"]))
+        child(child(domain, "resources"), "requests")["memory"] = to_text(share, binary=is_binary(wanted["guest"]))
     if wanted.get("hugepages") is not None:
         memory["hugepages"] = copy.deepcopy(wanted["hugepages"])
     if wanted.get("maxGuest") is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.api.quantities import parse
+from kumo.api.quantities import canonical, parse
 from kumo.kubevirt.common.instancetypes.apply import Conflict
 from kumo.kubevirt.common.instancetypes.cpu import THREADS_PER_CORE, preferred_topology, spread_options
-from kumo.kubevirt.common.quantities import canonical
 from kumo.kubevirt.common.specs import Spec
 
 _CPU_PATH = "spec.template.spec.domain.cpu"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.kubevirt.common.quantities import canonical
+from kumo.api.quantities import canonical
 from kumo.kubevirt.common.specs import Spec, child
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from kumo.api.objects import Object
-from kumo.api.quantities import parse, whole
+from kumo.api.quantities import canonical, parse, to_text, whole
 from kumo.kubevirt.common.config import ClusterConfig
-from kumo.kubevirt.common.quantities import canonical, render
 from kumo.kubevirt.common.specs import Spec, child, domain
 
 _MAX_VCPUS = 512
@@ -43,7 +42,7 @@ def _most_memory(config: ClusterConfig, spec: Spec) -> str | None:
     if config.max_guest:
         return config.max_guest
     guest = (domain(spec).get("memory") or {}).get("guest")
-    return render(Fraction(whole(guest) * config.max_hotplug_ratio), binary=True) if guest is not None else None
+    return to_text(Fraction(whole(guest) * config.max_hotplug_ratio), binary=True) if guest is not None else None
 
 
 def live_memory_problem(spec: Spec, most: str | int | None) -> str:
@@ -64,9 +63,9 @@ def live_memory_problem(spec: Spec, most: str | int | None) -> str:
     if parse(memory["guest"]) > parse(most):
         return "Guest memory is greater than the configured maxGuest memory"
     if whole(memory["guest"]) % block:
-        return f"Guest memory must be {render(block, binary=True)} aligned"
+        return f"Guest memory must be {to_text(block, binary=True)} aligned"
     if whole(most) % block:
-        return f"MaxGuest must be {render(block, binary=True)} aligned"
+        return f"MaxGuest must be {to_text(block, binary=True)} aligned"
     if spec.get("architecture") != "amd64":
         return "Memory hotplug is only available for x86_64 VMs"
     if whole(memory["guest"]) < _LEAST_GUEST:

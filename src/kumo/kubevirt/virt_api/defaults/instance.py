@@ -6,11 +6,10 @@ import copy
 from fractions import Fraction
 
 from kumo.api.objects import Object, metadata, new_uid, timestamp
-from kumo.api.quantities import parse
+from kumo.api.quantities import canonical, parse
 from kumo.kubevirt.common.config import ClusterConfig
 from kumo.kubevirt.common.defaults import set_default_disks, set_default_interface
 from kumo.kubevirt.common.names import PCI_TOPOLOGY_ANNOTATION, PCI_TOPOLOGY_VERSION, PENDING, VMI_FINALIZER
-from kumo.kubevirt.common.quantities import canonical
 from kumo.kubevirt.common.specs import Spec, child, limits, quantity, requests, volumes
 from kumo.kubevirt.virt_api.defaults.architecture import set_architecture_defaults
 from kumo.kubevirt.virt_api.defaults.canonical import canonicalize

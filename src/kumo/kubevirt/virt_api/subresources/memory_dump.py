@@ -6,10 +6,9 @@ from typing import Any
 
 from kumo.api.errors import StatusError, bad_request, conflict, internal, is_not_found, not_found
 from kumo.api.objects import Object
-from kumo.api.quantities import parse
+from kumo.api.quantities import parse, to_text
 from kumo.api.resources import VMS, core
 from kumo.kubevirt.common.names import GROUP, RUNNING
-from kumo.kubevirt.common.quantities import render
 from kumo.kubevirt.common.specs import quantity, requests
 from kumo.kubevirt.virt_api.subresources.call import ACCEPTED, Call
 from kumo.kubevirt.virt_api.subresources.refusals import VMI_NOT_RUNNING, vm_conflict, vmi_conflict
@@ -78,7 +77,7 @@ async def _check_claim(call: Call, vmi: Object, name: str) -> None:
     least = quantity(requests(vmi["spec"]), "memory") + _OVERHEAD
     least = least / (1 - parse(_FILESYSTEM_SHARE))
     if size < least:
-        shown = render(int(size), binary=True), render(int(least), binary=True)
+        shown = to_text(int(size), binary=True), to_text(int(least), binary=True)
         raise _claim_conflict(name, f"pvc size [{shown[0]}] should be bigger then [{shown[1]}]")
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-from kumo.api.quantities import parse
+from kumo.api.quantities import canonical, parse
 from kumo.kubevirt.common.config import ClusterConfig
-from kumo.kubevirt.common.quantities import canonical
 from kumo.kubevirt.common.specs import Spec, domain, limits, quantity, requests, vcpus
 from kumo.kubevirt.virt_api.validation.causes import Causes, invalid, required, unsupported
 

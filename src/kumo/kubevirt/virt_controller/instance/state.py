@@ -13,8 +13,8 @@ from typing import Any
 
 from kumo.api.conditions import find
 from kumo.api.objects import Object, is_deleting, metadata, timestamp, uid_of
+from kumo.api.quantities import to_text
 from kumo.kubevirt.common import names
-from kumo.kubevirt.common.quantities import render
 from kumo.kubevirt.common.specs import Spec, domain, interfaces, networks, volumes
 from kumo.kubevirt.virt_controller.conditions import condition, is_status, remove, update
 from kumo.kubevirt.virt_controller.failure import SyncFailure
@@ -110,7 +110,7 @@ def _sync_launcher(made: Object, pod: Object, image: str) -> None:
     made["status"]["launcherContainerImageVersion"] = current
     overhead = pods.overhead(pod)
     if overhead is not None:
-        made["status"].setdefault("memory", {})["memoryOverhead"] = render(overhead, binary=True)
+        made["status"].setdefault("memory", {})["memoryOverhead"] = to_text(overhead, binary=True)
 
 
 def _unprocessed(made: Object, view: View) -> None:

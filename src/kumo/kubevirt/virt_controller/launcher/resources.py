@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from kumo.api.quantities import parse
+from kumo.api.quantities import canonical, is_binary, parse, to_text
 from kumo.kubevirt.common.config import ClusterConfig
-from kumo.kubevirt.common.quantities import canonical, is_binary, render
 from kumo.kubevirt.common.specs import Spec, domain, limits, requests, vcpus
 
 KVM_DEVICE = "devices.kubevirt.io/kvm"
@@ -35,16 +34,16 @@ def compute_resources(spec: Spec, config: ClusterConfig, overhead: int) -> dict[
     if dedicated:
         own["cpu"] = most["cpu"] = own.get("cpu") or most.get("cpu") or str(count)
     elif "cpu" not in own:
-        own["cpu"] = render(Fraction(count, config.cpu_allocation_ratio), binary=False)
+        own["cpu"] = to_text(Fraction(count, config.cpu_allocation_ratio), binary=False)
     asked = own.get("memory")
     if asked is None and memory.get("guest") is not None:
         share = parse(memory["guest"]) * 100 / config.memory_overcommit
-        own["memory"] = render(share if config.memory_overcommit != 100 else parse(memory["guest"]), binary=True)
+        own["memory"] = to_text(share if config.memory_overcommit != 100 else parse(memory["guest"]), binary=True)
     binary = is_binary(asked if asked is not None else memory.get("guest", "1Mi"))
     if not (domain(spec).get("resources") or {}).get("overcommitGuestOverhead"):
-        own["memory"] = render(_whole(parse(own.get("memory", 0)) + overhead), binary=binary)
+        own["memory"] = to_text(_whole(parse(own.get("memory", 0)) + overhead), binary=binary)
         if "memory" in most:
-            most["memory"] = render(_whole(parse(most["memory"]) + overhead), binary=is_binary(limits(spec)["memory"]))
+            most["memory"] = to_text(_whole(parse(most["memory"]) + overhead), binary=is_binary(limits(spec)["memory"]))
     if dedicated:
         own["memory"] = most["memory"] = most.get("memory", own["memory"])
     own["ephemeral-storage"] = _with_storage(own.get("ephemeral-storage"))
@@ -64,4 +63,4 @@ def _whole(value: Fraction) -> int:
 
 def _with_storage(asked: str | None) -> str:
     total = parse(asked or 0) + parse(EPHEMERAL_STORAGE)
-    return render(total, binary=is_binary(asked or ""))
+    return to_text(total, binary=is_binary(asked or ""))
