@@ -73,6 +73,10 @@ class Change:
             self._encoded[(kind, view.key)] = found
         return found
 
+    def forget_encoded(self) -> None:
+        """Let go of the encoded forms: everybody has been told; who starts in the past has them made anew."""
+        self._encoded.clear()
+
     def _shown(self) -> Entry:
         """The object that is gone, at the revision at which it went."""
         if self._gone is None:
@@ -182,6 +186,7 @@ class WatchHub:
                 line = change.encoded(kind, group.view)
                 for watcher in group.watchers:
                     watcher.offer(line)
+        change.forget_encoded()
 
     def since(self, revision: int, match: Match, view: View) -> list[bytes] | None:
         """The events after `revision`, or None when they are no longer all there."""
