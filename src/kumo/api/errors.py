@@ -181,11 +181,6 @@ def unavailable(message: str) -> StatusError:
     return StatusError(503, "ServiceUnavailable", message)
 
 
-def timed_out(message: str, retry_after: int = 1) -> StatusError:
-    """504: the answer did not come in time."""
-    return StatusError(504, "Timeout", message, {"retryAfterSeconds": retry_after})
-
-
 def is_not_found(error: BaseException) -> bool:
     """Whether the error says that the object does not exist."""
     return isinstance(error, StatusError) and error.code == 404

@@ -224,24 +224,6 @@ def _unparsable(why: str) -> ValueError:
     return ValueError(f"unable to parse requirement: {why}")
 
 
-def from_label_selector(selector: Mapping[str, Any] | None) -> Selector | None:
-    """The `Selector` of a `metav1.LabelSelector`; None (which selects nothing) for a missing one.
-
-    Raises ValueError for an operator that is none.
-    """
-    if selector is None:
-        return None
-    found = [Requirement(k, "=", (v,)) for k, v in (selector.get("matchLabels") or {}).items()]
-    operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-    for expression in selector.get("matchExpressions") or ():
-        operator = operators.get(expression.get("operator", ""))
-        if operator is None:
-            raise ValueError(f'"{expression.get("operator", "")}" is not a valid label selector operator')
-        values = tuple(sorted(expression.get("values") or ()))
-        found.append(Requirement(expression.get("key", ""), operator, values))
-    return Selector(tuple(sorted(found)))
-
-
 def from_map(labels: Labels) -> Selector:
     """The selector that wants every one of these labels."""
     return Selector(tuple(sorted(Requirement(k, "=", (v,)) for k, v in labels.items())))

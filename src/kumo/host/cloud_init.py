@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 
 import pycdlib
 
@@ -46,10 +45,3 @@ def _directory(iso: pycdlib.PyCdlib, path: str, made: dict[str, str]) -> str:
     iso.add_directory(short, rr_name=name, joliet_path=f"/{path}")
     made[path] = short
     return short
-
-
-def write_iso(target: Path, files: Mapping[str, bytes], label: str) -> None:
-    """Write the image to `target`, whole or not at all. Raises OSError."""
-    fresh = target.with_name(f".{target.name}.new")
-    fresh.write_bytes(iso_image(files, label))
-    fresh.replace(target)

@@ -16,8 +16,6 @@ import yaml
 from kumo.machinery.tls import client_context, write_file
 from kumo.machinery.transport import HttpTransport
 
-IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
 
 class KubeconfigError(Exception):
     """The file can't be used; the message names the file, what is wrong and what would be right."""
@@ -128,21 +126,6 @@ def read(path: str | Path, context: str = "") -> Access:
         password=user.get("password") or "",
         verify=not cluster.get("insecure-skip-tls-verify"),
         server_name=cluster.get("tls-server-name") or "",
-    )
-
-
-def in_cluster(directory: Path = IN_CLUSTER, environment: dict[str, str] | None = None) -> Access:
-    """The access of a pod: its mounted service-account token and the server that the environment names."""
-    env = os.environ if environment is None else environment
-    host, port = env.get("KUBERNETES_SERVICE_HOST", ""), env.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host:
-        raise KubeconfigError("not in a pod: KUBERNETES_SERVICE_HOST is not set")
-    namespace = directory / "namespace"
-    return Access(
-        server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
-        namespace=namespace.read_text().strip() if namespace.exists() else "default",
-        ca=(directory / "ca.crt").read_bytes(),
-        token_file=str(directory / "token"),
     )
 
 

@@ -254,13 +254,6 @@ def ensure_client_certificate(
     return ensure_certificate(ca, directory, name, common_name=user, organizations=groups)
 
 
-def issue_client_certificate(
-    ca: Authority, user: str, groups: Iterable[str] = (), days: int = CERT_DAYS
-) -> tuple[bytes, bytes]:
-    """A client certificate and its key, PEM, in memory only (for a kubeconfig with embedded data)."""
-    return _issue(ca, _name(user, groups), [ExtendedKeyUsageOID.CLIENT_AUTH], (), days)
-
-
 def ensure_signing_key(path: Path) -> Path:
     """The private key (PEM, P-256) that signs service-account tokens, made if missing."""
     if not path.exists():

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pycdlib
 import pytest
 
-from kumo.host.cloud_init import iso_image, write_iso
+from kumo.host.cloud_init import iso_image
 
 pytestmark = pytest.mark.component
 
@@ -36,11 +35,3 @@ def test_the_label_is_where_blkid_looks() -> None:
     image = iso_image({"meta-data": b""}, "cidata")
     assert image[32768 + 1 : 32768 + 6] == b"CD001"
     assert image[32768 + 40 : 32768 + 72].rstrip() == b"cidata"
-
-
-def test_written_whole(tmp_path: Path) -> None:
-    target = tmp_path / "noCloud.iso"
-    target.write_bytes(b"old")
-    write_iso(target, {"meta-data": b"m"}, "cidata")
-    assert target.stat().st_size > 40000
-    assert [p.name for p in tmp_path.iterdir()] == ["noCloud.iso"]

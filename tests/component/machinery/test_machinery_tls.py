@@ -95,7 +95,8 @@ async def who(request: Request) -> Answer:
 async def test_a_kubeconfig_written_is_read_and_connects(wire, tmp_path: Path) -> None:
     async with wire.listener(who) as listener:
         path = tmp_path / "config"
-        cert, key = tls.issue_client_certificate(wire.ca, "bob", ["ops"])
+        pair = tls.ensure_client_certificate(wire.ca, tmp_path, "bob", "bob", ["ops"])
+        cert, key = pair.cert.read_bytes(), pair.key.read_bytes()
         kubeconfig.write(path, server=listener.url, ca=wire.ca.pem, cert=cert, key=key, namespace="lab")
         assert mode(path) == 0o600
         access = kubeconfig.read(path)
@@ -170,20 +171,6 @@ async def test_tokens_files_and_relative_paths(wire, tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("{")
     with pytest.raises(kubeconfig.KubeconfigError, match="is not YAML"):
         kubeconfig.read(tmp_path / "bad")
-
-
-async def test_in_cluster_access(wire, tmp_path: Path) -> None:
-    async with wire.listener(who) as listener:
-        for name, text in (("ca.crt", wire.ca.pem.decode()), ("token", "t"), ("namespace", "here")):
-            (tmp_path / name).write_text(text)
-        env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(listener.port)}
-        access = kubeconfig.in_cluster(tmp_path, env)
-        assert access.namespace == "here"
-        transport = access.transport()
-        assert (await transport.request("GET", "/")).body == b"Bearer t"
-        await transport.close()
-    with pytest.raises(kubeconfig.KubeconfigError, match="not in a pod"):
-        kubeconfig.in_cluster(tmp_path, {})
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_frames_survive_any_cutting(cuts: list[int]) -> None:
         + spdy.data_frame(1, b"", fin=True)
         + spdy.ping(7)
         + spdy.reset(3, spdy.CANCEL)
-        + spdy.goaway(3)
+        + struct.pack(">HHIII", 0x8003, spdy.GOAWAY, 8, 3, 0)
     )
     frames = []
     for cut in [*cuts, len(stream)]:

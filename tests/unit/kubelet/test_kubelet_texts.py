@@ -137,7 +137,6 @@ def test_dns_policies() -> None:
 def test_resources() -> None:
     assert (resources.cpu_shares(0), resources.cpu_shares(100), resources.cpu_shares(1000)) == (2, 102, 1024)
     assert (resources.cpu_quota(0), resources.cpu_quota(5), resources.cpu_quota(200)) == (0, 1000, 20000)
-    assert (resources.cpu_weight(2), resources.cpu_weight(1024), resources.cpu_weight(262144)) == (1, 39, 10000)
     limits = {"cpu": "1", "memory": "64Mi"}
     full = {"name": "a", "resources": {"limits": limits, "requests": limits}}
     pod: dict[str, Any] = {"metadata": {}, "spec": {"containers": [full]}}

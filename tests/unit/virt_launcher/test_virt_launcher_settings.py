@@ -17,7 +17,7 @@ UPSTREAM = [
 
 
 def test_upstreams_command_line() -> None:
-    assert parse(UPSTREAM) == Settings("vm", "ns", "u1", 240.0, 15.0, "/usr/share/OVMF", True)
+    assert parse(UPSTREAM) == Settings("vm", "ns", "u1", 240.0, 15.0, "/usr/share/OVMF")
 
 
 def test_flags_with_an_equals_sign() -> None:

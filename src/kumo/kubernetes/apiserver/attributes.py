@@ -33,11 +33,6 @@ class RequestInfo:
     subresource: str = ""
     name: str = ""
 
-    @property
-    def is_resource(self) -> bool:
-        """Whether a resource is asked for, rather than a path such as /healthz."""
-        return bool(self.resource)
-
 
 @dataclass(slots=True)
 class AdmissionAttributes:

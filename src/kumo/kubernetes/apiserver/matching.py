@@ -11,8 +11,6 @@ from kumo.kubernetes.apiserver.entry import Entry
 FieldsOf = Callable[[Entry], Mapping[str, str]]
 """The values of an entry's selectable fields."""
 
-METADATA_FIELDS = ("metadata.name", "metadata.namespace")
-
 
 @dataclass(frozen=True, slots=True)
 class Match:

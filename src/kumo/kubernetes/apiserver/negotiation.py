@@ -74,8 +74,3 @@ def accepted(header: str) -> Accepted:
 def not_acceptable(supported: str) -> StatusError:
     """406: none of the media types that the client accepts can be served."""
     return StatusError(406, "NotAcceptable", f"only the following media types are accepted: {supported}")
-
-
-def accepts_gzip(header: str) -> bool:
-    """Whether the Accept-Encoding header names gzip."""
-    return "gzip" in header

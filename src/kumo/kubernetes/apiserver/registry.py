@@ -135,17 +135,6 @@ class Registry:
         """The resource, or None."""
         return self._resources.get((group, version, resource))
 
-    def find_any(self, group: str, resource: str) -> Resource | None:
-        """The resource in whichever version is stored, or None."""
-        for found in self._resources.values():
-            if found.type.group == group and found.type.resource == resource:
-                return found
-        return None
-
-    def find_kind(self, gvk: GVK) -> Resource | None:
-        """The resource whose objects are of that kind, or None."""
-        return next((r for r in self._resources.values() if r.gvk == gvk), None)
-
     def __iter__(self) -> Iterator[Resource]:
         return iter(list(self._resources.values()))
 

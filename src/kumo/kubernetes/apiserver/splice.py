@@ -35,15 +35,6 @@ def with_revision(stored: bytes, revision: int) -> bytes:
     return b'%b"resourceVersion":"%d"%b%b' % (stored[:at], revision, comma, stored[at:])
 
 
-def without_revision(served: bytes) -> bytes:
-    """The stored value of a served one."""
-    start = served.index(_VERSION) + len(_METADATA)
-    end = served.index(b'"', start + len(_VERSION) - len(_METADATA)) + 1
-    if served[end : end + 1] == b",":
-        end += 1
-    return served[:start] + served[end:]
-
-
 def at_revision(served: bytes, revision: int) -> bytes:
     """The served value with another revision: a deleted object is shown at the revision of its deletion."""
     start = served.index(_VERSION) + len(_VERSION)

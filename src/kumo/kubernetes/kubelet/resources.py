@@ -42,11 +42,6 @@ def cpu_quota(milli: int) -> int:
     return max(milli * CPU_PERIOD // 1000, _MIN_QUOTA) if milli else 0
 
 
-def cpu_weight(shares: int) -> int:
-    """cgroup v2 cpu.weight (1 to 10000) for cpu.shares (2 to 262144)."""
-    return 1 + ((shares - 2) * 9999) // 262142
-
-
 def amount(container: Container, kind: str, name: str) -> str | None:
     """The container's request or limit (`kind` is requests or limits) of a resource, as written."""
     found: str | None = ((container.get("resources") or {}).get(kind) or {}).get(name)

@@ -46,8 +46,6 @@ class ClusterConfig:
     overhead_ratio: Fraction = Fraction(1)
     """`additionalGuestMemoryOverheadRatio`: the computed overhead is multiplied by it."""
     feature_gates: frozenset[str] = BETA_GATES
-    named_gates: frozenset[str] = frozenset()
-    """What `developerConfiguration.featureGates` lists itself."""
     default_network_interface: str = "bridge"
     permit_bridge_on_pod_network: bool = True
     eviction_strategy: str = "None"
@@ -66,7 +64,6 @@ class ClusterConfig:
     max_guest: str = ""
     disable_serial_console_log: bool = False
     disk_memory_limit: int = 2000 * 1024 * 1024
-    launcher_verbosity: int = 2
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Annotations of the KubeVirt object."""
 
@@ -103,7 +100,6 @@ class ClusterConfig:
             memory_overcommit=_positive(developer.get("memoryOvercommit"), 100),
             overhead_ratio=Fraction(str(spec.get("additionalGuestMemoryOverheadRatio") or "1")),
             feature_gates=(BETA_GATES | named) - frozenset(developer.get("disabledFeatureGates") or ()),
-            named_gates=named,
             default_network_interface=network.get("defaultNetworkInterface") or "bridge",
             permit_bridge_on_pod_network=bool(network.get("permitBridgeInterfaceOnPodNetwork", True)),
             eviction_strategy=spec.get("evictionStrategy") or "None",
@@ -121,7 +117,6 @@ class ClusterConfig:
             max_guest=str(live.get("maxGuest") or ""),
             disable_serial_console_log=options.get("disableSerialConsoleLog") is not None,
             disk_memory_limit=int(parse(limit)) if limit else 2000 * 1024 * 1024,
-            launcher_verbosity=int((developer.get("logVerbosity") or {}).get("virtLauncher") or 2),
             annotations=dict(((kubevirt or {}).get("metadata") or {}).get("annotations") or {}),
         )
 

@@ -46,7 +46,6 @@ INSTANCETYPE_ANNOTATION = "kubevirt.io/instancetype-name"
 CLUSTER_INSTANCETYPE_ANNOTATION = "kubevirt.io/cluster-instancetype-name"
 PREFERENCE_ANNOTATION = "kubevirt.io/preference-name"
 CLUSTER_PREFERENCE_ANNOTATION = "kubevirt.io/cluster-preference-name"
-PREFERENCE_REVISION_ANNOTATION = "kubevirt.io/preference-revision-name"
 
 UNPAUSED_GATE = "kubevirt.io/virtual-machine-unpaused"
 

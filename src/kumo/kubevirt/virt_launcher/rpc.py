@@ -72,11 +72,6 @@ class Server:
         for peer, writing in peers:
             self._send(peer, writing, line)
 
-    @property
-    def has_peers(self) -> bool:
-        """Whether a virt-handler is connected."""
-        return bool(self._peers)
-
     def _accept(self) -> None:
         while True:
             try:

@@ -15,7 +15,6 @@ class Settings(NamedTuple):
     qemu_timeout: float = 240.0
     grace_period: float = 45.0
     ovmf_path: str = "/usr/share/OVMF"
-    allow_emulation: bool = False
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -59,5 +58,4 @@ def parse(argv: Sequence[str]) -> Settings:
         qemu_timeout=duration(values.get("--qemu-timeout", "240s")),
         grace_period=float(values.get("--grace-period-seconds", "45")),
         ovmf_path=values.get("--ovmf-path", "/usr/share/OVMF"),
-        allow_emulation=values.get("--allow-emulation", "false") == "true",
     )

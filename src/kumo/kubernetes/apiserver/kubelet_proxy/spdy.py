@@ -14,7 +14,7 @@ SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDAT
 DATA = 0
 FIN = 0x01
 LARGEST_FRAME = 1 << 24
-PROTOCOL_ERROR, REFUSED_STREAM, CANCEL = 1, 3, 5
+PROTOCOL_ERROR, CANCEL = 1, 5
 _VERSION = 0x8003
 
 
@@ -166,11 +166,6 @@ def reset(stream: int, status: int) -> bytes:
 def ping(number: int) -> bytes:
     """A ping, or the answer to it: the same frame."""
     return _control(PING, 0, struct.pack(">I", number))
-
-
-def goaway(last: int) -> bytes:
-    """No more streams."""
-    return _control(GOAWAY, 0, struct.pack(">II", last, 0))
 
 
 def _control(kind: int, flags: int, body: bytes) -> bytes:

@@ -55,12 +55,6 @@ def inspect() -> PodInterface:
         )
 
 
-def is_done() -> bool:
-    """Whether the guest's tap device exists: then everything else does, for it is made last."""
-    with Links() as links:
-        return links.find(TAP) is not None
-
-
 def apply(binding: Binding, tun: str) -> None:
     """Make the binding; `tun` is the node's device for making taps. Idempotent. Raises OSError, NftError."""
     if binding.kind == "masquerade":
