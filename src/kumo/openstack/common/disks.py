@@ -30,3 +30,8 @@ class DiskStore(Protocol):
 def disk_name(namespace: str, image_id: str, checksum: str) -> str:
     """The reference of an image's container disk: of the image's namespace, id and content (its MD5)."""
     return f"{REGISTRY}/{namespace}/{image_id}:{checksum}"
+
+
+def is_disk_of(reference: str, image_id: str) -> bool:
+    """Whether the reference is that of a container disk made from the image."""
+    return reference.startswith(f"{REGISTRY}/") and f"/{image_id}:" in reference

@@ -8,7 +8,7 @@ request id).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -119,7 +119,7 @@ def base_url(request: Request) -> str:
 
 
 class Service:
-    """Serves `routes` below `prefix`."""
+    """Serves `routes` below `prefix`; every answer has `headers`, and the request id in those of `also`."""
 
     def __init__(
         self,
@@ -130,9 +130,11 @@ class Service:
         fault: Fault,
         versions: Range | None = None,
         also: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.prefix = prefix
         self.routes = tuple(routes)
+        self._headers = dict(headers or {})
         self._name = name
         self._fault = fault
         self._authenticate = authenticate
@@ -147,7 +149,7 @@ class Service:
     async def handle(self, request: Request) -> Response:
         """Answer one request; never raises but for cancellation."""
         call = Call(request, f"req-{uuid.uuid4()}", base_url(request))
-        extra: dict[str, str] = {}
+        extra = dict(self._headers)
         try:
             response = await self._serve(call, extra)
         except ApiError as error:

@@ -16,7 +16,6 @@ from kumo.openstack.keystone.directory import Directory
 from kumo.openstack.keystone.passwords import Passwords
 from kumo.openstack.keystone.tokens import Token
 
-_VARY = {"Vary": "X-Auth-Token"}
 _TEXT = {"type": "string"}
 _DOMAIN = {"type": "object", "properties": {"id": _TEXT, "name": _TEXT}}
 _USER = {
@@ -173,7 +172,7 @@ class Auth:
         roles, domains = await self._directory.roles(), await self._directory.domains()
         full = "nocatalog" not in call.query
         body = views.token(proof, roles, domains, call.base, full=full)
-        return reply(body, status, {"X-Subject-Token": text, **_VARY})
+        return reply(body, status, {"X-Subject-Token": text})
 
     async def _subject(self, call: Call) -> tuple[str, Proof]:
         text = call.request.headers.get("x-subject-token", "")
@@ -196,11 +195,11 @@ class Auth:
         """Make the subject token void."""
         _, proof = await self._subject(call)
         await self._authenticator.revoke(proof.token)
-        return empty(204, _VARY)
+        return empty()
 
     async def catalog(self, call: Call) -> Response:
         """The services."""
-        return reply({"catalog": catalog(call.base), "links": views.listing(call, "x", [])["links"]}, 200, _VARY)
+        return reply({"catalog": catalog(call.base), "links": views.listing(call, "x", [])["links"]})
 
     async def projects(self, call: Call) -> Response:
         """The projects that the caller has a role in."""
@@ -210,7 +209,7 @@ class Auth:
         for space in await self._directory.projects():
             if project_enabled(space) and await self._directory.roles_in(user, name_of(space)):
                 held.append(views.project(space, call.base))
-        return reply(views.listing(call, "projects", held), 200, _VARY)
+        return reply(views.listing(call, "projects", held))
 
     async def domains(self, call: Call) -> Response:
         """The domains that the caller has a role in."""
@@ -218,7 +217,7 @@ class Auth:
         assert user is not None, "a caller's user has just been looked up"
         found = await self._directory.domains()
         held = [d for d in found if await self._directory.roles_beyond(user, domain=name_of(d))]
-        return reply(views.listing(call, "domains", [views.domain(d, call.base) for d in held]), 200, _VARY)
+        return reply(views.listing(call, "domains", [views.domain(d, call.base) for d in held]))
 
     async def system(self, call: Call) -> Response:
         """Whether the caller has a role in the whole system."""
@@ -226,4 +225,4 @@ class Auth:
         assert user is not None, "a caller's user has just been looked up"
         held = await self._directory.roles_beyond(user, system=True)
         body: dict[str, Any] = {"system": [{"all": True}] if held else []}
-        return reply({**body, "links": views.listing(call, "x", [])["links"]}, 200, _VARY)
+        return reply({**body, "links": views.listing(call, "x", [])["links"]})

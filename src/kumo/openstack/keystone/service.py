@@ -16,6 +16,7 @@ from kumo.openstack.keystone.roles import Roles
 from kumo.openstack.keystone.users import Users
 
 PREFIX = "/identity"
+_VARY = {"Vary": "X-Auth-Token"}
 _COLLECTIONS = {"services": catalog.services, "endpoints": catalog.endpoints, "regions": catalog.regions}
 
 
@@ -33,11 +34,11 @@ def version_document(base: str) -> dict[str, Any]:
 
 async def _root(call: Call) -> Response:
     body = {"versions": {"values": [version_document(call.base)]}}
-    return reply(body, 300, {"Location": f"{call.base}{PREFIX}/v3/", "Vary": "X-Auth-Token"})
+    return reply(body, 300, {"Location": f"{call.base}{PREFIX}/v3/"})
 
 
 async def _v3(call: Call) -> Response:
-    return reply({"version": version_document(call.base)}, 200, {"Vary": "X-Auth-Token"})
+    return reply({"version": version_document(call.base)})
 
 
 def _catalog_routes(kind: str) -> list[Route]:
@@ -67,4 +68,4 @@ def keystone(authenticate: Authenticate, auth: Auth, users: Users, projects: Pro
         routes += part.routes()
     for kind in _COLLECTIONS:
         routes += _catalog_routes(kind)
-    return Service("keystone", PREFIX, routes, authenticate, keystone_fault)
+    return Service("keystone", PREFIX, routes, authenticate, keystone_fault, headers=_VARY)

@@ -16,7 +16,7 @@ from kumo.api.resources import PODS, VMS
 from kumo.machinery.client import raise_for_status
 from kumo.machinery.http import Response
 from kumo.openstack.common import names
-from kumo.openstack.common.disks import DiskStore, DiskStoreError
+from kumo.openstack.common.disks import DiskStore, DiskStoreError, is_disk_of
 from kumo.openstack.common.errors import ApiError
 from kumo.openstack.common.service import Call, Route, empty, reply
 from kumo.openstack.common.times import without_zone
@@ -253,9 +253,11 @@ class Actions:
         others = (await client.list(VMS, label_selector=f"{names.IMAGE_ID}={image}")).items
         if all(uid_of(o) == uid_of(vm) for o in others):
             for volume in vm["spec"]["template"]["spec"].get("volumes") or ():
-                if volume.get("name") == "root" and "containerDisk" in volume:
+                reference = (volume.get("containerDisk") or {}).get("image", "")
+                # Whoever may edit the machine may write any reference there: only the image's own is removed.
+                if is_disk_of(reference, image):
                     with contextlib.suppress(DiskStoreError):  # what is left over is the node's image collection's
-                        await self._disks.remove(volume["containerDisk"]["image"])
+                        await self._disks.remove(reference)
 
     async def metadata(self, call: Call) -> Response:
         """The server's metadata."""
@@ -306,7 +308,7 @@ class Actions:
     async def _history(self, call: Call) -> list[dict[str, Any]]:
         enforce(call.caller, "os_compute_api:os-instance-actions:show")
         vm = await self._servers.vm(call.caller, call.params["id"])
-        done: list[dict[str, Any]] = notes.read(vm, notes.ACTIONS, [])
+        done: list[dict[str, Any]] = notes.actions(vm)
         more: dict[str, Any] = {"instance_uuid": uid_of(vm), "message": None}
         found = [{**a, **more, "start_time": without_zone(a["start_time"])} for a in done]
         return [{**a, "updated_at": a["start_time"]} for a in found] if call.at_least(58) else found

@@ -35,9 +35,9 @@ def host_of(server: Server) -> str:
 
 def flavor_of(server: Server) -> Flavor:
     """The machine's flavor as it was at its creation; for machines made with kubectl what their specification says."""
-    kept = notes.read(server.vm, notes.FLAVOR, {})
-    if kept:
-        return Flavor(**{k: v for k, v in kept.items() if k in Flavor.__slots__})
+    kept = notes.flavor(server.vm)
+    if kept is not None:
+        return kept
     reference = (server.vm["spec"].get("instancetype") or {}).get("name", "")
     if reference in server.flavors:
         return server.flavors[reference]
@@ -198,7 +198,7 @@ def _later(vm: Object, minor: int, *, show: bool) -> dict[str, Any]:
     additions: tuple[tuple[int, str, Any], ...] = (
         (9, "locked", locked),
         (19, "description", annotations.get(names.DESCRIPTION)),
-        (26, "tags", notes.read(vm, names.TAGS, [])),
+        (26, "tags", notes.strings(vm, names.TAGS)),
         (63, "trusted_image_certificates", None),
         (73, "locked_reason", (annotations.get(notes.LOCKED) or None) if locked else None),
         (96, "pinned_availability_zone", annotations.get(notes.ZONE)),
