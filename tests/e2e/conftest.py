@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from support.cloud import Cloud, fresh
 
-DATA_DIR = Path("/var/tmp/kumo-e2e")
-PORT = 16443
+DATA_DIR = Path(os.environ.get("KUMO_E2E_DIR", "/var/tmp/kumo-e2e"))
+PORT = int(os.environ.get("KUMO_E2E_PORT", "16443"))
+"""Two runs on one machine need a directory and a port each."""
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ def _with_engine(data_dir: Path, work: Callable[[Containerd], Awaitable[None]]) 
     from kumo.host.containerd.archive import BadArchive
     from kumo.host.containerd.engine import connect
     from kumo.host.containerd.rpc import EngineError
+    from kumo.host.demo.debian import NoPackages
 
     instance = _running(data_dir)
 
@@ -49,7 +50,7 @@ def _with_engine(data_dir: Path, work: Callable[[Containerd], Awaitable[None]]) 
 
     try:
         asyncio.run(run())
-    except (EngineError, BadArchive, OSError) as error:
+    except (EngineError, BadArchive, NoPackages, OSError) as error:
         raise InstanceError(str(error)) from error
 
 
@@ -158,7 +159,7 @@ def demo(data_dir: Path, cache: Path | None) -> None:
             await engine.images.import_image(built, [name], imported=True)
             click.echo(f"made and imported {name} in {time.monotonic() - began:.1f} s")
 
-    kept = cache or instance.root / "cache"
+    kept = (cache or instance.root / "cache").absolute()
 
     async def work(engine: Containerd) -> None:
         await get(engine, DEMO_CONTAINER, lambda: images.busybox_image(kept))

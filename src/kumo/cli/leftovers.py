@@ -83,7 +83,7 @@ def _shim_sockets(instance: Instance) -> list[Path]:
     return found
 
 
-def _namespaces(instance: Instance) -> list[Path]:
+def namespaces(instance: Instance) -> list[Path]:
     """The network namespaces of the instance's pods, by its record of addresses."""
     path = engines.pod_network(instance).leases
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -123,6 +123,13 @@ def end_daemons(instance: Instance, *, grace: float = 5.0) -> None:
         end_processes(left)
 
 
+def remove_namespace(path: Path) -> None:
+    """Take away a network namespace that is kept by a mount."""
+    with contextlib.suppress(OSError):
+        mounts.unmount(path, lazy=True)
+    path.unlink(missing_ok=True)
+
+
 def end_pods(instance: Instance) -> None:
     """End every container and virtual machine of the instance at once, and their shims."""
     socket = os.fsencode(str(engines.containerd(instance).socket))
@@ -135,14 +142,12 @@ def end_pods(instance: Instance) -> None:
 
 def remove(instance: Instance) -> None:
     """Take away all of it: processes, mounts, namespaces, links, rules, cgroups, files. Idempotent."""
-    sockets, namespaces = _shim_sockets(instance), _namespaces(instance)
+    sockets, spaces = _shim_sockets(instance), namespaces(instance)
     end_pods(instance)
     network = PodNetwork(engines.pod_network(instance))
     network.remove()
-    for path in namespaces:
-        with contextlib.suppress(OSError):
-            mounts.unmount(path, lazy=True)
-        path.unlink(missing_ok=True)
+    for path in spaces:
+        remove_namespace(path)
     nft = Nft()
     for family, table in nft.tables():
         if table.startswith(f"{instance.table_prefix}-"):
