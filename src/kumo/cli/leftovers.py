@@ -18,8 +18,6 @@ from pathlib import Path
 from kumo.cli import engines
 from kumo.cli.instance import Instance
 from kumo.host import mounts
-from kumo.host.network.agent import PodNetwork
-from kumo.host.nftables import Nft
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _END_SECONDS = 10.0
@@ -142,6 +140,9 @@ def end_pods(instance: Instance) -> None:
 
 def remove(instance: Instance) -> None:
     """Take away all of it: processes, mounts, namespaces, links, rules, cgroups, files. Idempotent."""
+    from kumo.host.network.agent import PodNetwork  # netlink is loaded where something is removed, not at every start
+    from kumo.host.nftables import Nft
+
     sockets, spaces = _shim_sockets(instance), namespaces(instance)
     end_pods(instance)
     network = PodNetwork(engines.pod_network(instance))
