@@ -297,3 +297,8 @@ def test_the_kubevirt_objects_settings_are_obeyed_at_once(guests: Guests) -> Non
         assert cloud.wait(requested, 30, "the pod of the next instance") == "70m"
     finally:
         settings(network=None, cpuModel=None, cpuRequest=None)
+    wrong = json.dumps({"spec": {"configuration": {"developerConfiguration": {"cpuAllocationRatio": "many"}}}})
+    refused = cloud.kubectl(
+        "patch", "kubevirt", "kubevirt", "-n", "kubevirt", "--type=merge", "-p", wrong, check=False
+    )  # fmt: skip
+    assert (refused.returncode, "cpuAllocationRatio in body must be of type integer" in refused.stderr) == (1, True)

@@ -7,13 +7,13 @@ from typing import Any
 from kumo.api.objects import Object
 from kumo.kubevirt.common.names import GROUP
 from kumo.kubevirt.virt_api.schema import instance, instancetype, machine
-from kumo.kubevirt.virt_api.schema.types import ANYTHING, Schema, said
+from kumo.kubevirt.virt_api.schema.cluster import KUBEVIRT
+from kumo.kubevirt.virt_api.schema.types import Schema
 
 _CREATED = ".metadata.creationTimestamp"
 _DEPRECATED = "kubevirt.io/v1alpha3 is now deprecated and will be removed in a future release."
 _PRESET_DEPRECATED = "VirtualMachineInstancePresets is now deprecated and will be removed in v2."
 _STATUS: dict[str, Any] = {"status": {}}
-_KUBEVIRT = said("The KubeVirt installation and its settings.", instance.kind(ANYTHING, ANYTHING))
 
 
 def _column(name: str, path: str, kind: str = "string", description: str = "", priority: int = 0) -> dict[str, Any]:
@@ -160,5 +160,5 @@ def _instancetype_kinds() -> list[Object]:
 def custom_resource_definitions() -> list[Object]:
     """All of them, in the order in which they are to be made; new dictionaries at each call, parts of them shared."""
     columns = [_AGE, _column("Phase", ".status.phase")]
-    kubevirt = _crd("KubeVirt", "kv kvs", _versions(_KUBEVIRT, columns, _STATUS))
+    kubevirt = _crd("KubeVirt", "kv kvs", _versions(KUBEVIRT, columns, _STATUS))
     return [kubevirt, *_machine_kinds(), *_instance_kinds(), *_instancetype_kinds()]
