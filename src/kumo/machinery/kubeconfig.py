@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from kumo.machinery.tls import client_context, write_file
+from kumo.machinery.files import write_file
+from kumo.machinery.tls import client_context
 from kumo.machinery.transport import HttpTransport
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 import ssl
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kumo.machinery.files import write_file
 
 CA_DAYS = 3650
 CERT_DAYS = 365
@@ -46,25 +46,6 @@ class Authority:
     def pem(self) -> bytes:
         """The CA's certificate, PEM."""
         return self.cert.public_bytes(serialization.Encoding.PEM)
-
-
-def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write the file whole or not at all (a temporary file beside it, fsync, rename), unless it holds that already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and path.read_bytes() == data:  # a restart must succeed on a disk that is full
-        path.chmod(mode)
-        return
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -116,9 +116,8 @@ class Leases:
         body = {"last": str(IPv4Address(self._last)), "leases": list(self._leases.values())}
         temporary = self._path.with_suffix(".new")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, msgspec.json.encode(body))
+        with os.fdopen(fd, "wb") as file:  # Unlike write(2), it does not stop half-way when the disk is nearly full.
+            file.write(msgspec.json.encode(body))
+            file.flush()
             os.fdatasync(fd)
-        finally:
-            os.close(fd)
         temporary.replace(self._path)

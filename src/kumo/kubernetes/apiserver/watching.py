@@ -17,6 +17,7 @@ from kumo.kubernetes.apiserver.resource_cache import ResourceCache
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.kubernetes.apiserver.watch_hub import View, Watcher, event_line
 from kumo.machinery.http import Answer, Response, Upgrade, WebSocket
+from kumo.machinery.relay import until_first
 
 BOOKMARK_INTERVAL = 60.0
 _CHUNK = 64 << 10
@@ -69,13 +70,7 @@ async def _converse(asked: _Watch, socket: WebSocket) -> None:
         while await socket.receive() is not None:
             pass
 
-    tasks = [asyncio.create_task(send()), asyncio.create_task(until_closed())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_first(send(), until_closed())
 
 
 def _asked(core: Core, call: Call) -> _Watch:

@@ -20,6 +20,7 @@ import structlog
 
 from kumo.host import libvirt_guest
 from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
+from kumo.machinery.files import write_file
 
 _log = structlog.get_logger("kumo.virt-handler")
 _TIMEOUT = 60.0
@@ -65,7 +66,7 @@ async def learn(target: Path, *, kvm_node: Path | None = None) -> None:
         await asyncio.to_thread(_prepare, paths, scratch, target)
         await _run(paths, kvm_node)
         for file in await asyncio.to_thread(lambda: list(Path(paths.capabilities).glob("*.xml"))):
-            await asyncio.to_thread(_install, file, target / file.name)
+            await asyncio.to_thread(write_file, target / file.name, file.read_bytes(), 0o644)
     finally:
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
@@ -75,13 +76,6 @@ def _prepare(paths: libvirt_guest.SessionPaths, scratch: Path, known: Path) -> N
     for folder, _, files in os.walk(scratch):
         for path in (folder, *(os.path.join(folder, f) for f in files)):  # noqa: PTH118
             os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
-
-
-def _install(source: Path, target: Path) -> None:
-    fresh = target.with_name(f".{target.name}.new")
-    fresh.write_bytes(source.read_bytes())
-    fresh.chmod(0o644)
-    fresh.replace(target)
 
 
 async def _run(paths: libvirt_guest.SessionPaths, kvm_node: Path | None) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from kumo.machinery.http import WebSocket
+from kumo.machinery.relay import until_first
 from kumo.machinery.websocket import ABNORMAL
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -58,12 +59,7 @@ async def _pump(connect: Connect, socket: WebSocket) -> None:
             writer.write(message.encode() if isinstance(message, str) else message)
             await writer.drain()
 
-    directions = [asyncio.create_task(to_client()), asyncio.create_task(to_guest())]
     try:
-        await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        await until_first(to_client(), to_guest())
     finally:
-        for direction in directions:
-            direction.cancel()
-        # A connection that broke is an end like any other.
-        await asyncio.gather(*directions, return_exceptions=True)
         writer.close()

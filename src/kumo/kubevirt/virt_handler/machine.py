@@ -19,6 +19,7 @@ from kumo.host.inotify import Inotify
 from kumo.kubevirt.common import launcher_contract as contract
 from kumo.kubevirt.virt_handler.launcher_client import LauncherClient, LauncherGone, connect
 from kumo.kubevirt.virt_handler.network.plan import PodInterface
+from kumo.machinery.files import write_file
 
 _GREETING_TIMEOUT = 10.0
 _SETTLE = 0.1
@@ -108,10 +109,7 @@ class Machine:
 
     def remember(self, interface: PodInterface) -> None:
         """Keep that; written before anything is changed. Blocks."""
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._record.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(asdict(interface)))
-        fresh.replace(self._record)
+        write_file(self._record, msgspec.json.encode(asdict(interface)))
         self._interface = interface
 
     def forget(self) -> None:

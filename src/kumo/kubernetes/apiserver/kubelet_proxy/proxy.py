@@ -118,13 +118,15 @@ class KubeletProxy:
         container = targets.container_of(pod, request.query.get("container", ""))
         sent = parameters.stream_query(request.query_list, command=info.subresource == "exec")
         node = self._node(pod)
+        path = f"/{info.subresource}/{info.namespace}/{info.name}/{container}"
         if not request.wants_websocket:
-            raise bad_request("Upgrade request required")
+            # The client's other protocol, after the first was refused: what it shows is this answer, so say why.
+            head, body = await open_stream(node, path, sent)
+            return Response(head.status, (await whole_refusal(body)).encode(), "application/json")
         offered = tuple(p for p in request.websocket_protocols if p in CHANNEL_PROTOCOLS)
         if not offered:
             known = ", ".join(CHANNEL_PROTOCOLS)
             raise bad_request(f"none of the offered subprotocols is known; offer one of {known}")
-        path = f"/{info.subresource}/{info.namespace}/{info.name}/{container}"
         return await open_websocket(node, path, sent, offered)
 
     # -- port-forward -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kubelet_proxy.targets import Address
 from kumo.machinery.client import Reply
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
+from kumo.machinery.relay import relay
 from kumo.machinery.transport import HttpTransport
 
 _HOP = frozenset(
@@ -177,19 +178,7 @@ async def open_websocket(
 
 async def pump(one: WebSocket, other: WebSocket) -> None:
     """Pass messages both ways until either side closes, then close the other."""
-
-    async def carry(source: WebSocket, target: WebSocket) -> None:
-        try:
-            while (message := await source.receive()) is not None:
-                await target.send(message)
-        except ConnectionError:
-            pass
-
-    ways = [asyncio.create_task(carry(one, other)), asyncio.create_task(carry(other, one))]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await relay(one, other)
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         await asyncio.gather(one.close(), other.close(), return_exceptions=True)

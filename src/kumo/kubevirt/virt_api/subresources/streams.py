@@ -19,6 +19,7 @@ from kumo.kubevirt.virt_api.subresources.guest import display_check
 from kumo.kubevirt.virt_api.subresources.nodes import handler_of, handler_path
 from kumo.kubevirt.virt_api.subresources.refusals import VMI_NOT_RUNNING, vmi_conflict
 from kumo.machinery.http import Upgrade, WebSocket
+from kumo.machinery.relay import relay
 from kumo.machinery.websocket import ABNORMAL
 
 PLAIN = "plain.kubevirt.io"
@@ -77,26 +78,11 @@ class Bridge:
 
 async def join(client: WebSocket, far: WebSocket) -> None:
     """Copy messages both ways until one side closes; then close both, the client as the far end was closed."""
-    copies = [asyncio.create_task(_copy(client, far)), asyncio.create_task(_copy(far, client))]
     try:
-        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        await relay(client, far)
     finally:
-        for copy in copies:
-            copy.cancel()
-        await asyncio.gather(*copies, return_exceptions=True)
         code = ABNORMAL if far.close_code == ABNORMAL else 1000
         await asyncio.gather(client.close(code), far.close(1000), return_exceptions=True)
-
-
-async def _copy(source: WebSocket, target: WebSocket) -> None:
-    while True:
-        message = await source.receive()
-        if message is None:
-            return
-        try:
-            await target.send(message)
-        except ConnectionError:
-            return
 
 
 def chosen_protocol(offered: list[str]) -> str:
