@@ -48,7 +48,7 @@ def test_settings(configuration: dict[str, Any]) -> None:
         ({"developerConfiguration": {"cpuAllocationRatio": "many"}},
          'developerConfiguration.cpuAllocationRatio in body must be of type integer: "string"'),
         ({"additionalGuestMemoryOverheadRatio": 2},
-         'additionalGuestMemoryOverheadRatio in body must be of type string: "number"'),
+         'additionalGuestMemoryOverheadRatio in body must be of type string: "integer"'),
         ({"developerConfiguration": {"featureGates": "A"}},
          'developerConfiguration.featureGates in body must be of type array: "string"'),
         ({"network": {"permitBridgeInterfaceOnPodNetwork": "no"}},
