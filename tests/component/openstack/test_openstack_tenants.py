@@ -152,3 +152,27 @@ async def test_a_lock_holds(cloud: OpenStackCloud) -> None:
     assert (await cloud.http("POST", f"{path}/action", {"resize": {"flavorRef": "1"}}, token=one))[0].status == 501
     assert (await cloud.http("POST", f"{path}/action", {"dance": None}, token=one))[0].status == 400
     assert (await cloud.http("DELETE", path, token=one))[0].status == 204
+
+
+async def test_tags(cloud: OpenStackCloud) -> None:
+    admin = await cloud.token()
+    _, made = await cloud.http("POST", "/compute/v2.1/servers", server(await image(cloud, admin)), token=admin)
+    path = f"/compute/v2.1/servers/{made['server']['id']}/tags"
+
+    async def ask(method: str, tail: str = "", body: Any = None, version: str = "2.26") -> tuple[int, Any]:
+        sent = {"openstack_api_version": f"compute {version}"}
+        answer, said = await cloud.http(method, path + tail, body, token=admin, **sent)
+        return answer.status, said
+
+    assert await ask("PUT", "/blue") == (201, None)
+    assert await ask("PUT", "/blue") == (204, None)
+    assert await ask("PUT", "", {"tags": ["a", "b", "a"]}) == (200, {"tags": ["a", "b"]})
+    assert (await ask("GET", "/a"))[0] == 204
+    assert (await ask("DELETE", "/a"))[0] == 204
+    assert (await ask("DELETE", "/a"))[0] == 404
+    assert (await ask("PUT", "", {"tags": ["x" * 61]}))[0] == 400
+    assert (await ask("GET", version="2.25"))[0] == 404
+    sent = {"openstack_api_version": "compute 2.26"}
+    for query, count in (("tags=b", 1), ("tags=a", 0), ("tags-any=a,b", 1), ("not-tags=b", 0)):
+        _, found = await cloud.http("GET", f"/compute/v2.1/servers?{query}", token=admin, **sent)
+        assert len(found["servers"]) == count, query

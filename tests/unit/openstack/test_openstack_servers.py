@@ -78,6 +78,9 @@ def vm(printable: str = "Running", strategy: str = "Always", **meta: Any) -> dic
     [
         (vm(""), None, "BUILD", "building", "scheduling", 0),
         (vm("Stopped"), None, "BUILD", "building", "scheduling", 0),
+        (vm("Stopped"), {"status": {"phase": "Pending"}}, "BUILD", "building", "scheduling", 0),
+        (vm("Stopped", annotations={LAUNCHED: "true"}), None, "SHUTOFF", "stopped", "powering-on", 4),
+        (vm("Stopped", "RerunOnFailure"), None, "SHUTOFF", "stopped", None, 4),
         (vm("Stopped", "Halted"), None, "SHUTOFF", "stopped", None, 4),
         (vm("Provisioning"), None, "BUILD", "building", "scheduling", 0),
         (vm("Starting"), {"status": {"phase": "Scheduled"}}, "BUILD", "building", "spawning", 0),

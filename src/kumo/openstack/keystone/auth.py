@@ -199,7 +199,7 @@ class Auth:
 
     async def catalog(self, call: Call) -> Response:
         """The services."""
-        return reply({"catalog": catalog(call.base), "links": views.listing(call, "x", [])["links"]})
+        return reply({"catalog": catalog(call.base), "links": {"self": f"{call.base}{call.request.path}"}})
 
     async def projects(self, call: Call) -> Response:
         """The projects that the caller has a role in."""

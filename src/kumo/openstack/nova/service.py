@@ -20,6 +20,7 @@ from kumo.openstack.nova.servers.actions import Actions
 from kumo.openstack.nova.servers.create import Create
 from kumo.openstack.nova.servers.find import Servers
 from kumo.openstack.nova.servers.listing import Listing
+from kumo.openstack.nova.servers.tags import Tags
 
 PREFIX = "/compute"
 VERSIONS = Range("compute", Version(2, 1), Version(2, 96))
@@ -55,6 +56,7 @@ def nova(authenticate: Authenticate, client: Client, images_dir: Path, disks: Di
         Listing(servers),
         Create(client, flavors, keypairs, images_dir, disks),
         Actions(servers, disks),
+        Tags(servers),
         flavors,
         keypairs,
         Infrastructure(servers),

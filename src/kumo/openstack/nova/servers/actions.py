@@ -88,6 +88,7 @@ class Actions:
             Route("GET", "/v2.1/servers/{id}/os-instance-actions/{request}", self.past),
             Route("GET", "/v2.1/servers/{id}/os-volume_attachments", self.volumes),
             Route("GET", "/v2.1/servers/{id}/os-security-groups", self.security_groups),
+            Route("GET", "/v2.1/servers/{id}/os-interface", self.interfaces),
         ]
 
     async def act(self, call: Call) -> Response:
@@ -328,6 +329,11 @@ class Actions:
         """Attached volumes: none, since there is no volume service yet."""
         await self._servers.vm(call.caller, call.params["id"])
         return reply({"volumeAttachments": list[Any]()})
+
+    async def interfaces(self, call: Call) -> Response:
+        """Attached ports: none, since there is no network service yet; the addresses are in the server."""
+        await self._servers.vm(call.caller, call.params["id"])
+        return reply({"interfaceAttachments": list[Any]()})
 
     async def security_groups(self, call: Call) -> Response:
         """Security groups: none, since there is no network service yet."""

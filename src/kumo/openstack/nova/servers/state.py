@@ -46,9 +46,8 @@ def state_of(vm: Object, vmi: Object | None) -> State:
         return State("ACTIVE", "active", "deleting", RUNNING if vmi is not None else NOSTATE)
     if printable in _ERRORS:
         return State("ERROR", "error", None, NOSTATE, _fault(vm, printable))
-    if printable == "Stopped" and _wanted(vm) and LAUNCHED not in annotations_of(vm) and vmi is None:
-        return State("BUILD", "building", "scheduling", NOSTATE)  # just made: the controller has not begun yet
-    if printable in _BY_PRINTABLE:
+    starts = printable == "Stopped" and _always(vm)  # the controller has not begun, or has not said so yet
+    if printable in _BY_PRINTABLE and not starts:
         return _BY_PRINTABLE[printable]
     if LAUNCHED in annotations_of(vm):
         return State("SHUTOFF", "stopped", "powering-on", SHUTDOWN)
@@ -56,10 +55,9 @@ def state_of(vm: Object, vmi: Object | None) -> State:
     return State("BUILD", "building", "spawning" if phase in ("Scheduled", "Running") else "scheduling", NOSTATE)
 
 
-def _wanted(vm: Object) -> bool:
-    """Whether the machine is to run without anybody asking further."""
-    spec = vm["spec"]
-    return spec.get("runStrategy") in ("Always", "RerunOnFailure", "Once") or spec.get("running") is True
+def _always(vm: Object) -> bool:
+    """Whether the machine is to run, whatever happens."""
+    return vm["spec"].get("runStrategy") == "Always" or vm["spec"].get("running") is True
 
 
 def _fault(vm: Object, printable: str) -> str:
