@@ -290,6 +290,8 @@ async def test_services_get_addresses_and_ports(server: RunningApiServer) -> Non
     assert all(a.startswith("10.96.") for a in addresses)
     assert made[0]["spec"]["clusterIPs"] == [made[0]["spec"]["clusterIP"]]
     assert (made[0]["spec"]["ipFamilies"], made[0]["spec"]["ipFamilyPolicy"]) == (["IPv4"], "SingleStack")
+    by_hand = await server.client.create(SERVICES, service("by-hand", clusterIP="None", selector=None))
+    assert (by_hand["spec"]["ipFamilies"], by_hand["spec"]["ipFamilyPolicy"]) == (["IPv4", "IPv6"], "RequireDualStack")
     taken = made[0]["spec"]["clusterIP"]
     error = await refusal(server.client.create(SERVICES, service("again", clusterIP=taken)))
     assert (error.code, error.message) == (

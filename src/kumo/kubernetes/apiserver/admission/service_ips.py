@@ -102,14 +102,15 @@ class ServiceAllocator:
         if (spec.get("type") or "ClusterIP") == "ExternalName":
             return
         wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        by_hand = wanted == _HEADLESS and not spec.get("selector")
+        policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack" if by_hand else "SingleStack")
+        if by_hand and policy != "SingleStack":
+            # Such endpoints may be of both families, whatever the cluster's is (as upstream).
+            first = next(iter(spec.get("ipFamilies") or ()), self._addresses.family)
+            spec["ipFamilies"] = [first, "IPv6" if first == "IPv4" else "IPv4"]
         if wanted == _HEADLESS:
             spec["clusterIP"], spec["clusterIPs"] = _HEADLESS, [_HEADLESS]
-            if spec.get("selector"):
-                spec.setdefault("ipFamilies", [self._addresses.family])
-            else:
-                # A headless service without selector may have endpoints of both families (as upstream).
-                spec.setdefault("ipFamilies", [self._addresses.family])
+            spec.setdefault("ipFamilies", [self._addresses.family])
             return
         pool = self._addresses.numbers
         if wanted and wanted == old.get("clusterIP"):

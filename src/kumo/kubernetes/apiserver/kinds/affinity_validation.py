@@ -6,7 +6,7 @@ from typing import Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
-from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
+from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector, validate_requirement
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _POD_AFFINITY = ("podAffinity", "podAntiAffinity")
@@ -82,27 +82,11 @@ def validate_node_selector(path: str, selector: dict[str, Any]) -> list[Cause]:
 
 
 def _node_term(path: str, term: dict[str, Any]) -> list[Cause]:
-    found: list[Cause] = []
-    for index, item in enumerate(term.get("matchExpressions") or ()):
-        here, operator = f"{path}.matchExpressions[{index}]", item.get("operator") or ""
-        values = item.get("values") or ()
-        if operator in ("In", "NotIn"):
-            if not values:
-                detail = "must be specified when `operator` is 'In' or 'NotIn'"
-                found.append(fields.required(f"{here}.values", detail))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                found.append(fields.forbidden(f"{here}.values", detail))
-        elif operator in ("Gt", "Lt"):
-            if len(values) != 1:
-                detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                found.append(fields.required(f"{here}.values", detail))
-        else:
-            found.append(fields.invalid(f"{here}.operator", operator, "not a valid selector operator"))
-        key = item.get("key") or ""
-        found += fields.each(f"{here}.key", key, names.check_qualified_name(key))
-    return found
+    return [
+        cause
+        for index, item in enumerate(term.get("matchExpressions") or ())
+        for cause in validate_requirement(f"{path}.matchExpressions[{index}]", item, numbers=True)
+    ]
 
 
 def _pod_term(path: str, term: dict[str, Any]) -> list[Cause]:

@@ -15,20 +15,30 @@ def validate_label_selector(path: str, selector: dict[str, Any] | None) -> list[
         return []
     found = validate_labels(f"{path}.matchLabels", selector.get("matchLabels"))
     for index, item in enumerate(selector.get("matchExpressions") or ()):
-        here, operator = f"{path}.matchExpressions[{index}]", item.get("operator") or ""
-        values = item.get("values") or ()
-        if operator in ("In", "NotIn"):
-            if not values:
-                detail = "must be specified when `operator` is 'In' or 'NotIn'"
-                found.append(fields.required(f"{here}.values", detail))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                found.append(fields.forbidden(f"{here}.values", detail))
-        else:
-            found.append(fields.invalid(f"{here}.operator", operator, "not a valid selector operator"))
-        key = item.get("key") or ""
-        found += fields.each(f"{here}.key", key, names.check_qualified_name(key))
-        for number, value in enumerate(values):
+        here = f"{path}.matchExpressions[{index}]"
+        found += validate_requirement(here, item)
+        for number, value in enumerate(item.get("values") or ()):
             found += fields.each(f"{here}.values[{number}]", value, names.check_label_value(value))
     return found
+
+
+def validate_requirement(path: str, requirement: dict[str, Any], *, numbers: bool = False) -> list[Cause]:
+    """Key, operator and number of values of a selector's requirement; `numbers`: nodes' also know Gt and Lt."""
+    found: list[Cause] = []
+    operator, values = requirement.get("operator") or "", requirement.get("values") or ()
+    if operator in ("In", "NotIn"):
+        if not values:
+            detail = "must be specified when `operator` is 'In' or 'NotIn'"
+            found.append(fields.required(f"{path}.values", detail))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            found.append(fields.forbidden(f"{path}.values", detail))
+    elif numbers and operator in ("Gt", "Lt"):
+        if len(values) != 1:
+            detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+            found.append(fields.required(f"{path}.values", detail))
+    else:
+        found.append(fields.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+    key = requirement.get("key") or ""
+    return found + fields.each(f"{path}.key", key, names.check_qualified_name(key))
