@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +124,7 @@ class KubeletProxy:
         if not request.wants_websocket:
             # The client's other protocol, after the first was refused: what it shows is this answer, so say why.
             head, body = await open_stream(node, path, sent)
-            return Response(head.status, (await whole_refusal(body)).encode(), "application/json")
+            return refused_upgrade(head.status, await whole_refusal(body))
         offered = tuple(p for p in request.websocket_protocols if p in CHANNEL_PROTOCOLS)
         if not offered:
             known = ", ".join(CHANNEL_PROTOCOLS)
@@ -170,3 +172,12 @@ class KubeletProxy:
         transport = self._connections.to(address, node=info.resource == "nodes")
         forwarded = {"x-forwarded-uri": request.path, "x-forwarded-proto": request.scheme}
         return await pass_through(transport, request, quote(rest or "/"), request.query_string, own=forwarded)
+
+
+def refused_upgrade(status: int, answer: str) -> Response:
+    """A node's refusal as kubectl wants it: the reason alone, which it puts "unable to upgrade connection" before."""
+    with contextlib.suppress(ValueError, AttributeError):
+        answer = str(json.loads(answer).get("message") or answer)
+    for prefix in ("Internal error occurred: ", "unable to upgrade connection: "):
+        answer = answer.removeprefix(prefix)
+    return Response(status, answer.encode(), "text/plain")
