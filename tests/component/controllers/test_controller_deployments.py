@@ -114,8 +114,13 @@ async def test_controller_deployment_that_never_gets_ready_keeps_the_old_pods(cl
         return sizes == {"nginx:1": (3, 3), "never:1": (2, 2)}
 
     await until(informer, stuck)
-    found = await cluster.client.get(DEPLOYMENTS, "web", "default")
-    assert found["status"]["availableReplicas"] == 3
+    deployments = cluster.informers.informer(DEPLOYMENTS)
+
+    def told() -> bool:
+        found = deployments.get("web", "default")
+        return found is not None and found["status"].get("availableReplicas") == 3
+
+    await until(deployments, told)
 
 
 @pytest.mark.parametrize("policy", ["Background", "Foreground"])
