@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import stat
@@ -14,6 +15,10 @@ import uvloop
 
 from kumo.cli.report import Reporter
 from kumo.cli.supervisor import FATAL_EXIT
+
+_COLLECT_AFTER = (20_000, 20, 20)
+"""When the garbage collector looks, by generation. Our objects live long or die at once and make few cycles: at the
+interpreter's own 700 the collector took a sixth of a write's time, and found next to nothing."""
 
 
 async def our_turn(stop: asyncio.Event) -> bool:
@@ -66,6 +71,7 @@ def run_until_told(
             loop.add_signal_handler(number, stop.set)
         await work(stop)
 
+    gc.set_threshold(*_COLLECT_AFTER)
     try:
         uvloop.run(main())
     except BaseException as error:
