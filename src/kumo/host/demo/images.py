@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kumo.host.containerd.archive import BuiltImage, File, ImageConfig, build_image
 from kumo.host.demo import packages, rootfs
-from kumo.host.demo.elf import Libraries, needed
+from kumo.host.demo.elf import Libraries
 
 CONTAINER_DISK_NAME = "quay.io/kubevirt/cirros-container-disk-demo:latest"
 BUSYBOX_NAME = "docker.io/library/busybox:latest"
@@ -39,11 +39,11 @@ def busybox_image(cache: Path) -> BuiltImage:
     busybox = rootfs.busybox_of(material)
     files = [File(f"/{d}", mode=0o755) for d in ("bin", "dev", "etc", "home", "proc", "root", "sys", "usr", "var")]
     files += [File("/tmp", mode=0o1777), File("/usr/bin", mode=0o755), File("/usr/sbin", mode=0o755)]
-    files += [File("/var/spool", mode=0o755), File("/var/www", mode=0o755)]
+    files += [File("/lib64", mode=0o755), File("/var/spool", mode=0o755), File("/var/www", mode=0o755)]
     files.append(File("/bin/busybox", busybox, mode=0o755))
     files += [File(f"/bin/{name}", link="/bin/busybox") for name in rootfs.applets(busybox)]
     files += [File("/usr/bin/env", link="/bin/busybox"), File("/sbin", link="/bin")]
-    files += _libraries(busybox, material)
+    files += [File(f"/lib64/{name}", path, mode=0o755) for name, path in _name_service(material).items()]
     etc = {
         "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
         "group": "root:x:0:\nnogroup:x:65534:\n",
@@ -53,13 +53,9 @@ def busybox_image(cache: Path) -> BuiltImage:
     return build_image(files=files, config=ImageConfig(cmd=["sh"]))
 
 
-def _libraries(program: Path, material: Path) -> list[File]:
-    """The program's shared libraries and its loader, where each is looked for."""
-    _, loader = needed(program.read_bytes())
-    found = Libraries(material).closure([program])
-    files = [File(f"/lib/{name}", path, mode=0o755) for name, path in found.items()]
-    directories = [File("/lib", mode=0o755)]
-    if loader and Path(loader).parent != Path("/lib"):
-        directories.append(File(str(Path(loader).parent), mode=0o755))
-        files.append(File(loader, link=f"/lib/{Path(loader).name}"))
-    return [*directories, *files]
+def _name_service(material: Path) -> dict[str, Path]:
+    """The C library's shared parts, which even a static program loads to resolve names."""
+    libraries = Libraries(material)
+    names = ("libc.so.6", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2")
+    found = [path for name in names if (path := libraries.find(name))]
+    return {path.name: path for path in found} | libraries.closure(found)

@@ -20,8 +20,7 @@ GUEST = (
     *(KERNEL, "busybox-static", "dropbear-bin", "qemu-guest-agent", "e2fsprogs", "opendoas", "libpam-modules"),
     *("syslinux-common", "syslinux-efi"),
 )
-CONTAINER = ("busybox", "libc6")
-"""Not the static busybox: it crashes as soon as it looks up a host's name."""
+CONTAINER = ("busybox-static", "libc6")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LIBRARY = re.compile(r"^(lib(?!perl|gdbm|db5|file-find|number|text|debconf)[a-z0-9.+-]*|zlib1g)$")
 _DEPTH = 5
@@ -37,7 +36,7 @@ def guest_packages(cache: Path) -> Path:
 def container_packages(cache: Path) -> Path:
     """The busybox image's packages for this machine's architecture, unpacked; the directory. Raises NoPackages."""
     machine = platform.machine()
-    return _fetch(cache / "busybox", CONTAINER, _ARCHITECTURES.get(machine, machine))
+    return _fetch(cache / "container", CONTAINER, _ARCHITECTURES.get(machine, machine))
 
 
 def _fetch(directory: Path, roots: Sequence[str], architecture: str) -> Path:
