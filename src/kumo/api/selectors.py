@@ -140,12 +140,18 @@ def parse_label_selector(text: str) -> Selector:
 
     Forms: `k=v`, `k==v`, `k!=v`, `k in (a,b)`, `k notin (a,b)`, `k`, `!k`, joined by commas.
     """
-    return _parse_labels(text) if text.strip() else EVERYTHING
+    if not text.strip():
+        return EVERYTHING
+    return _remembered(text) if len(text) <= _REMEMBERED else _parse_labels(text)
 
 
-@lru_cache(maxsize=1024)
 def _parse_labels(text: str) -> Selector:
     return Selector(tuple(sorted(_Parser(text).requirements())))
+
+
+_REMEMBERED = 1024
+"""Longer selectors are not remembered: the memory that strangers can fill stays small."""
+_remembered = lru_cache(maxsize=1024)(_parse_labels)
 
 
 class _Parser:

@@ -10,17 +10,19 @@ from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.machinery.http import first_values
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_REMEMBERED = 512
+"""Longer paths are not remembered: anybody may send them, and there is room for many."""
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
 def request_info(method: str, path: str, query_string: str = "") -> RequestInfo:
     """What the request asks for."""
-    if query_string and method in ("GET", "HEAD") and ("watch" in query_string or "fieldSelector" in query_string):
-        return _parse(method, path, query_string)
-    return _parse(method, path, "")
+    if not (method in ("GET", "HEAD") and ("watch" in query_string or "fieldSelector" in query_string)):
+        query_string = ""
+    known = len(path) + len(query_string) <= _REMEMBERED
+    return _remembered(method, path, query_string) if known else _parse(method, path, query_string)
 
 
-@lru_cache(maxsize=8192)
 def _parse(method: str, path: str, query_string: str) -> RequestInfo:
     parts = path.strip("/").split("/")
     if len(parts) >= 3 and parts[0] == "api":
@@ -45,6 +47,9 @@ def _parse(method: str, path: str, query_string: str) -> RequestInfo:
     elif verb == "get" and not subresource and _asks_for_watch(query_string):
         verb = "watch"
     return RequestInfo(verb, path, group, version, namespace, resource, subresource, name)
+
+
+_remembered = lru_cache(maxsize=8192)(_parse)
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
