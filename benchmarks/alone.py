@@ -18,7 +18,7 @@ from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.server import ApiServer
-from kumo.machinery import kubeconfig
+from kumo.machinery import kubeconfig, logs
 from kumo.machinery.listener import Listener
 from kumo.machinery.tls import server_context
 from kumo.store.sqlite import SqliteStore
@@ -55,6 +55,7 @@ async def serve(instance: Instance, stop: asyncio.Event) -> None:
 
 def main() -> int:
     """Serve until told to stop."""
+    logs.set_up(level="warning")
     instance = choose(Path(sys.argv[1]), port=int(sys.argv[2]))
     save(instance)
     prepare.directories(instance)
