@@ -113,6 +113,8 @@ class Launcher:
                 return
 
     def _wait_for_delete(self) -> None:
+        if self._terminate and not self._server.connected():
+            return  # the node ends, virt-handler before the pods: nobody will ask for the guest's last state
         self._wait(lambda: self._deleted, FINAL_WAIT)
 
     def _attempt(self, action: Any) -> None:

@@ -64,6 +64,11 @@ class Server:
         for peer in peers:
             self._drop(peer)
 
+    def connected(self) -> bool:
+        """Whether anybody is connected."""
+        with self._lock:
+            return bool(self._peers)
+
     def publish(self, event: Body) -> None:
         """Send the event to every connection; one that takes nothing for ten seconds is dropped."""
         line = _line(event)
