@@ -24,6 +24,11 @@ def containerd(instance: Instance) -> ContainerdConfig:
     )
 
 
+def capabilities(instance: Instance) -> Path:
+    """What libvirt knows of this node, for all launchers."""
+    return instance.node_dir / "virt-handler" / "capabilities"
+
+
 def pod_network(instance: Instance) -> PodNetworkConfig:
     """The instance's pod network on this node."""
     return PodNetworkConfig(

@@ -142,6 +142,7 @@ def remove(instance: Instance) -> None:
     """Take away all of it: processes, mounts, namespaces, links, rules, cgroups, files. Idempotent."""
     from kumo.host.network.agent import PodNetwork  # netlink is loaded where something is removed, not at every start
     from kumo.host.nftables import Nft
+    from kumo.kubevirt.virt_handler.capabilities import remove_scratch
 
     sockets, spaces = _shim_sockets(instance), namespaces(instance)
     end_pods(instance)
@@ -153,6 +154,7 @@ def remove(instance: Instance) -> None:
     for family, table in nft.tables():
         if table.startswith(f"{instance.table_prefix}-"):
             nft.delete_table(family, table)
+    remove_scratch(engines.capabilities(instance))
     for path in instance.root.iterdir():
         mounts.unmount_below(path)
     for socket in sockets:

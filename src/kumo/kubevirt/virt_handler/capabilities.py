@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -24,6 +25,8 @@ from kumo.machinery.files import write_file
 
 _log = structlog.get_logger("kumo.virt-handler")
 _TIMEOUT = 60.0
+_SCRATCH = Path("/run")
+"""Sockets' paths must be short, which those below the data directory may not be."""
 _HOST_UUID = "00000000-0000-4000-8000-000000000000"
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # Not the launchers' user, which the node does not know: libvirtd turns away clients whose user has no name.
@@ -60,7 +63,8 @@ async def learn(target: Path, *, kvm_node: Path | None = None) -> None:
     With `kvm_node`, that device is /dev/kvm for it, as it will be in the pods. Raises OSError, RuntimeError.
     """
     await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
-    scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kumo-caps-"))
+    await asyncio.to_thread(remove_scratch, target)
+    scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_prefix(target), dir=_SCRATCH))
     try:
         paths = libvirt_guest.SessionPaths(f"{scratch}/config", f"{scratch}/cache", f"{scratch}/run")
         await asyncio.to_thread(_prepare, paths, scratch, target)
@@ -69,6 +73,16 @@ async def learn(target: Path, *, kvm_node: Path | None = None) -> None:
             await asyncio.to_thread(write_file, target / file.name, file.read_bytes(), 0o644)
     finally:
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+
+def _prefix(target: Path) -> str:
+    return f"kumo-caps-{hashlib.sha256(os.fsencode(target)).hexdigest()[:8]}-"
+
+
+def remove_scratch(target: Path) -> None:
+    """Remove what a killed `learn` for this directory may have left outside it."""
+    for path in _SCRATCH.glob(_prefix(target) + "*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _prepare(paths: libvirt_guest.SessionPaths, scratch: Path, known: Path) -> None:
@@ -83,6 +97,7 @@ async def _run(paths: libvirt_guest.SessionPaths, kvm_node: Path | None) -> None
     # Capability files tell whether /dev/kvm was usable: show the daemon the device that the pods will have.
     command = libvirt_guest.argv(paths)
     drop = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"]
+    drop += ["--pdeathsig", "TERM"]  # nothing of it stays when we are killed
     if kvm_node is not None:
         script = 'mount --bind "$0" /dev/kvm && exec "$@"'
         command = ["unshare", "--mount", "/bin/sh", "-c", script, str(kvm_node), *drop, *command]
