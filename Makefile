@@ -2,7 +2,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
+# The clients that setup has fetched come after the machine's own.
+export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.clients/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env PATH="$(PATH)")
 DATA_DIR ?= /var/lib/kumo
 PORT ?= 6443
 

@@ -215,3 +215,14 @@ async def test_custom_resources(kubectl: Kubectl) -> None:
     assert "deleted" in await kubectl("delete", "crd", "widgets.example.dev", "--timeout=10s")
     with pytest.raises(Failed):
         await kubectl("get", "widgets.example.dev")
+
+
+async def test_lists_are_checked_by_kubectl_itself(kubectl: Kubectl) -> None:
+    """For a `kind: List` kubectl asks for the whole schema in its binary form, and validates before it sends."""
+    items = {"apiVersion": "v1", "kind": "List", "items": [DEPLOYMENT]}
+    assert await kubectl("apply", "-f", "-", stdin=items) == "deployment.apps/web created\n"
+    wrong = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replica": 2}}
+    with pytest.raises(Failed, match=r'unknown field "replica" in io\.k8s\.api\.apps\.v1\.DeploymentSpec'):
+        await kubectl("apply", "-f", "-", stdin={**items, "items": [wrong]})
+    shown = await kubectl("get", "deployments", "-o", "yaml")
+    assert "deployment.apps/web" in await kubectl("apply", "-f", "-", stdin=shown)

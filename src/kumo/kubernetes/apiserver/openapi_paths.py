@@ -5,6 +5,7 @@ from __future__ import annotations
 from kumo.api.errors import StatusError, no_such_path
 from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
 from kumo.kubernetes.apiserver.openapi import Document, Documents, Served
+from kumo.kubernetes.apiserver.openapi.binary import MEDIA_TYPE as BINARY_SWAGGER
 from kumo.kubernetes.apiserver.registry import Registry, Resource
 from kumo.kubernetes.apiserver.responses import json_response
 from kumo.kubernetes.apiserver.virtual import virtual_types
@@ -25,6 +26,9 @@ class OpenApiPaths:
         documents = self._current()
         version, _, path = request.path.removeprefix("/openapi/").strip("/").partition("/")
         if version == "v2" and not path:
+            accept = request.headers.get("accept", "")
+            if "proto-openapi.spec.v2" in accept and "json" not in accept:  # clients write @v1.0 or .v1.0 after it
+                return _binary(request, documents.binary_swagger)
             return _answer(request, documents.swagger)
         if version != "v3":
             raise no_such_path()
@@ -53,6 +57,13 @@ def _served(resource: Resource) -> Served:
     versions = resource.custom["spec"]["versions"]
     version = next(v for v in versions if v["name"] == resource.type.version)
     return Served(resource.type, True, (version.get("schema") or {}).get("openAPIV3Schema"))
+
+
+def _binary(request: Request, document: Document) -> Response:
+    headers = {"Vary": "Accept", "Etag": f'"{document.etag}"'}
+    if document.etag in request.headers.get("if-none-match", ""):
+        return Response(304, b"", headers=headers)
+    return Response(200, document.body, BINARY_SWAGGER, headers)
 
 
 def _answer(request: Request, document: Document, *, immutable: bool = False) -> Response:

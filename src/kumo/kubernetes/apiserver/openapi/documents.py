@@ -12,6 +12,7 @@ import msgspec
 
 from kumo.api.resources import ResourceType
 from kumo.api.schema.definitions import Definitions, load
+from kumo.kubernetes.apiserver.openapi import binary
 from kumo.kubernetes.apiserver.openapi.operations import Operations
 from kumo.kubernetes.apiserver.openapi.schemas import META, Dialect, Schemas, custom_name
 
@@ -90,6 +91,12 @@ class Documents:
                 "security": [{"BearerToken": []}],
             }
         )
+
+    @cached_property
+    def binary_swagger(self) -> Document:
+        """`/openapi/v2` in protobuf."""
+        body = binary.encode(msgspec.json.decode(self.swagger.body))
+        return Document(body, hashlib.sha512(body).hexdigest().upper())
 
     def _info(self) -> dict[str, str]:
         return {"title": "Kubernetes", "version": self._version}
