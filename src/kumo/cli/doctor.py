@@ -17,7 +17,7 @@ from kumo.cli.supervisor import lock_holder
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "fault": ("✗", "red")}
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check this machine, with the fix beside each fault.")
 @data_dir_option
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Output for scripts.")
 def command(data_dir: Path, output: str | None) -> None:

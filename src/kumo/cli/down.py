@@ -32,7 +32,7 @@ def stop(instance: Instance, timeout: float) -> bool:
         os.close(descriptor)
 
 
-@click.command("down")
+@click.command("down", short_help="End the cloud, keep its data.")
 @data_dir_option
 @click.option("--timeout", default=180, show_default=True, help="Seconds to wait for pods and VMs to end.")
 def command(data_dir: Path, timeout: int) -> None:

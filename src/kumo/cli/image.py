@@ -54,7 +54,7 @@ def _with_engine(data_dir: Path, work: Callable[[Containerd], Awaitable[None]]) 
         raise InstanceError(str(error)) from error
 
 
-@click.group("image")
+@click.group("image", short_help="Import, list and pull images.")
 def command() -> None:
     """Images of this node: import, list, pull."""
 

@@ -10,7 +10,7 @@ from kumo.cli.instance import InstanceError, load
 from kumo.cli.main import data_dir_option
 
 
-@click.command("kubeconfig")
+@click.command("kubeconfig", short_help="Print the administrator's kubeconfig.")
 @data_dir_option
 @click.option("--path", "only_path", is_flag=True, help="Print the file's path instead of its content.")
 def command(data_dir: Path, only_path: bool) -> None:

@@ -18,7 +18,7 @@ from kumo.cli.status import children
 from kumo.cli.supervisor import lock_holder
 
 
-@click.command("reset")
+@click.command("reset", short_help="Remove the instance without a trace.")
 @data_dir_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(data_dir: Path, yes: bool) -> None:

@@ -76,7 +76,7 @@ async def _objects(instance: Instance) -> dict[str, Any]:
         await transport.close()
 
 
-@click.command("status")
+@click.command("status", short_help="Show whether the cloud runs and what is in it.")
 @data_dir_option
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Output for scripts.")
 def command(data_dir: Path, output: str | None) -> None:

@@ -22,7 +22,7 @@ from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
 from kumo.host import kvm
 
 
-@click.command("up")
+@click.command("up", short_help="Start the cloud on this machine.")
 @data_dir_option
 @click.option("--port", type=click.IntRange(1, 65534), help="Port of the API server.  [default: 6443]")
 @click.option("--node-name", default="", help="Name of this machine's node.  [default: the host name]")

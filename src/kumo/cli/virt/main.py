@@ -56,7 +56,12 @@ class _Group(click.Group):
             sys.exit(1)
 
 
-@click.group("virt", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "virt",
+    cls=_Group,
+    short_help="Control virtual machines, as virtctl does.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Path to the kubeconfig file.")
 @click.option("--context", default="", help="The name of the kubeconfig context to use.")
 @click.option("-n", "--namespace", default="", help="If present, the namespace scope for this CLI request.")
