@@ -143,6 +143,20 @@ async def test_status_and_scale(client: Client) -> None:
     assert (await client.get(WIDGETS, "a", "default"))["spec"]["replicas"] == 7
 
 
+async def test_no_update_of_whatever_there_is(client: Client) -> None:
+    await client.create(CRDS, definition())
+    missing = await refused(client.update(WIDGETS, widget("a") | {"metadata": {"name": "a", "namespace": "default"}}))
+    assert (missing.code, missing.message) == (404, 'widgets.example.dev "a" not found')
+    made = await client.create(WIDGETS, widget("a"), "default")
+    del made["metadata"]["resourceVersion"]
+    error = await refused(client.update(WIDGETS, made))
+    assert (error.code, error.message) == (
+        422,
+        'widgets.example.dev "a" is invalid: metadata.resourceVersion: '
+        "Invalid value: 0x0: must be specified for an update",
+    )
+
+
 async def test_two_versions(client: Client) -> None:
     await client.create(CRDS, definition())
     await client.create(WIDGETS, widget("a"), "default")

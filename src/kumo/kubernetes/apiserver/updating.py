@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kumo.api.errors import StatusError, bad_request, conflict, modified, not_found
+from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, modified, not_found
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import managed_fields
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
@@ -38,14 +38,20 @@ async def update(core: Core, call: Call) -> tuple[Entry, bool]:
         meta["namespace"] = call.info.namespace
     else:
         meta.pop("namespace", None)
+    entry = core.storage.get(call.resource, call.namespace, call.info.name)
     if (
-        core.storage.get(call.resource, call.namespace, call.info.name) is None
+        entry is None
         and call.resource.strategy.allow_create_on_update
         and not call.info.subresource
         and not meta.get("resourceVersion")
         and not meta.get("uid")
     ):
         return await create_object(core, call, obj, name=call.info.name)
+    if entry is not None and call.resource.custom is not None and meta.get("resourceVersion") in (None, "", "0"):
+        # Custom kinds allow no update of whatever there is (upstream: AllowUnconditionalUpdate is false).
+        kind = call.resource.type
+        cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
+        raise invalid(kind.group, kind.resource, call.info.name, [cause])
     return await modify(core, call, lambda _: core.copy(obj)), False
 
 

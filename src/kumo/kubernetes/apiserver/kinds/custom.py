@@ -47,7 +47,6 @@ def custom_strategy(
         empty_status=False,
         has_generation=True,
         status_keeps_metadata=True,
-        allow_create_on_update=True,
         fields={path.lstrip("."): _reader(path) for path in selectable},
     )
     return Strategy(gvk, namespaced, rules)

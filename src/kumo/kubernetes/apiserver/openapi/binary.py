@@ -1,8 +1,8 @@
 """The OpenAPI v2 document in the binary form that kubectl asks for when it checks a list of objects by itself.
 
-Clients ask for `application/com.github.proto-openapi.spec.v2@v1.0+protobuf`, and are answered with the same name without
-the `@`, which no media type may have. The messages are those of gnostic's openapiv2; their field numbers are the
-interface. Values of any shape (extensions, defaults) are YAML text in it, and JSON is YAML.
+Clients ask for `application/com.github.proto-openapi.spec.v2@v1.0+protobuf` and are answered with that name less its
+`@`, which no media type may have. The messages are gnostic's openapiv2; their field numbers are the interface. Values
+of any shape (extensions, defaults) are YAML text in it, and JSON is YAML.
 """
 
 from __future__ import annotations
