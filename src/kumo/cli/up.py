@@ -45,8 +45,6 @@ def command(
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     save(instance)
     prepare.directories(instance)
-    if not no_node:
-        kvm.begin(instance.kvm_path)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile
     _step("Certificates", lambda: prepare.certificates(instance))
     plan = prepare.plan(instance, node=not no_node)

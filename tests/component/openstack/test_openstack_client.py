@@ -18,12 +18,9 @@ from kumo.api.resources import CRDS, NAMESPACES, NODES, ROLEBINDINGS, SECRETS, V
 from kumo.machinery.client import Client
 from kumo.machinery.transport import HttpTransport
 from kumo.openstack.common.names import IMAGES, SYSTEM_NAMESPACE, display_name
-from support.openstack import PROGRAM, OpenStackCloud
+from support.openstack import OpenStackCloud
 
-pytestmark = [
-    pytest.mark.component,
-    pytest.mark.skipif(not PROGRAM.exists(), reason="the openstack client is not installed (make setup)"),
-]
+pytestmark = pytest.mark.component
 
 
 def as_user(cloud: OpenStackCloud, name: str, password: str, project: str) -> dict[str, str]:
