@@ -1,26 +1,33 @@
 """Make the table of protobuf field numbers of the built-in kinds, from Debian's packages of Kubernetes' Go types.
 
 Writes `src/kumo/kubernetes/apiserver/protobuf/fields.txt` (git-ignored; `make setup` runs this, the wheel carries it)
-from the packages golang-k8s-api-dev and golang-k8s-apimachinery-dev of the newest Debian suite that has them. One line
-a message:
+from the packages golang-k8s-api-dev and golang-k8s-apimachinery-dev of the newest Debian suite that has them, and
+`src/kumo/api/data/zeros.txt`, which says what JSON does with zero values. One line a message:
 
     package.Message name=number:type ...
 
 `type` is s (string), i (integer), b (boolean), d (double), y (bytes) or the name of a message; before it `*` for a
 repeated field or `%` for a map from strings; after it `-` when a zero value is left out of JSON. A field without a name
-is inlined: its fields stand among its parent's.
+is inlined: its fields stand among its parent's. In `zeros.txt`:
+
+    package.Message name- name+kind ...
+
+`-` is after a field that is left out when it is zero or empty, `+` before the kind of one that is always there (`s`,
+`i`, `b`, `o` for an object, `l` for a list or map, `q`, `n` for an IntOrString); pointers and times are not listed.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kumo.host.demo.debian import Archive, NoPackages
 
 TARGET = Path(__file__).resolve().parents[1] / "src/kumo/kubernetes/apiserver/protobuf/fields.txt"
+ZEROS = Path(__file__).resolve().parents[1] / "src/kumo/api/data/zeros.txt"
 PACKAGES = ("golang-k8s-api-dev", "golang-k8s-apimachinery-dev")
 SUITES = ("sid", "trixie", "bookworm")
 GROUPS = (
@@ -54,6 +61,7 @@ _SCALARS = {
     "float64": "d",
     "float32": "d",
 }
+_ZERO_MARKS = {"s": "s", "i": "i", "d": "i", "b": "b", "y": "l", "Quantity": "q", "IntOrString": "n"}
 _FOREIGN = {
     "resource.Quantity": "Quantity",
     "intstr.IntOrString": "IntOrString",
@@ -137,9 +145,25 @@ class Table:
             parts.append(f"{shown}={tags[1]}:{kind}{'-' if drops else ''}")
         return f"{name} {' '.join(parts)}"
 
+    def zeros(self, name: str) -> str:
+        """The line of a message in the other table: what becomes of its zero values."""
+        return f"{name} {' '.join(self._zeros(name))}"
 
-def make(api: Path, machinery: Path) -> str:
-    """The table, from the directories of k8s.io/api and k8s.io/apimachinery."""
+    def _zeros(self, name: str) -> Iterator[str]:
+        package = name.rpartition(".")[0]
+        for _, written, json_tag, _ in _FIELD.findall(self.structs[name]):
+            json_name, _, options = json_tag.partition(",")
+            kind = self.type_of(package, written).removeprefix("=")
+            if "inline" in options and self.qualified(package, written) in self.structs:
+                yield from self._zeros(self.qualified(package, written))
+            if written.startswith("*") or "inline" in options or "omitzero" in options or kind.endswith("Time"):
+                continue
+            mark = _ZERO_MARKS.get(kind, "l" if kind[0] in "*%" or written.startswith("[]") else "o")
+            yield f"{json_name}-" if "omitempty" in options and mark not in "oqn" else f"{json_name}+{mark}"
+
+
+def make(api: Path, machinery: Path) -> tuple[str, str]:
+    """Both tables, from the directories of k8s.io/api and k8s.io/apimachinery."""
     table = Table()
     sources = [(f"{group}.v1", api / group / "v1") for group in GROUPS]
     sources += [("autoscaling.v2", api / "autoscaling" / "v2"), ("meta.v1", machinery / "pkg/apis/meta/v1")]
@@ -147,7 +171,11 @@ def make(api: Path, machinery: Path) -> str:
         structs, named = parse(package, directory)
         table.structs |= structs
         table.named |= named
-    lines = (table.line(name) for name in sorted(table.structs) if name not in _FOREIGN)
+    known = [name for name in sorted(table.structs) if name not in _FOREIGN]
+    return _text(map(table.line, known)), _text(map(table.zeros, known))
+
+
+def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines if not line.endswith(" "))
 
 
@@ -164,7 +192,10 @@ def main() -> int:
                 print(f"not in {suite}: {error}", file=sys.stderr)
                 continue
             source = unpacked / "usr/share/gocode/src/k8s.io"
-            TARGET.write_text(make(source / "api", source / "apimachinery"))
+            fields, zeros = make(source / "api", source / "apimachinery")
+            ZEROS.parent.mkdir(parents=True, exist_ok=True)
+            ZEROS.write_text(zeros)
+            TARGET.write_text(fields)
             return 0
     print("no suite of Debian has Kubernetes' Go types", file=sys.stderr)
     return 1

@@ -148,7 +148,7 @@ def unsupported_media_type(message: str) -> StatusError:
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """422 Invalid: the object breaks rules of its kind; one `Cause` for each."""
-    lines = [f"{c.field}: {c.message}" if c.field else c.message for c in causes]
+    lines = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     details = _details(group, kind, name)
     details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]

@@ -52,9 +52,9 @@ def regex_error(message: str, pattern: str, *examples: str) -> str:
     return f"{message} (e.g. {listed}regex used for validation is '{pattern}')"
 
 
-def max_length_error(length: int) -> str:
-    """The complaint about a text that is too long."""
-    return f"must be no more than {length} bytes"
+def max_length_error(length: int, unit: str = "characters") -> str:
+    """The complaint about a text that is too long; label keys and values count `bytes`, other names `characters`."""
+    return f"must be no more than {length} {unit}"
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -116,16 +116,19 @@ def check_qualified_name(name: str) -> list[str]:
     prefix, slash, short = name.rpartition("/")
     if name.count("/") > 1:
         text = regex_error(_QUALIFIED_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc")
-        return [f"a qualified name {text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
+        return [f"a valid label key {text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
     if slash:
         if not prefix:
             errors.append("prefix part must be non-empty")
         else:
-            errors += [f"prefix part {e}" for e in check_subdomain(prefix)]
+            errors += [
+                f"prefix part {e.replace('characters', 'bytes', 1) if e.endswith(' characters') else e}"
+                for e in check_subdomain(prefix)
+            ]
     if not short:
         errors.append("name part must be non-empty")
     elif len(short) > LABEL_LENGTH:
-        errors.append("name part " + max_length_error(LABEL_LENGTH))
+        errors.append("name part " + max_length_error(LABEL_LENGTH, "bytes"))
     if not _matches(_QUALIFIED, short):
         errors.append("name part " + regex_error(_QUALIFIED_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc"))
     return errors
@@ -134,7 +137,7 @@ def check_qualified_name(name: str) -> list[str]:
 @_remembered
 def check_label_value(value: str) -> list[str]:
     """A label's value: at most 63 characters, may be empty."""
-    errors = [max_length_error(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
+    errors = [max_length_error(LABEL_LENGTH, "bytes")] if len(value) > LABEL_LENGTH else []
     if not _matches(_LABEL_VALUE, value):
         errors.append(regex_error(_VALUE_TEXT, f"({_QUALIFIED})?", "MyValue", "my_value", "12345"))
     return errors
@@ -145,7 +148,7 @@ def check_config_key(key: str) -> list[str]:
     errors = [max_length_error(SUBDOMAIN_LENGTH)] if len(key) > SUBDOMAIN_LENGTH else []
     if not _matches(_CONFIG_KEY, key):
         errors.append(regex_error(_CONFIG_TEXT, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
-    elif key == ".":
+    if key == ".":
         errors.append("must not be '.'")
     elif key == "..":
         errors.append("must not be '..'")
@@ -157,9 +160,9 @@ def check_config_key(key: str) -> list[str]:
 @_remembered
 def check_env_name(name: str) -> list[str]:
     """The name of a container's environment variable (relaxed as of 1.34: printable ASCII without `=`)."""
-    if not name or any(not 32 <= ord(c) < 127 or c == "=" for c in name):
-        return [_ENV_TEXT]
-    return []
+    if not name:
+        return ["environment variable name must be non-empty"]
+    return [_ENV_TEXT] if any(not 32 <= ord(c) < 127 or c == "=" for c in name) else []
 
 
 @_remembered

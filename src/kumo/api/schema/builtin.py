@@ -45,11 +45,11 @@ class BuiltinNodes:
             elif "$ref" in schema:
                 found = self.definition(schema["$ref"]).at(schema)
             else:
-                found = self._node(schema, short, package)
+                found = self._node(schema, short, package, name)
             self._made[name] = found
         return found
 
-    def _node(self, schema: Mapping[str, Any], name: str = "", package: str = "") -> Node:
+    def _node(self, schema: Mapping[str, Any], name: str = "", package: str = "", definition: str = "") -> Node:
         if "$ref" in schema:
             target = self.definition(schema["$ref"])
             return target.at(schema) if len(schema) > 1 else target
@@ -62,7 +62,9 @@ class BuiltinNodes:
         if kind in ("integer", "number", "boolean"):
             return Node(kind, schema)
         if "properties" in schema:
-            return Node("object", schema, fields=lambda: self._fields(schema), name=name, package=package)
+            return Node(
+                "object", schema, fields=lambda: self._fields(schema), name=name, package=package, definition=definition
+            )
         if isinstance(schema.get("additionalProperties"), dict):
             return Node("map", schema, values=self._node(schema["additionalProperties"]))
         if name and kind == "object" and not schema.get("x-kubernetes-preserve-unknown-fields"):

@@ -28,7 +28,7 @@ class CustomKindSchema:
         self._schema = schema
         self._meta = object_meta()
 
-    def decode(self, obj: Object) -> Decoded:
+    def decode(self, obj: Object, *, sparse: bool = False) -> Decoded:
         """A pruned copy; only apiVersion, kind and metadata are checked here. Raises DecodeError for those."""
         unknown: list[str] = []
         for key in ("apiVersion", "kind"):

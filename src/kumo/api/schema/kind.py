@@ -30,8 +30,11 @@ class KindSchema(Protocol):
     gvk: GVK
     root: Node
 
-    def decode(self, obj: Object) -> Decoded:
-        """A checked, pruned copy with canonical key order. Raises DecodeError (400) for wrong types."""
+    def decode(self, obj: Object, *, sparse: bool = False) -> Decoded:
+        """A checked, pruned copy with canonical key order. Raises DecodeError (400) for wrong types.
+
+        Zero values are left out or added as Go does it, unless `sparse`: then only what was said is there (apply).
+        """
         ...
 
     def field(self, *path: str) -> Node | None:
@@ -50,21 +53,29 @@ class KindSchema(Protocol):
 class BuiltinKindSchema:
     """The schema of a built-in kind."""
 
-    def __init__(self, gvk: GVK, root: Node, structs: Structs) -> None:
+    def __init__(self, gvk: GVK, root: Node) -> None:
         self.gvk = gvk
         self.root = root
-        self._structs = structs
-        self._struct: Any = None
+        self._structs: dict[bool, Any] = {}
 
-    def decode(self, obj: Object) -> Decoded:
+    def decode(self, obj: Object, *, sparse: bool = False) -> Decoded:
         """See `KindSchema`."""
-        if self._struct is None:
-            self._struct = self._structs.type_of(self.root)
+        found = self._decode_quickly(obj, sparse)
+        if found is not None:
+            return Decoded(found)
+        slow = self._decode_slowly(obj)
+        return slow if sparse else Decoded(self._decode_quickly(slow.object, sparse) or slow.object, slow.unknown)
+
+    def _decode_quickly(self, obj: Object, sparse: bool) -> Object | None:
+        struct = self._structs.get(sparse)
+        if struct is None:
+            struct = self._structs[sparse] = _structs(zeros=not sparse).type_of(self.root)
         try:
-            typed = msgspec.convert(obj, self._struct, dec_hook=read_text)
+            typed = msgspec.convert(obj, struct, dec_hook=read_text)
         except msgspec.ValidationError:
-            return self._decode_slowly(obj)
-        return Decoded(msgspec.to_builtins(typed, enc_hook=write_text))
+            return None
+        found: Object = msgspec.to_builtins(typed, enc_hook=write_text)
+        return found
 
     def _decode_slowly(self, obj: Object) -> Decoded:
         unknown: list[str] = []
@@ -92,11 +103,11 @@ def cannot_handle(gvk: GVK, why: str) -> DecodeError:
 
 
 @cache
-def _structs() -> Structs:
-    return Structs()
+def _structs(*, zeros: bool) -> Structs:
+    return Structs(zeros=zeros)
 
 
 @cache
 def builtin_schema(gvk: GVK) -> BuiltinKindSchema:
     """The schema of a built-in kind. Raises KeyError for a kind that Kubernetes does not define."""
-    return BuiltinKindSchema(gvk, builtin_nodes().definition(load().kinds[gvk]), _structs())
+    return BuiltinKindSchema(gvk, builtin_nodes().definition(load().kinds[gvk]))

@@ -31,14 +31,17 @@ class Node:
     """What may stand at one place.
 
     - `type`: `object` has named `fields`, `map` has free keys with `values`, `array` has `items`; `any` is unchecked.
-    - `name`: the Go type as error messages give it (`PodSpec`); `package` its package (`v1`).
+    - `name`: the Go type as error messages give it (`PodSpec`); `package` its package (`v1`); `definition` the whole
+      name of a built-in kind's definition.
     - `list_type`: `atomic`, `set` or `map` (with `list_keys`); `map_type`: `granular` or `atomic`.
     - `strategies`: of `merge`, `replace`, `retainKeys`; `merge_key`: what tells the list's items apart.
     - `preserve`: unknown fields are kept; `schema`: the schema it was made from.
+    - `shape`: what `kumo.api.patch.shapes` keeps here.
     """
 
     __slots__ = (
         "_fields",
+        "definition",
         "embedded",
         "format",
         "items",
@@ -51,6 +54,7 @@ class Node:
         "package",
         "preserve",
         "schema",
+        "shape",
         "strategies",
         "type",
         "values",
@@ -66,10 +70,12 @@ class Node:
         items: Node | None = None,
         name: str = "",
         package: str = "",
+        definition: str = "",
     ) -> None:
         self.type: NodeType = kind
         self.schema = schema
         self.name = name
+        self.definition = definition
         self.package = package
         self.values = values
         self.items = items
@@ -78,6 +84,7 @@ class Node:
         self.preserve = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
         self.embedded = bool(schema.get("x-kubernetes-embedded-resource"))
         self._fields: Fields | Callable[[], Fields] = fields or {}
+        self.shape: Any = None
         self._merging(schema)
 
     def _merging(self, schema: Mapping[str, Any]) -> None:
@@ -94,6 +101,7 @@ class Node:
         for slot in Node.__slots__:
             setattr(copy, slot, getattr(self, slot))
         copy._fields = lambda: self.fields
+        copy.shape = None
         if any(key.startswith("x-kubernetes-") for key in site):
             merged = {k: v for k, v in self.schema.items() if k.startswith("x-kubernetes-")} | dict(site)
             copy._merging(merged)

@@ -1,7 +1,8 @@
 """The quick way to decode: msgspec structs made from the nodes.
 
 `msgspec.convert` into a struct that forbids unknown fields checks a whole object in C, and `to_builtins` gives it back
-as a dictionary in canonical order without nulls. Refusals are left to `kumo.api.schema.decoding` to explain.
+as a dictionary in canonical order without nulls. Refusals are left to `kumo.api.schema.decoding` to explain. With
+`zeros`, empty values are dropped or added as Go does it (`kumo.api.schema.zeros`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec import Meta
 from kumo.api import quantities
 from kumo.api.schema.decoding import TIME, canonical_micro_time, canonical_time, check_base64
 from kumo.api.schema.nodes import Node
+from kumo.api.schema.zeros import zeros_of
 
 
 class _Quantity(str):
@@ -75,10 +77,37 @@ def write_text(value: Any) -> str:
     return str(value)
 
 
+def _zero_text() -> str:
+    return ""
+
+
+def _zero_number() -> int:
+    return 0
+
+
+def _zero_boolean() -> bool:
+    return False
+
+
+def _zero_quantity() -> _Quantity:
+    return _Quantity("0")
+
+
+_SHOWN: dict[str, Any] = {
+    "s": _zero_text,
+    "i": _zero_number,
+    "b": _zero_boolean,
+    "q": _zero_quantity,
+    "n": _zero_number,
+}
+_DROPPED: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "bytes": _Bytes("")}
+
+
 class Structs:
     """The struct types of nodes, each made once; kinds share those of the types they share."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, zeros: bool = False) -> None:
+        self._zeros = zeros
         self._made: dict[str, Any] = {}
         self._making: list[str] = []
 
@@ -104,6 +133,7 @@ class Structs:
         fields: list[tuple[str, Any, Any]] = []
         renamed: dict[str, str] = {}
         recursive = False
+        zeros = zeros_of(node.definition) if self._zeros else {}
         for key, child in node.fields.items():
             attribute = "f_" + key.replace("-", "_").replace("$", "_")
             if keyword.iskeyword(attribute) or attribute in renamed:
@@ -111,7 +141,7 @@ class Structs:
             renamed[attribute] = key
             wanted = self.type_of(child)
             recursive = recursive or name in repr(wanted)
-            fields.append((attribute, wanted if isinstance(wanted, str) else wanted | None, None))
+            fields.append(_field(attribute, wanted, child, zeros.get(key, "")))
         self._making.pop()
         made = msgspec.defstruct(
             name.replace("-", "_").replace(".", "_"),
@@ -126,3 +156,21 @@ class Structs:
             setattr(made, name, made)
         self._made[name] = made
         return made
+
+
+def _field(name: str, wanted: Any, node: Node, mark: str) -> tuple[str, Any, Any]:
+    """A struct's field: its type, and the default that is left out, or made anew and shown."""
+    if isinstance(wanted, str):
+        return name, wanted, None
+    if mark == "-":
+        if node.type == "array":
+            return name, wanted, msgspec.field(default_factory=list)
+        if node.type == "map":
+            return name, wanted, msgspec.field(default_factory=dict)
+        if node.type in _DROPPED:
+            return name, wanted, _DROPPED[node.type]
+    elif mark == "o" and node.type == "object" and isinstance(wanted, type):
+        return name, wanted, msgspec.field(default_factory=lambda: wanted())
+    elif mark in _SHOWN:
+        return name, wanted, msgspec.field(default_factory=_SHOWN[mark])
+    return name, wanted | None, None

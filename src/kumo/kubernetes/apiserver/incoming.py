@@ -59,10 +59,10 @@ def conform(call: Call, obj: Object, schema: KindSchema, duplicates: list[str] |
     return decoded[0]
 
 
-def decode(schema: KindSchema, obj: Object) -> tuple[Object, tuple[str, ...]]:
-    """The object as its schema has it, and the paths of what was unknown. Raises 400."""
+def decode(schema: KindSchema, obj: Object, *, sparse: bool = False) -> tuple[Object, tuple[str, ...]]:
+    """The object as its schema has it, and the paths of what was unknown. Raises 400. See `KindSchema.decode`."""
     try:
-        found = schema.decode(obj)
+        found = schema.decode(obj, sparse=sparse)
     except DecodeError as error:
         raise bad_request(str(error)) from None
     return found.object, tuple(found.unknown)

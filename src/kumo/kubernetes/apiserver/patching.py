@@ -118,7 +118,7 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.info.name})")
     if call.resource.type.namespaced:
         meta.setdefault("namespace", call.info.namespace)
-    applied, unknown = decode(call.resource.schema, obj)
+    applied, unknown = decode(call.resource.schema, obj, sparse=True)
     if unknown:
         _complain(call, [f'unknown field "{path}"' for path in unknown], body)
     manager, root = call.query["fieldManager"], call.resource.schema.root
@@ -126,6 +126,7 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
     if core.storage.get(call.resource, namespace, call.info.name) is None and not call.info.subresource:
         try:
             fresh = apply(None, core.copy(applied), root, manager=manager)
+            fresh, _ = decode(call.resource.schema, fresh)
             return await create_object(core, call, fresh, name=call.info.name)
         except StatusError as error:
             if error.reason != "AlreadyExists":
