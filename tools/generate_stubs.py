@@ -1,7 +1,7 @@
-"""Make the protobuf modules of `kumo.host.containerd` from its .proto files: `python tools/generate_stubs.py`.
+"""Make the protobuf modules of those who speak gRPC from their .proto files: `python tools/generate_stubs.py`.
 
-The result, `src/kumo/host/containerd/stubs/*_pb2.py` and `.pyi`, is not kept in git but goes into the wheel. Needs
-grpcio-tools, which only builds need.
+The result, `src/kumo/.../stubs/*_pb2.py` and `.pyi`, is not kept in git but goes into the wheel. Needs grpcio-tools,
+which only builds need.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-PACKAGE = Path("kumo/host/containerd/stubs")
+PACKAGES = (Path("kumo/host/containerd/stubs"), Path("kumo/store/etcd/stubs"))
+"""Each is made from the folder `proto` beside it."""
 
 
-def generate(source: Path) -> list[Path]:
-    """Compile every .proto of `kumo/host/containerd/proto` below `source`; the files that were written."""
+def generate(source: Path, package: Path) -> list[Path]:
+    """Compile every .proto beside `package`, a folder below `source`; the files that were written."""
     from importlib.resources import files
 
     from grpc_tools import protoc
 
-    target = source / PACKAGE
+    target = source / package
     target.mkdir(parents=True, exist_ok=True)
     (target / "__init__.py").write_text('"""Protobuf messages, made by tools/generate_stubs.py."""\n')
     with TemporaryDirectory() as scratch:
         # The path below the include root becomes the import path of the generated module.
-        inner = Path(scratch) / PACKAGE
+        inner = Path(scratch) / package
         inner.mkdir(parents=True)
         names = []
-        for proto in sorted((source / PACKAGE.parent / "proto").glob("*.proto")):
+        for proto in sorted((source / package.parent / "proto").glob("*.proto")):
             (inner / proto.name).write_bytes(proto.read_bytes())
             names.append(str(inner / proto.name))
         well_known = files("grpc_tools") / "_proto"
@@ -41,8 +42,9 @@ def generate(source: Path) -> list[Path]:
 
 def main() -> None:
     """Generate into this checkout's `src`."""
-    for path in generate(Path(__file__).resolve().parent.parent / "src"):
-        sys.stdout.write(f"{path}\n")
+    for package in PACKAGES:
+        for path in generate(Path(__file__).resolve().parent.parent / "src", package):
+            sys.stdout.write(f"{path}\n")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ packages() {
     fi
     # a daemon that the distribution starts would be a second one beside kumo's own
     if [ -d /run/systemd/system ]; then
-        for unit in containerd libvirtd; do
+        for unit in containerd libvirtd etcd; do
             case " ${missing[*]} " in *" $unit"* | *" libvirt-daemon "*)
                 as_root systemctl disable --now "$unit" >/dev/null 2>&1 || true ;;
             esac
@@ -83,8 +83,8 @@ made() {
 packages
 venv python .venv requirements/dev.txt --system-site-packages
 install_kumo
-made stubs src/kumo/host/containerd/stubs/__init__.py tools/generate_stubs.py src/kumo/host/containerd/proto/*.proto \
-    requirements/dev.txt
+made stubs src/kumo/store/etcd/stubs/__init__.py tools/generate_stubs.py src/kumo/host/containerd/proto/*.proto \
+    src/kumo/store/etcd/proto/*.proto requirements/dev.txt
 made schema src/kumo/api/data/schema.bin tools/generate_schema.py requirements/dev.txt
 made protobuf src/kumo/kubernetes/apiserver/protobuf/fields.txt tools/generate_protobuf.py requirements/dev.txt
 made native src/kumo/host/native/bin/cni tools/build_native.py src/kumo/host/native/*.c

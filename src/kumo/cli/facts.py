@@ -34,6 +34,7 @@ _GENERATED = (
     "host/containerd/stubs",
     "host/native/bin",
     "kubernetes/apiserver/protobuf/fields.txt",
+    "store/etcd/stubs",
 )
 _FREE_BYTES = 2 * 1024**3
 _FREE_BYTES_TO_GO_ON = 64 * 1024**2

@@ -1,7 +1,7 @@
 """What a store is: etcd's contract (key-value, watch and lease services of etcd v3) as an abstract base.
 
 Keys are strings in byte order of their UTF-8 form, values are bytes. Every successful change takes the next revision,
-a positive integer that counts changes of the whole store. An empty store is at revision 0.
+a positive integer that rises with each change of the whole store, by one if nobody else uses the engine.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ class Range(NamedTuple):
 class Event(NamedTuple):
     """One change. A put carries the new state; a delete carries the key with an empty value and the delete's revision.
 
-    `previous` is the state before the change, when the watch asked for it and there was one.
+    `previous` is the state before the change, when the watch asked for it and there was one. "progress" is no change:
+    it tells, to a watch that asked for it, that all changes up to its revision have been given; its key is empty.
     """
 
-    type: Literal["put", "delete"]
+    type: Literal["put", "delete", "progress"]
     kv: KeyValue
     previous: KeyValue | None = None
 
@@ -88,6 +89,14 @@ class NoSpace(StoreError):
     """The disk is full: nothing of the write was kept, reads go on. Writes work again once there is space."""
 
 
+class TooLarge(StoreError):
+    """The value is larger than the engine takes."""
+
+
+class Denied(StoreError):
+    """The engine does not let us in, or not to our keys."""
+
+
 class Corrupted(StoreError):
     """The data can't be trusted; the message says which file and what to do."""
 
@@ -98,6 +107,10 @@ class Locked(StoreError):
 
 class Unavailable(StoreError):
     """The store can't answer: it is stopped, or its engine failed."""
+
+
+class OutcomeUnknown(Unavailable):
+    """No answer came to a write: it may have been made, or may yet be."""
 
 
 class Store(ABC):
@@ -134,14 +147,14 @@ class Store(ABC):
         """Write the key and return the revision, once it is on disk.
 
         `expect` 0: only if the key does not exist; n: only if its mod_revision is n; None: in any case.
-        Raises CompareFailed, LeaseNotFound, NoSpace.
+        Raises CompareFailed, LeaseNotFound, NoSpace, TooLarge, Unavailable, OutcomeUnknown.
         """
 
     @abstractmethod
     async def delete(self, key: str, *, expect: int | None = None) -> int:
         """Delete the key and return the revision, once that is on disk; 0 if there was none (and `expect` is None).
 
-        Raises CompareFailed, NoSpace.
+        Raises CompareFailed, NoSpace, Unavailable, OutcomeUnknown.
         """
 
     @abstractmethod
@@ -157,11 +170,21 @@ class Store(ABC):
         """End the lease and delete its keys. Raises LeaseNotFound."""
 
     @abstractmethod
-    def watch(self, prefix: str, from_revision: int, *, previous: bool = True) -> AsyncIterator[list[Event]]:
+    def watch(
+        self, prefix: str, from_revision: int, *, previous: bool = True, progress: bool = False
+    ) -> AsyncIterator[list[Event]]:
         """The changes of keys that start with `prefix`, later than `from_revision`, in order, in batches.
 
-        No revision's change is missed or repeated. `previous` asks for the states before the changes. The iteration
-        raises Compacted when the changes since `from_revision` are no longer kept, and ends when the store stops.
+        No change is missed or repeated, and those of one revision are in one batch. `previous` asks for the states
+        before the changes, `progress` for word of revisions that changed nothing below `prefix` (an engine that is
+        `exclusive` gives none). The iteration raises Compacted when the changes since `from_revision` are no longer
+        kept, and ends when the store stops.
+        """
+
+    async def advance(self) -> None:  # noqa: B027 - an engine whose watches always follow has nothing to do
+        """Make every watch with `progress` give something soon that is later than all acknowledged before this call.
+
+        For an engine that others write to as well: their writes raise the revision, and no watch of ours tells.
         """
 
     @abstractmethod

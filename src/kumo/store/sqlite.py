@@ -124,7 +124,9 @@ class SqliteStore(Store):
     # -- reading ----------------------------------------------------------------------------------------------------
 
     async def current_revision(self) -> int:
-        """The revision of the last acknowledged write."""
+        """The revision of the last acknowledged write. Raises Unavailable when stopped."""
+        if not self._running:
+            raise Unavailable("the store is stopped")
         return self._revision
 
     async def get(self, key: str, *, revision: int = 0) -> KeyValue | None:
@@ -252,7 +254,9 @@ class SqliteStore(Store):
 
     # -- watching ---------------------------------------------------------------------------------------------------
 
-    async def watch(self, prefix: str, from_revision: int, *, previous: bool = True) -> AsyncIterator[list[Event]]:
+    async def watch(
+        self, prefix: str, from_revision: int, *, previous: bool = True, progress: bool = False
+    ) -> AsyncIterator[list[Event]]:
         """The changes later than `from_revision`, in order, in batches. Raises Compacted."""
         subscription = self._fanout.subscribe(prefix, previous)
         position = from_revision
