@@ -17,7 +17,10 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if isinstance(value, str):
+        return text
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _with(text: str, detail: str) -> str:
@@ -42,7 +45,8 @@ def type_invalid(field: str, value: Any, detail: str) -> Cause:
 def unsupported(field: str, value: Any, supported: Iterable[Any]) -> Cause:
     """`Unsupported value`: not one of those that there are."""
     listed = ", ".join(shown(s) for s in supported)
-    return Cause(field, f"Unsupported value: {shown(value)}: supported values: {listed}", "FieldValueNotSupported")
+    text = f"Unsupported value: {shown(value)}"
+    return Cause(field, _with(text, f"supported values: {listed}" if listed else ""), "FieldValueNotSupported")
 
 
 def duplicate(field: str, value: Any) -> Cause:
@@ -55,9 +59,9 @@ def forbidden(field: str, detail: str) -> Cause:
     return Cause(field, _with("Forbidden", detail), "FieldValueForbidden")
 
 
-def not_found(field: str, value: Any) -> Cause:
+def not_found(field: str, value: Any, detail: str = "") -> Cause:
     """`Not found`: the value names something that is not there."""
-    return Cause(field, f"Not found: {shown(value)}", "FieldValueNotFound")
+    return Cause(field, _with(f"Not found: {shown(value)}", detail), "FieldValueNotFound")
 
 
 def too_long(field: str, length: int) -> Cause:

@@ -19,7 +19,9 @@ _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
-_ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
+_HEADER = "[-A-Za-z0-9]+"
+_UNDERSCORED = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH = rf"{_UNDERSCORED}(\.{_UNDERSCORED})*"
 
 _LABEL_TEXT = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
@@ -166,6 +168,22 @@ def check_env_name(name: str) -> list[str]:
 
 
 @_remembered
+def check_header_name(name: str) -> list[str]:
+    """The name of an HTTP header."""
+    text = "a valid HTTP header must consist of alphanumeric characters or '-'"
+    return [] if _matches(_HEADER, name) else [regex_error(text, _HEADER, "X-Header-Name")]
+
+
+@_remembered
+def check_search_domain(name: str) -> list[str]:
+    """A domain in a DNS search list: a subdomain that may have underscores."""
+    errors = [max_length_error(SUBDOMAIN_LENGTH)] if len(name) > SUBDOMAIN_LENGTH else []
+    if not _matches(_SEARCH, name):
+        errors.append(regex_error(_SUBDOMAIN_TEXT.replace("'-' or", "'_', '-' or"), _SEARCH, "example.com"))
+    return errors
+
+
+@_remembered
 def check_port_name(name: str) -> list[str]:
     """A port's name (IANA_SVC_NAME of RFC 6335): at most 15 of a-z, 0-9 and hyphen, with a letter."""
     errors = []
@@ -187,22 +205,81 @@ def check_port(number: int) -> list[str]:
     return [] if 1 <= number <= 65535 else ["must be between 1 and 65535, inclusive"]
 
 
-def check_ip(text: str) -> list[str]:
-    """An IPv4 or IPv6 address."""
+_IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+_CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+_DOTTED = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+
+
+def sloppy_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, also when its decimals have leading zeros; None for what is none (as Go's `ParseIPSloppy`)."""
+    if _DOTTED.fullmatch(text):
+        text = ".".join(str(int(part)) for part in text.split("."))
+    if "%" in text:
+        return None
     try:
-        ipaddress.ip_address(text)
+        return ipaddress.ip_address(text)
     except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+        return None
+
+
+@_remembered
+def check_ip(text: str) -> list[str]:
+    """An IPv4 or IPv6 address, in a form that is not ambiguous."""
+    found = sloppy_ip(text)
+    if found is None:
+        return [_IP_TEXT]
+    if found.version == 4 and str(found) != text:
+        return ["must not have leading 0s"]
+    if found.version == 6 and found.ipv4_mapped is not None:
+        return ["must not be an IPv4-mapped IPv6 address"]
     return []
 
 
+@_remembered
 def check_cidr(text: str) -> list[str]:
-    """An IPv4 or IPv6 network."""
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
-    return [] if "/" in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    """An IPv4 or IPv6 network, in a form that is not ambiguous and without bits beyond the prefix."""
+    address, slash, length = text.partition("/")
+    found = sloppy_ip(address)
+    if found is None or not slash or not re.fullmatch(r"\d{1,3}", length) or int(length) > found.max_prefixlen:
+        return [_CIDR_TEXT]
+    if (found.version == 4 and str(found) != address) or str(int(length)) != length:
+        return ["must not have leading 0s in IP or prefix length"]
+    if found.version == 6 and found.ipv4_mapped is not None:
+        return ["must not have an IPv4-mapped IPv6 address"]
+    if ipaddress.ip_network(f"{found}/{length}", strict=False).network_address != found:
+        return ["must not have bits set beyond the prefix length"]
+    return []
+
+
+def ip_warning(text: str) -> str:
+    """What a client should be told of an address that is valid but oddly written; empty if it is fine."""
+    found = sloppy_ip(text)
+    if found is None:
+        return ""
+    if (found.version == 4 and str(found) != text) or (found.version == 6 and found.ipv4_mapped is not None):
+        return f'non-standard IP address "{text}" is invalid: use "{found}"'
+    if str(found) != text:
+        return f'IPv6 address "{text}" should be in RFC 5952 canonical format ("{found}")'
+    return ""
+
+
+def cidr_warnings(text: str) -> list[str]:
+    """The same for a network."""
+    if check_cidr(text) == [_CIDR_TEXT]:
+        return []
+    address, _, length = text.partition("/")
+    found = sloppy_ip(address)
+    assert found is not None
+    network = ipaddress.ip_network(f"{found}/{int(length)}", strict=False)
+    told = []
+    if network.network_address != found:
+        alone = f"{found}/{found.max_prefixlen}"
+        told.append(f'CIDR value "{text}" is ambiguous in this context (should be "{network}" or "{alone}"?)')
+    if str(found) != address and found.version == 4 or str(int(length)) != length:
+        told.append(f'non-standard CIDR value "{text}" is invalid: use "{network}"')
+    elif not told and f"{found}/{int(length)}" != text:
+        told.append(f'IPv6 CIDR value "{text}" should be in RFC 5952 canonical format ("{found}/{int(length)}")')
+    return told
 
 
 def require_label_key(key: str) -> None:

@@ -31,7 +31,7 @@ def pod(**spec: Any) -> dict[str, Any]:
 
 def test_a_good_object_comes_back_as_a_copy() -> None:
     obj = pod(hostNetwork=True, activeDeadlineSeconds=5)
-    found = builtin_schema(POD).decode(obj)
+    found = builtin_schema(POD).decode(obj, sparse=True)
     assert found == (obj, ())
     assert found.object is not obj
     assert found.object["spec"]["containers"][0] is not obj["spec"]["containers"][0]
@@ -48,7 +48,29 @@ def test_unknown_fields_are_pruned_and_named() -> None:
     obj["spec"]["containers"][0]["bar"] = {"x": 1}
     found = builtin_schema(POD).decode(obj)
     assert sorted(found.unknown) == ["spec.containers[0].bar", "spec.foo"]
-    assert found.object == pod()
+    assert found.object == builtin_schema(POD).decode(pod()).object
+
+
+def test_zero_values_are_left_out_or_shown_as_go_has_them() -> None:
+    obj = pod(nodeName="", hostNetwork=False, nodeSelector={}, terminationGracePeriodSeconds=0, affinity={})
+    obj["spec"]["containers"][0] |= {"command": [], "image": "", "ports": [{"hostPort": 0, "containerPort": 80}]}
+    found = builtin_schema(POD).decode(obj).object
+    assert found["spec"] == {
+        "affinity": {},
+        "containers": [{"name": "a", "ports": [{"containerPort": 80}], "resources": {}}],
+        "terminationGracePeriodSeconds": 0,
+    }
+    assert found["status"] == {}
+    obj["spec"]["nodeSelector"] = None
+    assert builtin_schema(POD).decode(obj).object == found
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"name": ""}]}}
+    shown = builtin_schema(GVK("", "v1", "Service")).decode(service).object
+    assert shown == {
+        **service,
+        "metadata": {},
+        "spec": {"ports": [{"port": 0, "targetPort": 0}]},
+        "status": {"loadBalancer": {}},
+    }
 
 
 def test_nulls_are_dropped_and_quantities_canonical() -> None:
@@ -112,7 +134,7 @@ def test_every_kind_has_a_schema(gvk: GVK) -> None:
     schema = builtin_schema(gvk)
     obj = {"apiVersion": gvk.api_version, "kind": gvk.kind}
     if schema.root.field("apiVersion") is not None and gvk.kind != "WatchEvent":
-        assert schema.decode(obj) == (obj, ())
+        assert schema.decode(obj, sparse=True) == (obj, ())
         assert decode(schema.root, obj, []) == obj
 
 

@@ -15,15 +15,14 @@ def validate_label_selector(path: str, selector: dict[str, Any] | None) -> list[
         return []
     found = validate_labels(f"{path}.matchLabels", selector.get("matchLabels"))
     for index, item in enumerate(selector.get("matchExpressions") or ()):
-        here = f"{path}.matchExpressions[{index}]"
-        found += validate_requirement(here, item)
-        for number, value in enumerate(item.get("values") or ()):
-            found += fields.each(f"{here}.values[{number}]", value, names.check_label_value(value))
+        found += validate_requirement(f"{path}.matchExpressions[{index}]", item)
     return found
 
 
-def validate_requirement(path: str, requirement: dict[str, Any], *, numbers: bool = False) -> list[Cause]:
-    """Key, operator and number of values of a selector's requirement; `numbers`: nodes' also know Gt and Lt."""
+def validate_requirement(
+    path: str, requirement: dict[str, Any], *, numbers: bool = False, values_too: bool = True
+) -> list[Cause]:
+    """A selector's requirement; `numbers`: nodes' selectors also know Gt and Lt; `values_too`: check label values."""
     found: list[Cause] = []
     operator, values = requirement.get("operator") or "", requirement.get("values") or ()
     if operator in ("In", "NotIn"):
@@ -41,4 +40,8 @@ def validate_requirement(path: str, requirement: dict[str, Any], *, numbers: boo
     else:
         found.append(fields.invalid(f"{path}.operator", operator, "not a valid selector operator"))
     key = requirement.get("key") or ""
-    return found + fields.each(f"{path}.key", key, names.check_qualified_name(key))
+    found += fields.each(f"{path}.key", key, names.check_qualified_name(key))
+    if values_too:
+        for index, value in enumerate(values):
+            found += fields.each(f"{path}.values[{index}]", value, names.check_label_value(value))
+    return found
