@@ -275,7 +275,7 @@ def cidr_warnings(text: str) -> list[str]:
     if network.network_address != found:
         alone = f"{found}/{found.max_prefixlen}"
         told.append(f'CIDR value "{text}" is ambiguous in this context (should be "{network}" or "{alone}"?)')
-    if str(found) != address and found.version == 4 or str(int(length)) != length:
+    if (str(found) != address and found.version == 4) or str(int(length)) != length:
         told.append(f'non-standard CIDR value "{text}" is invalid: use "{network}"')
     elif not told and f"{found}/{int(length)}" != text:
         told.append(f'IPv6 CIDR value "{text}" should be in RFC 5952 canonical format ("{found}/{int(length)}")')
