@@ -1,7 +1,7 @@
 """Make the table of protobuf field numbers of the built-in kinds, from Debian's packages of Kubernetes' Go types.
 
 Writes `src/kumo/kubernetes/apiserver/protobuf/fields.txt` (git-ignored; `make setup` runs this, the wheel carries it)
-from the packages golang-k8s-api-dev and golang-k8s-apimachinery-dev of the newest Debian suite that has them, and
+from the packages golang-k8s-{api,apimachinery,apiextensions-apiserver}-dev of the newest Debian suite that has them, and
 `src/kumo/api/data/zeros.txt`, which says what JSON does with zero values. One line a message:
 
     package.Message name=number:type ...
@@ -28,7 +28,7 @@ from kumo.host.demo.debian import Archive, NoPackages
 
 TARGET = Path(__file__).resolve().parents[1] / "src/kumo/kubernetes/apiserver/protobuf/fields.txt"
 ZEROS = Path(__file__).resolve().parents[1] / "src/kumo/api/data/zeros.txt"
-PACKAGES = ("golang-k8s-api-dev", "golang-k8s-apimachinery-dev")
+PACKAGES = ("golang-k8s-api-dev", "golang-k8s-apimachinery-dev", "golang-k8s-apiextensions-apiserver-dev")
 SUITES = ("sid", "trixie", "bookworm")
 GROUPS = (
     "admissionregistration",
@@ -61,6 +61,16 @@ _SCALARS = {
     "float64": "d",
     "float32": "d",
 }
+_AGGREGATION = (
+    "apiregistration.v1.APIService metadata=1:meta.v1.ObjectMeta spec=2:apiregistration.v1.APIServiceSpec"
+    " status=3:apiregistration.v1.APIServiceStatus",
+    "apiregistration.v1.APIServiceCondition type=1:s status=2:s lastTransitionTime=3:Time reason=4:s- message=5:s-",
+    "apiregistration.v1.APIServiceSpec service=1:apiregistration.v1.ServiceReference group=2:s- version=3:s-"
+    " insecureSkipTLSVerify=4:b- caBundle=5:y- groupPriorityMinimum=7:i versionPriority=8:i",
+    "apiregistration.v1.APIServiceStatus conditions=1:*apiregistration.v1.APIServiceCondition",
+    "apiregistration.v1.ServiceReference namespace=1:s- name=2:s- port=3:i",
+)
+"""The kind of the one group that Debian has no package of."""
 _ZERO_MARKS = {"s": "s", "i": "i", "d": "i", "b": "b", "y": "l", "Quantity": "q", "IntOrString": "n"}
 _FOREIGN = {
     "resource.Quantity": "Quantity",
@@ -70,6 +80,10 @@ _FOREIGN = {
     "metav1.MicroTime": "MicroTime",
     "metav1.Duration": "Duration",
     "metav1.FieldsV1": "FieldsV1",
+    "apiextensions.v1.JSON": "RawExtension",
+    "apiextensions.v1.JSONSchemaPropsOrArray": "SchemaOrArray",
+    "apiextensions.v1.JSONSchemaPropsOrBool": "SchemaOrBool",
+    "apiextensions.v1.JSONSchemaPropsOrStringArray": "SchemaOrStrings",
     "meta.v1.Time": "Time",
     "meta.v1.MicroTime": "MicroTime",
     "meta.v1.Duration": "Duration",
@@ -139,6 +153,8 @@ class Table:
             if len(tags) < 2 or not tags[1].isdigit():
                 continue
             kind = self.type_of(package, written)
+            if kind.startswith("=") and "rep" in tags:
+                kind = f"*{kind[1:]}"
             pointer = written.startswith("*")
             drops = "omitempty" in options and not pointer and kind[0] not in "*%=" and kind in "sibdy"
             shown = "" if "inline" in options else json_name
@@ -162,17 +178,19 @@ class Table:
             yield f"{json_name}-" if "omitempty" in options and mark not in "oqn" else f"{json_name}+{mark}"
 
 
-def make(api: Path, machinery: Path) -> tuple[str, str]:
-    """Both tables, from the directories of k8s.io/api and k8s.io/apimachinery."""
+def make(source: Path) -> tuple[str, str]:
+    """Both tables, from the directory of k8s.io's packages."""
+    api, machinery, extensions = (source / name for name in ("api", "apimachinery", "apiextensions-apiserver"))
     table = Table()
     sources = [(f"{group}.v1", api / group / "v1") for group in GROUPS]
     sources += [("autoscaling.v2", api / "autoscaling" / "v2"), ("meta.v1", machinery / "pkg/apis/meta/v1")]
+    sources += [("apiextensions.v1", extensions / "pkg/apis/apiextensions/v1")]
     for package, directory in sources:
         structs, named = parse(package, directory)
         table.structs |= structs
         table.named |= named
     known = [name for name in sorted(table.structs) if name not in _FOREIGN]
-    return _text(map(table.line, known)), _text(map(table.zeros, known))
+    return _text((*map(table.line, known), *_AGGREGATION)), _text(map(table.zeros, known))
 
 
 def _text(lines: Iterable[str]) -> str:
@@ -192,7 +210,7 @@ def main() -> int:
                 print(f"not in {suite}: {error}", file=sys.stderr)
                 continue
             source = unpacked / "usr/share/gocode/src/k8s.io"
-            fields, zeros = make(source / "api", source / "apimachinery")
+            fields, zeros = make(source)
             ZEROS.parent.mkdir(parents=True, exist_ok=True)
             ZEROS.write_text(zeros)
             TARGET.write_text(fields)

@@ -82,6 +82,28 @@ def test_lists_in_maps() -> None:
     assert review["spec"] == {"user": "u", "extra": {"k": ["a", "b"]}}
 
 
+def test_a_custom_resource_definition_and_an_api_service() -> None:
+    leaf = field(5, "integer") + varint(9 << 3 | 1) + struct.pack("<d", 5.0) + field(8, field(1, b"3"))
+    properties = field(29, field(1, "n") + field(2, leaf))
+    more = field(30, field(1, 1) + field(2, field(5, "string"))) + field(24, field(1, field(5, "string")))
+    schema = field(5, "object") + properties + more + field(38, 1) + field(44, field(1, "a")) + field(44, field(1, "b"))
+    version = field(1, "v1") + field(2, 1) + field(3, 1) + field(4, field(1, schema))
+    names = field(1, "widgets") + field(4, "Widget")
+    crd = field(1, field(1, "widgets.x.io")) + field(2, field(1, "x.io") + field(3, names) + field(7, version))
+    found = decode(body("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd))
+    root = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert found["spec"]["names"] == {"plural": "widgets", "kind": "Widget"}
+    assert root["properties"] == {"n": {"type": "integer", "maximum": 5, "default": 3}}
+    assert root["additionalProperties"] == {"type": "string"}
+    assert root["items"] == {"type": "string"}
+    assert root["x-kubernetes-preserve-unknown-fields"] is True
+    assert [rule["rule"] for rule in root["x-kubernetes-validations"]] == ["a", "b"]
+    spec = field(1, field(1, "ns") + field(2, "svc") + field(3, 443)) + field(2, "g.io") + field(3, "v1") + field(7, 9)
+    service = decode(body("apiregistration.k8s.io/v1", "APIService", field(1, field(1, "v1.g.io")) + field(2, spec)))
+    assert service["spec"]["service"] == {"namespace": "ns", "name": "svc", "port": 443}
+    assert service["spec"]["groupPriorityMinimum"] == 9
+
+
 def test_refusals() -> None:
     good = body("v1", "ConfigMap", field(1, field(1, "c")))
     with pytest.raises(ProtobufError, match="expected prefix"):

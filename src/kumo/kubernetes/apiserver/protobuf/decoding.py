@@ -139,11 +139,26 @@ def _value(kind: str, raw: Any, depth: int) -> Any:
     if kind == "b":
         return bool(raw)
     if kind == "d":
-        return float(raw)
+        return int(raw) if float(raw).is_integer() else float(raw)  # Go's JSON has no 5.0.
     if kind == "y":
         return base64.b64encode(raw).decode()
+    if kind.startswith("SchemaOr"):
+        return _schema_or(kind, raw, depth)
     special = _SPECIAL.get(kind)
     return special(raw) if special is not None else _message(kind, raw, depth + 1)
+
+
+def _schema_or(kind: str, raw: memoryview, depth: int) -> Any:
+    """One of the unions of JSON Schema in a CustomResourceDefinition: a schema, or a list, strings or a boolean."""
+    found = list(_fields(raw))
+    schema = 2 if kind == "SchemaOrBool" else 1
+    for number, value in found:
+        if number == schema:
+            return _value("apiextensions.v1.JSONSchemaProps", value, depth)
+    if kind == "SchemaOrBool":
+        return any(number == 1 and value for number, value in found)
+    inner = "s" if kind == "SchemaOrStrings" else "apiextensions.v1.JSONSchemaProps"
+    return [_value(inner, value, depth) for number, value in found if number == 2]
 
 
 def _moment(raw: memoryview) -> datetime | None:
