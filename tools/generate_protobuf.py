@@ -1,7 +1,7 @@
 """Make the table of protobuf field numbers of the built-in kinds, from Debian's packages of Kubernetes' Go types.
 
 Writes `src/kumo/kubernetes/apiserver/protobuf/fields.txt` (git-ignored; `make setup` runs this, the wheel carries it)
-from the packages golang-k8s-{api,apimachinery,apiextensions-apiserver}-dev of the newest Debian suite that has them, and
+from the packages golang-k8s-{api,apimachinery,apiextensions-apiserver}-dev of the newest Debian suite with them, and
 `src/kumo/api/data/zeros.txt`, which says what JSON does with zero values. One line a message:
 
     package.Message name=number:type ...
