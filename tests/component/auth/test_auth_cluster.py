@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kumo.api.errors import StatusError
-from kumo.api.objects import Object
+from kumo.api.objects import Object, uid_of
 from kumo.api.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
@@ -136,13 +136,15 @@ async def test_token_requests_that_are_refused(server: RunningApiServer) -> None
 
 
 async def test_a_node_gets_tokens_for_its_own_pods_only(server: RunningApiServer) -> None:
-    await server.client.create(PODS, simple_pod("mine", nodeName="n1"))
-    await server.client.create(PODS, simple_pod("other", nodeName="n2"))
+    mine = await server.client.create(PODS, simple_pod("mine", nodeName="n1"))
+    other = await server.client.create(PODS, simple_pod("other", nodeName="n2"))
+    uids = {"mine": uid_of(mine), "other": uid_of(other)}
     node = server.as_user("system:node:n1", "system:nodes")
     path = SERVICEACCOUNTS.path("default", "default", "token")
 
     def asking(name: str) -> Object:
-        spec = {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": name}, "expirationSeconds": 3607}
+        reference = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uids[name]}
+        spec = {"boundObjectRef": reference, "expirationSeconds": 3607}
         return {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": spec}
 
     made = await node.request("POST", path, body=asking("mine"))

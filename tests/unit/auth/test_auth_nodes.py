@@ -13,8 +13,8 @@ from kumo.api.users import AUTHENTICATED_GROUP, UserInfo
 from kumo.kubernetes.apiserver.admission.node_restriction import NodeRestriction
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.authorization import Authorizer
-from kumo.kubernetes.apiserver.authorization.nodes import named_by
-from kumo.kubernetes.apiserver.bootstrap import default_rbac
+from kumo.kubernetes.apiserver.authorization.pod_references import MIRROR, named_by_pod
+from kumo.kubernetes.apiserver.bootstrap import default_rbac, node_rules
 from support.reader import MemoryReader
 
 pytestmark = pytest.mark.unit
@@ -47,9 +47,15 @@ RICH = pod(
 
 
 def test_what_a_pod_names() -> None:
-    assert set(named_by(RICH, "secrets")) == {"pull", "volume", "projected", "csi", "env", "every"}
-    assert set(named_by(RICH, "configmaps")) == {"map", "root", "all", "init"}
-    assert set(named_by(RICH, "persistentvolumeclaims")) == {"claim", "rich-e"}
+    found = named_by_pod(RICH)
+
+    def names(resource: str) -> set[str]:
+        return {name for kind, namespace, name in found if kind == resource and namespace == "ns"}
+
+    assert names("secrets") == {"pull", "volume", "projected", "csi", "env", "every"}
+    assert names("configmaps") == {"map", "root", "all", "init"}
+    assert names("persistentvolumeclaims") == {"claim", "rich-e"}
+    assert not named_by_pod({**RICH, "metadata": {**RICH["metadata"], "annotations": {MIRROR: "x"}}})
 
 
 def test_a_node_reads_what_its_pods_name_and_nothing_else() -> None:
@@ -59,7 +65,7 @@ def test_a_node_reads_what_its_pods_name_and_nothing_else() -> None:
             reader.put(CLUSTERROLES if obj["kind"] == "ClusterRole" else CLUSTERROLEBINDINGS, obj)
     reader.put(PODS, RICH)
     reader.put(PODS, pod("far", "n2", volumes=[{"name": "a", "secret": {"secretName": "far"}}]))
-    authorizer = Authorizer(reader)
+    authorizer = Authorizer(reader, node_rules())
 
     def asks(verb: str, resource: str, name: str = "", namespace: str = "ns") -> RequestInfo:
         return RequestInfo(verb, "", "", "v1", namespace, resource, "", name)
@@ -74,7 +80,11 @@ def test_a_node_reads_what_its_pods_name_and_nothing_else() -> None:
     assert not may("get", "secrets", "volume", "other")
     assert not may("list", "secrets")
     assert not may("update", "secrets", "volume")
-    assert may("list", "pods")
+    assert not may("list", "pods")
+    own = RequestInfo("list", "", "", "v1", "", "pods", field_requirements=(("spec.nodeName", "=", "n1"),))
+    assert authorizer.authorize(NODE, own).allowed
+    assert may("get", "pods", "rich")
+    assert not may("get", "pods", "far")
     assert may("get", "nodes", "n1")
     with pytest.raises(StatusError) as refusal:
         authorizer.check(NODE, asks("get", "secrets", "far"))
@@ -126,4 +136,5 @@ def test_a_node_writes_its_own_things_only() -> None:
     assert refusal(LEASES, "Lease", "UPDATE", name="n2", object={}, namespace="kube-node-lease")
     assert refusal(LEASES, "Lease", "UPDATE", name="n1", object={}, namespace="kube-system")
     assert not refusal(PODS, "Pod", "DELETE", UserInfo("jane"), name="far", old_object=far)
-    assert "could not determine node" in refusal(PODS, "Pod", "DELETE", UserInfo("x", ("system:nodes",)), name="far")
+    nobody = UserInfo("system:node:", ("system:nodes",))
+    assert "could not determine node" in refusal(PODS, "Pod", "DELETE", nobody, name="far")

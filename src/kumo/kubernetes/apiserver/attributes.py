@@ -6,6 +6,7 @@ authorization and admission read objects without a request of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -32,6 +33,8 @@ class RequestInfo:
     resource: str = ""
     subresource: str = ""
     name: str = ""
+    field_requirements: tuple[tuple[str, str, str], ...] = ()
+    """What the query's field selector asks of a list, watch or deletecollection: field, `=` or `!=`, value."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class AdmissionAttributes:
     dry_run: bool = False
     options: Object = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    audit_annotations: dict[str, str] = field(default_factory=dict)
+    """What steps note for the audit log, by full key (`pod-security.kubernetes.io/enforce-policy`)."""
 
 
 class Reader(Protocol):
@@ -65,4 +70,8 @@ class Reader(Protocol):
 
     def revision(self, gvr: GVR) -> int:
         """The revision of the last change to any object of the resource: what a derived table is cached by."""
+        ...
+
+    def listen(self, gvr: GVR, changed: Callable[[str, str], None]) -> None:
+        """Call `changed` with namespace and name after each change of the resource; it must be quick."""
         ...

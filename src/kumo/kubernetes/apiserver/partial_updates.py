@@ -1,4 +1,4 @@
-"""Subresources that change one part of an object: ephemeral containers, in-place resize, approval, finalize."""
+"""Subresources that change one part of an object: ephemeral containers, in-place resize, finalize."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ async def partial_update(core: Core, call: Call) -> Entry:
     carry: Callable[[Object, Object], None] = {
         "ephemeralcontainers": _carry_ephemeral,
         "resize": _carry_resources,
-        "approval": _carry_approval,
     }[call.info.subresource]
     if call.info.verb == "patch":
         kind, body = await read_patch(call)
@@ -84,12 +83,6 @@ def _carry_resources(wanted: Object, old: Object) -> None:
                 resources[side] = {**kept, **values}
         if asked[container["name"]].get("resizePolicy"):
             container["resizePolicy"] = asked[container["name"]]["resizePolicy"]
-
-
-def _carry_approval(wanted: Object, old: Object) -> None:
-    """A CertificateSigningRequest's approval: its conditions."""
-    conditions = (wanted.get("status") or {}).get("conditions") or []
-    old.setdefault("status", {})["conditions"] = conditions
 
 
 async def finalize_namespace(core: Core, call: Call) -> Entry:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.matching import Match
 
 
@@ -26,3 +29,13 @@ class CacheReader:
     def revision(self, gvr: GVR) -> int:
         """The revision of the last change to any object of the resource."""
         return self._cache.of(gvr.group, gvr.resource).revision
+
+    def listen(self, gvr: GVR, changed: Callable[[str, str], None]) -> None:
+        """Call `changed` with namespace and name after each change of the resource."""
+
+        def told(_group: str, _resource: str, old: Entry | None, new: Entry | None) -> None:
+            entry = new or old
+            if entry is not None:
+                changed(entry.namespace, entry.name)
+
+        self._cache.listen(gvr.group, gvr.resource, told)

@@ -17,7 +17,7 @@ _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 def request_info(method: str, path: str, query_string: str = "") -> RequestInfo:
     """What the request asks for."""
-    if not (method in ("GET", "HEAD") and ("watch" in query_string or "fieldSelector" in query_string)):
+    if not ("fieldSelector" in query_string or (method in ("GET", "HEAD") and "watch" in query_string)):
         query_string = ""
     known = len(path) + len(query_string) <= _REMEMBERED
     return _remembered(method, path, query_string) if known else _parse(method, path, query_string)
@@ -40,13 +40,16 @@ def _parse(method: str, path: str, query_string: str) -> RequestInfo:
         if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
             rest = rest[2:]
     resource, name, subresource = rest[0], rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
+    fields: tuple[tuple[str, str, str], ...] = ()
+    if not name and verb in ("get", "delete"):
+        fields = _requirements(query_string)
     if not name and verb == "get":
-        verb, name = _collection(query_string)
+        verb, name = _collection(query_string, fields)
     elif not name and verb == "delete":
         verb = "deletecollection"
     elif verb == "get" and not subresource and _asks_for_watch(query_string):
         verb = "watch"
-    return RequestInfo(verb, path, group, version, namespace, resource, subresource, name)
+    return RequestInfo(verb, path, group, version, namespace, resource, subresource, name, fields)
 
 
 _remembered = lru_cache(maxsize=8192)(_parse)
@@ -61,13 +64,20 @@ def _asks_for_watch(query_string: str) -> bool:
     return "watch" in query_string and flag(first_values(query_string), "watch")
 
 
-def _collection(query_string: str) -> tuple[str, str]:
+def _requirements(query_string: str) -> tuple[tuple[str, str, str], ...]:
+    """What the query's field selector asks for."""
+    if "fieldSelector" not in query_string:
+        return ()
+    try:
+        selector = parse_field_selector(first_values(query_string).get("fieldSelector", ""))
+    except ValueError:
+        return ()  # Whoever serves the request refuses it.
+    return tuple((r.key, r.operator, r.values[0]) for r in selector.requirements)
+
+
+def _collection(query_string: str, fields: tuple[tuple[str, str, str], ...]) -> tuple[str, str]:
     """Whether a collection is listed or watched, and the one name that its field selector asks for, if so."""
     if not query_string:
         return "list", ""
-    query = first_values(query_string)
-    try:
-        name = parse_field_selector(query.get("fieldSelector", "")).exact("metadata.name")
-    except ValueError:
-        name = None  # Whoever serves the request refuses it.
-    return ("watch" if flag(query, "watch") else "list"), name or ""
+    name = next((value for key, operator, value in fields if key == "metadata.name" and operator == "="), "")
+    return ("watch" if flag(first_values(query_string), "watch") else "list"), name

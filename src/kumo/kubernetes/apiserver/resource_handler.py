@@ -128,7 +128,7 @@ class ResourceHandler:
             return await other(call)
         if info.verb not in known.verbs:
             raise method_not_allowed()
-        if name == "status" or name in _PARTIAL:
+        if name in ("status", "approval") or name in _PARTIAL:
             return await self._part(call)
         if name == "scale":
             value = get_scale(self._core, call) if info.verb == "get" else await put_scale(self._core, call)
@@ -139,14 +139,12 @@ class ResourceHandler:
             return object_response(call, await evict(self._core, call), 201)
         if name == "finalize":
             return entry_response(call, await finalize_namespace(self._core, call))
-        if name == "approval":
-            return await self._part(call)
         raise no_such_path()
 
     async def _part(self, call: Call) -> Answer:
         if call.info.verb == "get":
             return await self._get(call)
-        if call.info.subresource in _PARTIAL or call.info.subresource == "approval":
+        if call.info.subresource in _PARTIAL:
             return entry_response(call, await partial_update(self._core, call))
         if call.info.verb == "patch":
             return entry_response(call, (await patch(self._core, call))[0])

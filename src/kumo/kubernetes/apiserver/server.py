@@ -18,7 +18,7 @@ from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authentication import Authenticator, ServiceAccountTokens, impersonate
 from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer
-from kumo.kubernetes.apiserver.bootstrap import BootstrapConfig, bootstrap
+from kumo.kubernetes.apiserver.bootstrap import BootstrapConfig, bootstrap, node_rules
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.compaction import compact_regularly
@@ -98,7 +98,7 @@ class ApiServer:
             issuer=config.service_account_issuer, key_path=config.service_account_key, reader=reader
         )
         self._authenticator = Authenticator(tokens, config.token_authenticators, anonymous=config.anonymous)
-        self._authorizer = Authorizer(reader)
+        self._authorizer = Authorizer(reader, node_rules())
         admission = AdmissionChain(
             config.hooks,
             reader,

@@ -6,6 +6,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from kumo.kubernetes.apiserver.admission.certificate_approval import CertificateApproval
+from kumo.kubernetes.apiserver.admission.certificate_requester import note_requester
+from kumo.kubernetes.apiserver.admission.certificate_signing import CertificateSigning
+from kumo.kubernetes.apiserver.admission.certificate_subject_restriction import restrict_subject
 from kumo.kubernetes.apiserver.admission.hooks import HookCaller
 from kumo.kubernetes.apiserver.admission.limit_ranger import LimitRanger
 from kumo.kubernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -21,6 +25,7 @@ from kumo.machinery.extension import AdmissionHook
 
 Step = Callable[[AdmissionAttributes], Awaitable[None] | None]
 _PODS, _SERVICES, _CLAIMS = ("", "pods"), ("", "services"), ("", "persistentvolumeclaims")
+_SIGNING_REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
 _PRIORITIES = ("scheduling.k8s.io", "priorityclasses")
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -54,7 +59,7 @@ class AdmissionChain:
         self._authorizer = authorizer
         self._hooks = HookCaller(hooks)
         self._quota = ResourceQuota(reader)
-        self._nodes = NodeRestriction(reader)
+        self._nodes = NodeRestriction(reader, authorizer)
         limits, priority = LimitRanger(reader), Priority(reader)
         self._mutating: dict[tuple[str, str], tuple[Step, ...]] = {
             _PODS: (
@@ -64,12 +69,18 @@ class AdmissionChain:
                 default_tolerations,
             ),
             _CLAIMS: (DefaultStorageClass(reader).mutate,),
+            _SIGNING_REQUESTS: (note_requester,),
         }
         self._validating: dict[tuple[str, str], tuple[Step, ...]] = {
             _PODS: (limits.validate,),
             _CLAIMS: (limits.validate,),
             _PRIORITIES: (priority.validate_class,),
+            _SIGNING_REQUESTS: (restrict_subject,),
         }
+
+        if authorizer is not None:
+            own = (CertificateApproval(authorizer).validate, CertificateSigning(authorizer).validate)
+            self._validating[_SIGNING_REQUESTS] += own
 
     async def mutate(self, attrs: AdmissionAttributes) -> None:
         """Let the write in at all (its namespace), and complete its object."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kumo.api.errors import StatusError, forbidden
+from kumo.api.errors import StatusError, forbidden, not_found
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 
 
@@ -15,3 +15,8 @@ def object_name(attrs: AdmissionAttributes) -> str:
 def refused(attrs: AdmissionAttributes, why: str) -> StatusError:
     """403 as upstream's `admission.NewForbidden` words it."""
     return forbidden(attrs.gvr.group, attrs.gvr.resource, object_name(attrs), why)
+
+
+def gone(resource: str, name: str) -> StatusError:
+    """404 for an object that a step had to look at, as upstream's listers word it (`pod "x" not found`)."""
+    return not_found("", resource, name)

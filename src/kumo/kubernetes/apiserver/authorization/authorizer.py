@@ -7,7 +7,7 @@ from typing import NamedTuple
 from kumo.api.errors import StatusError, forbidden
 from kumo.api.users import MASTERS_GROUP, UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
-from kumo.kubernetes.apiserver.authorization.nodes import NODES_GROUP, is_guarded, may_read
+from kumo.kubernetes.apiserver.authorization.nodes import NODES_GROUP, NodeAuthorizer, node_of
 from kumo.kubernetes.apiserver.authorization.rules import Rule
 from kumo.kubernetes.apiserver.authorization.tables import RoleNotFound, Tables
 
@@ -35,22 +35,27 @@ _MASTER = Decision(True)
 
 
 class Authorizer:
-    """Role-based access control. A member of `system:masters` may do anything (upstream's bypass).
+    """The node authorizer, then role-based access control. A member of `system:masters` may do anything.
 
-    Nodes (`system:nodes`) read secrets, config maps and claims of their own pods only, whatever their role says.
+    `node_rules` are those of the default role `system:node`, which nodes hold without a binding.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, node_rules: tuple[Rule, ...] = ()) -> None:
         self._tables = Tables(reader)
+        self._nodes = NodeAuthorizer(reader, node_rules)
         self._remembered: dict[tuple[str, tuple[str, ...]], dict[_Key, _Answer]] = {}
 
     def authorize(self, user: UserInfo, info: RequestInfo) -> Decision:
         """Whether RBAC allows it. Costs a few microseconds once a user has asked the like before."""
         if MASTERS_GROUP in user.groups:
             return _MASTER
-        if NODES_GROUP in user.groups and is_guarded(user, info):
-            return self._node_asks(user, info)
+        if NODES_GROUP in user.groups:
+            node = node_of(user)
+            if node is not None:
+                return self._node_asks(node, user, info)
+        return self._by_roles(user, info)
+
+    def _by_roles(self, user: UserInfo, info: RequestInfo) -> Decision:
         answers = self._answers(user)
         if info.resource:
             key = (info.verb, info.group, info.resource, info.subresource, info.namespace)
@@ -66,14 +71,14 @@ class Authorizer:
             return Decision(True, answer.reason)
         return Decision(False, "" if answer.names else answer.reason)
 
-    def _node_asks(self, user: UserInfo, info: RequestInfo) -> Decision:
-        """What the default role of nodes grants on secrets and the like holds for what the node's pods name only."""
-        groups = tuple(g for g in user.groups if g != NODES_GROUP)
-        by_other_means = self.authorize(UserInfo(user.name, groups, user.uid, user.extra), info)
-        if by_other_means.allowed:
-            return by_other_means
-        refusal = may_read(self._reader, user, info)
-        return Decision(not refusal, refusal)
+    def _node_asks(self, node: str, user: UserInfo, info: RequestInfo) -> Decision:
+        allowed, why = self._nodes.authorize(node, user, info)
+        if allowed:
+            return Decision(True)
+        decision = self._by_roles(user, info)
+        if decision.allowed:
+            return decision
+        return Decision(False, "\n".join(filter(None, (why, decision.reason))))
 
     def check(self, user: UserInfo, info: RequestInfo) -> None:
         """Raise the 403 StatusError that upstream answers, unless the request is allowed."""

@@ -8,6 +8,6 @@ Talks to: a `Client` of the API server, as a member of `system:masters`.
 """
 
 from kumo.kubernetes.apiserver.bootstrap.bootstrapper import BootstrapConfig, bootstrap
-from kumo.kubernetes.apiserver.bootstrap.default_roles import default_rbac
+from kumo.kubernetes.apiserver.bootstrap.default_roles import default_rbac, node_rules
 
-__all__ = ["BootstrapConfig", "bootstrap", "default_rbac"]
+__all__ = ["BootstrapConfig", "bootstrap", "default_rbac", "node_rules"]

@@ -9,14 +9,16 @@ cluster-admin
 system:discovery
     get | url | /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/
 system:monitoring
-    get | url | /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*
+    get | url | /flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz
+    get | core | nodes/metrics
 system:public-info-viewer
     get | url | /healthz /livez /readyz /version /version/
 system:basic-user
     create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews
     create | authentication.k8s.io | selfsubjectreviews
 system:service-account-issuer-discovery
-    get | url | /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/
+    get | url | /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks \
+/openid/v1/jwks/
 system:auth-delegator
     create | authentication.k8s.io | tokenreviews
     create | authorization.k8s.io | subjectaccessreviews
@@ -31,9 +33,10 @@ system:aggregate-to-edit
     impersonate | core | serviceaccounts
     write | core | pods pods/attach pods/exec pods/portforward pods/proxy
     create | core | pods/eviction
-    write | core | configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale \
-secrets serviceaccounts services services/proxy
+    write | core | configmaps persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets \
+serviceaccounts services services/proxy
     create | core | serviceaccounts/token
+    write | core events.k8s.io | events
     write | apps | daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale \
 statefulsets statefulsets/scale
     write | autoscaling | horizontalpodautoscalers
@@ -47,12 +50,14 @@ replicasets replicasets/scale replicationcontrollers/scale
 system:aggregate-to-view
     read | core | configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods \
 replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status
-    read | core | bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status \
+    read | core | bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status \
 resourcequotas resourcequotas/status
     read | core | namespaces
+    read | core events.k8s.io | events
     read | discovery.k8s.io | endpointslices
-    read | apps | controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status \
-replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status
+    read | apps | controllerrevisions daemonsets daemonsets/status deployments deployments/scale \
+deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale \
+statefulsets/status
     read | autoscaling | horizontalpodautoscalers horizontalpodautoscalers/status
     read | batch | cronjobs cronjobs/status jobs jobs/status
     read | extensions | daemonsets daemonsets/status deployments deployments/scale deployments/status ingresses \
@@ -75,10 +80,6 @@ system:certificates.k8s.io:kubelet-serving-approver
     approve | certificates.k8s.io | signers | kubernetes.io/kubelet-serving
 system:certificates.k8s.io:legacy-unknown-approver
     approve | certificates.k8s.io | signers | kubernetes.io/legacy-unknown
-system:coredns
-    list watch | core | endpoints services pods namespaces
-    get | core | nodes
-    list watch | discovery.k8s.io | endpointslices
 system:heapster
     read | core | events namespaces nodes pods
     read | extensions | deployments
@@ -88,7 +89,6 @@ system:kube-controller-manager
     events
     create | coordination.k8s.io | leases
     get update | coordination.k8s.io | leases | kube-controller-manager
-    create get list update watch | coordination.k8s.io | leasecandidates
     create | core | secrets serviceaccounts
     delete | core | secrets
     get | core | configmaps namespaces secrets serviceaccounts
@@ -102,8 +102,8 @@ system:kube-dns
 system:kube-scheduler
     events
     create | coordination.k8s.io | leases
-    get update | coordination.k8s.io | leases | kube-scheduler
-    create get list update watch | coordination.k8s.io | leasecandidates
+    get list update watch | coordination.k8s.io | leases | kube-scheduler
+    read write | coordination.k8s.io | leasecandidates
     read | core | nodes
     delete get list watch | core | pods
     create | core | bindings pods/binding
@@ -115,39 +115,49 @@ system:kube-scheduler
     read | core | persistentvolumeclaims persistentvolumes
     create | authentication.k8s.io | tokenreviews
     create | authorization.k8s.io | subjectaccessreviews
-    read | storage.k8s.io | csinodes csidrivers csistoragecapacities storageclasses volumeattachments
+    read | storage.k8s.io | csinodes
+    read | storage.k8s.io | volumeattachments
     read | core | namespaces
-    read | resource.k8s.io | deviceclasses resourceslices
+    read | storage.k8s.io | csidrivers
+    read | storage.k8s.io | csistoragecapacities
+    read | resource.k8s.io | deviceclasses
     get list patch update watch | resource.k8s.io | resourceclaims
-    patch update | resource.k8s.io | resourceclaims/status resourceclaims/binding
+    get list patch update watch | resource.k8s.io | resourceclaims/status
     update | core | pods/finalizers
+    read | resource.k8s.io | resourceslices
+    create delete | resource.k8s.io | resourceclaims
+    patch update | resource.k8s.io | resourceclaims/binding
 system:kubelet-api-admin
-    get list watch proxy | core | nodes
-    * | core | nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats
+    read | core | nodes
+    proxy | core | nodes
+    * | core | nodes/log nodes/metrics nodes/proxy nodes/stats
+    * | core | nodes/configz nodes/healthz nodes/pods
 system:node
     create | authentication.k8s.io | tokenreviews
     create | authorization.k8s.io | localsubjectaccessreviews subjectaccessreviews
     read | core | services
-    create get list patch update watch | core | nodes
+    create get list watch | core | nodes
     patch update | core | nodes/status
+    patch update | core | nodes
     events
-    create delete get list watch | core | pods
+    read | core | pods
+    create delete | core | pods
     patch update | core | pods/status
     create | core | pods/eviction
-    read | core | configmaps secrets serviceaccounts
+    read | core | configmaps secrets
     get | core | persistentvolumeclaims persistentvolumes
-    get patch update | core | persistentvolumeclaims/status
     get | core | endpoints
-    create get list watch | certificates.k8s.io | certificatesigningrequests podcertificaterequests
-    read | certificates.k8s.io | clustertrustbundles
+    create get list watch | certificates.k8s.io | certificatesigningrequests
     create delete get patch update | coordination.k8s.io | leases
     get | storage.k8s.io | volumeattachments
     create | core | serviceaccounts/token
+    get patch update | core | persistentvolumeclaims/status
     read | storage.k8s.io | csidrivers
     create delete get patch update | storage.k8s.io | csinodes
     read | node.k8s.io | runtimeclasses
     get | resource.k8s.io | resourceclaims
     deletecollection | resource.k8s.io | resourceslices
+    get | core | serviceaccounts
 system:node-bootstrapper
     create get list watch | certificates.k8s.io | certificatesigningrequests
 system:node-problem-detector
@@ -158,8 +168,8 @@ system:node-proxier
     list watch | core | endpoints services
     read | core | nodes
     events
-    list watch | discovery.k8s.io | endpointslices
     list watch | networking.k8s.io | servicecidrs
+    list watch | discovery.k8s.io | endpointslices
 system:persistent-volume-provisioner
     create delete get list watch | core | persistentvolumes
     get list update watch | core | persistentvolumeclaims
@@ -167,6 +177,7 @@ system:persistent-volume-provisioner
     watch | core | events
     events
 system:volume-scheduler
-    get list patch update watch | core | persistentvolumes persistentvolumeclaims
+    get list patch update watch | core | persistentvolumes
     read | storage.k8s.io | storageclasses
+    get list patch update watch | core | persistentvolumeclaims
 """

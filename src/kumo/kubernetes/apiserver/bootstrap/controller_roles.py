@@ -4,15 +4,14 @@ from __future__ import annotations
 
 CONTROLLER_ROLES = """
 attachdetach-controller
-    list watch | core | persistentvolumes persistentvolumeclaims
+    list watch | core | persistentvolumeclaims persistentvolumes
     read | core | nodes
     patch update | core | nodes/status
     list watch | core | pods
     events
     create delete get list watch | storage.k8s.io | volumeattachments
-    read | storage.k8s.io | csidrivers csinodes
-clusterrole-aggregation-controller
-    escalate get list patch update watch | rbac.authorization.k8s.io | clusterroles
+    read | storage.k8s.io | csidrivers
+    read | storage.k8s.io | csinodes
 certificate-controller
     delete get list watch | certificates.k8s.io | certificatesigningrequests
     update | certificates.k8s.io | certificatesigningrequests/approval certificatesigningrequests/status
@@ -21,15 +20,19 @@ certificate-controller
 kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown
     create | authorization.k8s.io | subjectaccessreviews
     events
+clusterrole-aggregation-controller
+    escalate get list patch update watch | rbac.authorization.k8s.io | clusterroles
 cronjob-controller
     get list update watch | batch | cronjobs
     create delete get list patch update watch | batch | jobs
-    update | batch | cronjobs/status cronjobs/finalizers
+    update | batch | cronjobs/status
+    update | batch | cronjobs/finalizers
     delete list watch | core | pods
     events
 daemon-set-controller
     read | apps extensions | daemonsets
-    update | apps extensions | daemonsets/status daemonsets/finalizers
+    update | apps extensions | daemonsets/status
+    update | apps extensions | daemonsets/finalizers
     list watch | core | nodes
     create delete list patch watch | core | pods
     create | core | pods/binding
@@ -37,17 +40,25 @@ daemon-set-controller
     events
 deployment-controller
     get list update watch | apps extensions | deployments
-    update | apps extensions | deployments/status deployments/finalizers
+    update | apps extensions | deployments/status
+    update | apps extensions | deployments/finalizers
     create delete get list patch update watch | apps extensions | replicasets
     get list update watch | core | pods
     events
+device-taint-eviction-controller
+    delete get list watch | core | pods
+    patch update | core | pods/status
+    read | resource.k8s.io | resourceclaims
+    read | resource.k8s.io | resourceslices
+    read | resource.k8s.io | deviceclasses
+    events
 disruption-controller
-    read | apps extensions | deployments replicasets
+    read | apps extensions | deployments
+    read | apps extensions | replicasets
     read | core | replicationcontrollers
     read | policy | poddisruptionbudgets
     read | apps | statefulsets
     update | policy | poddisruptionbudgets/status
-    read | core | pods
     patch update | core | pods/status
     get | * | */scale
     events
@@ -60,11 +71,14 @@ endpointslice-controller
     read | core | nodes pods services
     update | core | services/finalizers
     create delete get list update watch | discovery.k8s.io | endpointslices
+    create | discovery.k8s.io | endpointslices/restricted
     events
 endpointslicemirroring-controller
     read | core | endpoints services
-    update | core | services/finalizers endpoints/finalizers
+    update | core | services/finalizers
+    update | core | endpoints/finalizers
     create delete get list update watch | discovery.k8s.io | endpointslices
+    create | discovery.k8s.io | endpointslices/restricted
     events
 ephemeral-volume-controller
     read | core | pods
@@ -85,11 +99,13 @@ horizontal-pod-autoscaler
     get update | * | */scale
     list watch | core | pods
     list watch | metrics.k8s.io | pods
-    read | custom.metrics.k8s.io external.metrics.k8s.io | *
+    read | custom.metrics.k8s.io | *
+    read | external.metrics.k8s.io | *
     events
 job-controller
     get list patch update watch | batch | jobs
-    update | batch | jobs/status jobs/finalizers
+    update | batch | jobs/status
+    update | batch | jobs/finalizers
     create delete list patch watch | core | pods
     events
 legacy-service-account-token-cleaner
@@ -101,7 +117,8 @@ namespace-controller
     delete deletecollection get list watch | * | *
 node-controller
     delete get list patch update watch | core | nodes
-    patch update | core | nodes/status pods/status
+    patch update | core | nodes/status
+    patch update | core | pods/status
     delete get list watch | core | pods
     events
 persistent-volume-binder
@@ -128,21 +145,24 @@ pvc-protection-controller
     events
 replicaset-controller
     get list update watch | apps extensions | replicasets
-    update | apps extensions | replicasets/status replicasets/finalizers
+    update | apps extensions | replicasets/status
+    update | apps extensions | replicasets/finalizers
     create delete list patch watch | core | pods
     events
 replication-controller
     get list update watch | core | replicationcontrollers
-    update | core | replicationcontrollers/status replicationcontrollers/finalizers
+    update | core | replicationcontrollers/status
+    update | core | replicationcontrollers/finalizers
     create delete list patch watch | core | pods
     events
 resource-claim-controller
     read | core | pods
     update | core | pods/finalizers
     create delete get list watch | resource.k8s.io | resourceclaims
-    patch update | resource.k8s.io | resourceclaims resourceclaims/status resourceclaims/binding
+    patch update | resource.k8s.io | resourceclaims resourceclaims/status
     patch update | core | pods/status
     events
+    patch update | resource.k8s.io | resourceclaims/binding
 resourcequota-controller
     list watch | * | *
     update | core | resourcequotas/status
@@ -154,12 +174,19 @@ route-controller
     list watch | core | nodes
     patch | core | nodes/status
     events
+selinux-warning-controller
+    events
+    read | core | persistentvolumes
+    read | core | persistentvolumeclaims
+    read | core | pods
+    read | storage.k8s.io | csidrivers
 service-account-controller
     create | core | serviceaccounts
     events
 service-cidrs-controller
     get list patch update watch | networking.k8s.io | servicecidrs
-    patch update | networking.k8s.io | servicecidrs/finalizers servicecidrs/status
+    patch update | networking.k8s.io | servicecidrs/finalizers
+    patch update | networking.k8s.io | servicecidrs/status
     read | networking.k8s.io | ipaddresses
     events
 service-controller
@@ -170,10 +197,12 @@ service-controller
 statefulset-controller
     list watch | core | pods
     read | apps | statefulsets
-    update | apps | statefulsets/status statefulsets/finalizers
+    update | apps | statefulsets/status
+    update | apps | statefulsets/finalizers
     create delete get patch update | core | pods
     create delete get list patch update watch | apps | controllerrevisions
-    create delete get list update watch | core | persistentvolumeclaims
+    create get list watch | core | persistentvolumeclaims
+    delete update | core | persistentvolumeclaims
     update | core | pods/finalizers
     events
 ttl-after-finished-controller
@@ -187,7 +216,8 @@ validatingadmissionpolicy-status-controller
     get patch update | admissionregistration.k8s.io | validatingadmissionpolicies/status
     events
 volumeattributesclass-protection-controller
-    read | core | persistentvolumeclaims persistentvolumes
+    read | core | persistentvolumeclaims
+    read | core | persistentvolumes
     get list update watch | storage.k8s.io | volumeattributesclasses
     events
 """

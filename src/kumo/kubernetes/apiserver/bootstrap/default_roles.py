@@ -6,6 +6,7 @@ from typing import Any
 
 from kumo.api.objects import Object
 from kumo.api.users import AUTHENTICATED_GROUP, MASTERS_GROUP, UNAUTHENTICATED_GROUP
+from kumo.kubernetes.apiserver.authorization.rules import Rule, rules_of
 from kumo.kubernetes.apiserver.authorization.tables import aggregated
 from kumo.kubernetes.apiserver.bootstrap.cluster_roles import AGGREGATED_ROLES, COMPONENT_ROLES, USER_ROLES
 from kumo.kubernetes.apiserver.bootstrap.controller_roles import CONTROLLER_ROLES
@@ -22,9 +23,11 @@ kube-public/system:controller:bootstrap-signer
 kube-system/extension-apiserver-authentication-reader
     read | core | configmaps | extension-apiserver-authentication
 kube-system/system::leader-locking-kube-controller-manager
-    create get list update watch | coordination.k8s.io | leases leasecandidates
+    create get list update watch | coordination.k8s.io | leases
+    create get list update watch | coordination.k8s.io | leasecandidates
 kube-system/system::leader-locking-kube-scheduler
-    create get list update watch | coordination.k8s.io | leases leasecandidates
+    create get list update watch | coordination.k8s.io | leases
+    create get list update watch | coordination.k8s.io | leasecandidates
 kube-system/system:controller:bootstrap-signer
     read | core | secrets
 kube-system/system:controller:cloud-provider
@@ -68,7 +71,8 @@ def _role(name: str, rules: Rules, labels: dict[str, str] | None = None) -> Obje
 def _binding(name: str, subjects: list[dict[str, Any]], role: str = "", namespace: str = "") -> Object:
     kind = "RoleBinding" if namespace else "ClusterRoleBinding"
     ref = {"apiGroup": _GROUP, "kind": "Role" if namespace else "ClusterRole", "name": role or name}
-    return {**_object(kind, name, namespace), "roleRef": ref, "subjects": subjects}
+    bound: Object = {**_object(kind, name, namespace), "roleRef": ref}
+    return {**bound, "subjects": subjects} if subjects else bound
 
 
 _EVERYBODY = [group(AUTHENTICATED_GROUP), group(UNAUTHENTICATED_GROUP)]
@@ -81,12 +85,10 @@ _BINDINGS: dict[str, list[dict[str, Any]]] = {
     "system:node-proxier": [user("system:kube-proxy")],
     "system:kube-controller-manager": [user("system:kube-controller-manager")],
     "system:kube-dns": [account("kube-dns")],
-    "system:coredns": [account("coredns"), user("system:coredns")],
     "system:kube-scheduler": [user("system:kube-scheduler")],
     "system:volume-scheduler": [user("system:kube-scheduler")],
-    # Upstream binds nobody here and lets its node authorizer decide; here `authorization.nodes` narrows what is read,
-    # and admission (NodeRestriction) what is written.
-    "system:node": [group("system:nodes")],
+    # Bound to nobody: the node authorizer holds these rules for nodes, narrowed to what concerns each.
+    "system:node": [],
     "system:service-account-issuer-discovery": [group("system:serviceaccounts")],
 }
 _NAMESPACED_SUBJECTS: dict[str, list[dict[str, Any]]] = {
@@ -97,6 +99,7 @@ _NAMESPACED_SUBJECTS: dict[str, list[dict[str, Any]]] = {
     "system::leader-locking-kube-controller-manager": [
         user("system:kube-controller-manager"),
         account("kube-controller-manager"),
+        account("leader-election-controller"),
     ],
     "system::leader-locking-kube-scheduler": [user("system:kube-scheduler"), account("kube-scheduler")],
     "system:controller:bootstrap-signer": [account("bootstrap-signer")],
@@ -123,6 +126,11 @@ def _cluster_roles() -> list[Object]:
     for role in (view, edit, admin):
         role["rules"] = aggregated(role, roles)
     return roles
+
+
+def node_rules() -> tuple[Rule, ...]:
+    """The rules of `system:node`, by which the node authorizer judges what it does not narrow itself."""
+    return rules_of(parse_roles(COMPONENT_ROLES)["system:node"])
 
 
 def default_rbac() -> list[Object]:

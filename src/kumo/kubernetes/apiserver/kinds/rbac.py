@@ -1,4 +1,4 @@
-"""Roles, role bindings and certificate signing requests."""
+"""Roles and role bindings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default
+from kumo.kubernetes.apiserver.kinds.checks import needed
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
@@ -112,43 +112,6 @@ def _validate_binding_update(new: Object, old: Object) -> list[Cause]:
     return [fields.invalid("roleRef", new.get("roleRef"), "cannot change roleRef")]
 
 
-def _validate_request(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found = needed(spec, "spec", "request", "usages")
-    signer = spec.get("signerName") or ""
-    if not signer:
-        found.append(fields.required("spec.signerName"))
-    elif "/" not in signer:
-        detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        found.append(fields.invalid("spec.signerName", signer, detail))
-    seconds = spec.get("expirationSeconds")
-    if seconds is not None and seconds < 600:
-        found.append(
-            fields.invalid(
-                "spec.expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)"
-            )
-        )
-    seen: set[str] = set()
-    for index, condition in enumerate(at(obj, "status.conditions") or ()):
-        kind = condition.get("type") or ""
-        found += choice(f"status.conditions[{index}].status", condition.get("status"), ("True", "False", "Unknown"))
-        if kind in seen:
-            found.append(fields.duplicate(f"status.conditions[{index}].type", kind))
-        seen.add(kind)
-    return found
-
-
-def _update_request(new: Object, old: Object) -> None:
-    """The spec of a signing request never changes."""
-    if "spec" in old:
-        new["spec"] = old["spec"]
-
-
-def _default_request(obj: Object) -> None:
-    for condition in at(obj, "status.conditions") or ():
-        set_default(condition, status="True")
-
-
 def rules() -> dict[GVK, Rules]:
     """The rules of the kinds in this module."""
 
@@ -172,12 +135,5 @@ def rules() -> dict[GVK, Rules]:
             validate_update=_validate_binding_update,
             check_name=anything,
             allow_create_on_update=True,
-        ),
-        GVK("certificates.k8s.io", "v1", "CertificateSigningRequest"): Rules(
-            default=_default_request,
-            validate=_validate_request,
-            on_update=_update_request,
-            has_status=True,
-            fields={"spec.signerName": "spec.signerName"},
         ),
     }

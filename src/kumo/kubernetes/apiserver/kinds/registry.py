@@ -10,6 +10,7 @@ from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds import (
     admission,
     batch,
+    certificates,
     cluster,
     config,
     extensions,
@@ -27,6 +28,7 @@ from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 _MODULES = (
     admission,
     batch,
+    certificates,
     cluster,
     config,
     extensions,

@@ -29,18 +29,28 @@ def _unchanged(new: Object, old: Object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a write of one subresource does: `prepare` carries over in place, `validate` judges the whole result."""
+
+    prepare: Callable[[Object, Object], None]
+    validate: Callable[[Object, Object], list[Cause]]
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What upstream keeps in code about one kind.
 
     - `default` sets defaults in place. `validate` looks at a whole object (create and update alike), `validate_update`
       at what changed, `validate_status` at a status write.
     - `on_create` and `on_update` do in place what the registry's strategy does beyond status and generation.
+    - `validate_create` looks at new objects only. `parts` are subresources with rules of their own.
     - `status_on_create`: a new object may bring its status along (nodes). `empty_status`: a new object shows one.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
     """
 
     default: Callable[[Object], None] = _nothing
     validate: Callable[[Object], list[Cause]] = _no_complaint
+    validate_create: Callable[[Object], list[Cause]] = _no_complaint
     validate_update: Callable[[Object, Object], list[Cause]] = _no_change_complaint
     validate_status: Callable[[Object, Object], list[Cause]] = _no_change_complaint
     on_create: Callable[[Object], None] = _nothing
@@ -52,6 +62,7 @@ class Rules:
     has_generation: bool = False
     status_keeps_metadata: bool = False
     allow_create_on_update: bool = False
+    parts: Mapping[str, Part] = field(default_factory=dict)
     fields: Mapping[str, Callable[[Object], str] | str] = field(default_factory=dict)
 
 

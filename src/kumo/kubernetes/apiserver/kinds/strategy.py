@@ -58,6 +58,10 @@ class Strategy:
         """
         if subresource == "status":
             _keep_all_but_status(new, old, self.rules.status_keeps_metadata)
+        part = self.rules.parts.get(subresource)
+        if part is not None:
+            part.prepare(new, old)
+        if part is not None or subresource == "status":
             return
         if self.rules.has_status:
             new.pop("status", None)
@@ -74,11 +78,15 @@ class Strategy:
 
     def validate_create(self, obj: Object) -> list[Cause]:
         """What is wrong with a new object."""
-        return validate_metadata(obj, self.namespaced, self.rules.check_name) + self.rules.validate(obj)
+        found = validate_metadata(obj, self.namespaced, self.rules.check_name)
+        return found + self.rules.validate_create(obj) + self.rules.validate(obj)
 
     def validate_update(self, new: Object, old: Object, subresource: str = "") -> list[Cause]:
         """What is wrong with the new state of an object."""
         found = validate_metadata_update(new, old)
+        part = self.rules.parts.get(subresource)
+        if part is not None:
+            return found + part.validate(new, old)
         if subresource == "status":
             return found + self.rules.validate_status(new, old)
         return found + self.rules.validate_update(new, old) + self.rules.validate(new)
