@@ -19,6 +19,7 @@ from kumo.cli.wings import Wing, kubevirt, openstack
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.server import ApiServer
 from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
+from kumo.kubernetes.controller_manager.certificates import SigningAuthority
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
 from kumo.kubernetes.scheduler import Scheduler
 from kumo.machinery import kubeconfig, logs
@@ -115,7 +116,11 @@ class ControlPlane:
 
         scheduler = self.client_for(UserInfo("system:kube-scheduler", ("system:authenticated",)))
         manager = ControllerManagerConfig(
-            root_ca=self._pki.ca.read_text(), node_ipam=NodeIpamConfig(cluster_cidr=self._instance.pod_cidr)
+            root_ca=self._pki.ca.read_text(),
+            node_ipam=NodeIpamConfig(cluster_cidr=self._instance.pod_cidr),
+            signing=SigningAuthority(self._pki.ca, self._pki.ca_key),
+            account_key=self._pki.signing_key,
+            own=self.client_for(UserInfo("system:kube-controller-manager", ("system:authenticated",))),
         )
         return [
             *controllers(client_for, self._informers, manager),

@@ -23,6 +23,8 @@ class Pki:
     """The instance's certificates and keys: file pairs, made by `certificates`."""
 
     ca: Path
+    ca_key: Path
+    """What the controller manager signs certificate requests with."""
     apiserver: tls.KeyPair
     kubelet_client: tls.KeyPair
     """How the API server proves itself to nodes."""
@@ -47,6 +49,7 @@ def certificates(instance: Instance) -> Pki:
 
     return Pki(
         ca=ca.files.cert,
+        ca_key=ca.files.key,
         apiserver=tls.ensure_server_certificate(ca, directory, names=names),
         kubelet_client=client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters"),
         admin=client("admin", "kubernetes-admin", "system:masters"),

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from kumo.kubernetes.controller_manager.account_tokens import LegacyTokenCleaner, TokensController
 from kumo.kubernetes.controller_manager.accounts import RootCAPublisher, ServiceAccountController
+from kumo.kubernetes.controller_manager.bootstrap_tokens import BootstrapSigner, BootstrapTokenCleaner
+from kumo.kubernetes.controller_manager.certificates import (
+    SigningAuthority,
+    SigningRequestApprover,
+    SigningRequestCleaner,
+    SigningRequestSigner,
+)
 from kumo.kubernetes.controller_manager.cluster_roles import ClusterRoleAggregationController
 from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
@@ -23,16 +32,24 @@ from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetC
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Component
 from kumo.machinery.informer import Informers
+from kumo.machinery.signing_keys import load_signing_key
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerManagerConfig:
-    """What differs between clusters. `root_ca` is PEM text; without a `node_ipam` nodes get no pod network."""
+    """What differs between clusters. `root_ca` is PEM text; without a `node_ipam` nodes get no pod network.
+
+    Without a `signing` authority no certificates are issued, without an `account_key` (PEM) no Secrets get tokens.
+    """
 
     root_ca: str = ""
     node_ipam: NodeIpamConfig | None = field(default_factory=NodeIpamConfig)
     node_grace: Grace = field(default_factory=Grace)
     pod_collector: PodCollectorConfig = field(default_factory=PodCollectorConfig)
+    signing: SigningAuthority | None = None
+    account_key: Path | None = None
+    own: Client | None = None
+    """A client of the controller manager itself (`system:kube-controller-manager`), which fills token Secrets."""
 
 
 def controllers(
@@ -61,6 +78,27 @@ def controllers(
         TaintEvictionController(client_for("node-controller"), informers),
         PodCollector(client_for("pod-garbage-collector"), informers, config.pod_collector),
     ]
+    made += _identity(client_for, informers, config)
     if config.node_ipam is not None:
         made.append(NodeIpamController(client_for("node-controller"), informers, config.node_ipam))
+    return made
+
+
+def _identity(
+    client_for: Callable[[str], Client], informers: Informers, config: ControllerManagerConfig
+) -> list[Component]:
+    """The controllers of certificates and tokens."""
+    certificates = client_for("certificate-controller")
+    made: list[Component] = [
+        SigningRequestApprover(certificates, informers),
+        SigningRequestCleaner(certificates, informers),
+        LegacyTokenCleaner(client_for("legacy-service-account-token-cleaner"), informers),
+        BootstrapSigner(client_for("bootstrap-signer"), informers),
+        BootstrapTokenCleaner(client_for("token-cleaner"), informers),
+    ]
+    if config.signing is not None:
+        made.append(SigningRequestSigner(certificates, informers, config.signing))
+    if config.account_key is not None and config.own is not None:
+        key = load_signing_key(config.account_key)
+        made.append(TokensController(config.own, informers, key, config.root_ca))
     return made
