@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from kumo.kubernetes.apiserver.cel.budget import Budget
-from kumo.kubernetes.apiserver.cel.errors import CompileError, CostExceeded
-from kumo.kubernetes.apiserver.cel.types import Type
+from kumo.kubernetes.apiserver.cel import code
+from kumo.kubernetes.apiserver.cel.budget import PER_CALL_LIMIT, Budget
+from kumo.kubernetes.apiserver.cel.checker import Checker
+from kumo.kubernetes.apiserver.cel.compiler import Compiler
+from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded
+from kumo.kubernetes.apiserver.cel.libraries import standard, with_json_patch
+from kumo.kubernetes.apiserver.cel.literals import check_literals
+from kumo.kubernetes.apiserver.cel.parser import parse
+from kumo.kubernetes.apiserver.cel.source import Issues
+from kumo.kubernetes.apiserver.cel.syntax import Expr
+from kumo.kubernetes.apiserver.cel.types import DYN, STRING, Type, struct
+from kumo.kubernetes.apiserver.cel.values import to_json
+
+_OVERSPENT = "validation failed due to running out of cost budget, no further validation rules will be run"
+JSON_PATCH = struct("JSONPatch", {"op": STRING, "path": STRING, "from": STRING, "value": DYN})
 
 
 class Environment:
@@ -42,28 +55,77 @@ class Environment:
         """A program; its result is of one of the types in `result` (any, if none is given; DYN fits all).
 
         Raises CompileError: with kind `compile` for what does not parse or type-check, with kind `type` and the text
-        `must evaluate to bool` (`must evaluate to one of [...]`) for a wrong result type.
+        `must evaluate to bool` (`must evaluate to one of [...]`) for a wrong result type, with kind `program` for a
+        constant that can't be converted.
         """
-        raise NotImplementedError
+        issues = Issues(expression)
+        try:
+            root = parse(expression)
+            functions = with_json_patch() if self.json_patch else standard()
+            messages = {**self.messages, "JSONPatch": JSON_PATCH} if self.json_patch else self.messages
+            checker = Checker(self.variables, messages, functions, issues)
+            checker.run(root)
+            if not issues:
+                check_literals(root, issues)
+        except RecursionError:
+            issues.report(0, "expression recursion limit exceeded: 250")
+        if issues:
+            raise CompileError(str(issues))
+        wanted = tuple(result)
+        if wanted and root.type not in wanted and root.type.kind != "dyn":
+            names = [str(w) for w in wanted]
+            text = names[0] if len(names) == 1 else f"one of [{' '.join(names)}]"
+            raise CompileError(f"must evaluate to {text}", kind="type")
+        names_used = [name for name in self.variables if name in checker.mentioned]
+        compiler = Compiler({name: code.FIRST + i for i, name in enumerate(names_used)})
+        run = compiler.run(root)
+        return Program(expression, root, run, tuple(names_used), compiler.size)
 
 
 class Program:
-    """A compiled expression. `type` is its result's type (DYN when unknown)."""
+    """A compiled expression. `type` is its result's type (DYN when unknown); `cost` that of the last evaluation."""
 
-    type: Type
-    expression: str
+    __slots__ = ("_empty", "_names", "_run", "cost", "expression", "root", "type")
 
-    def evaluate(self, bindings: Mapping[str, object], budget: Budget | None = None) -> object:
+    def __init__(self, expression: str, root: Expr, run: code.Run, names: tuple[str, ...], size: int) -> None:
+        self.expression = expression
+        self.root = root
+        self.type: Type = root.type
+        self.cost = 0
+        self._run = run
+        self._names = names
+        self._empty: list[Any] = [None] * (size - code.FIRST - len(names))
+
+    def evaluate(self, bindings: Mapping[str, object], budget: Budget | None = None) -> Any:
         """The value with these variables: JSON-shaped (timestamps, durations, quantities... as their texts).
 
         Bound values are JSON-shaped and never changed; a `Lazy` of `values` is evaluated when first used. Raises
         CelError, and CostExceeded when a limit is hit (`budget.overdrawn` says whether it was the budget's).
         """
-        raise NotImplementedError
+        value = self.value(bindings, budget)
+        return value if type(value) in (bool, str) else to_json(value)
+
+    def value(self, bindings: Mapping[str, object], budget: Budget | None = None) -> Any:
+        """The same as a value of CEL, not made JSON."""
+        limit = PER_CALL_LIMIT if budget is None else budget.per_call
+        frame: list[Any] = [0, limit, *[bindings.get(name, code.UNBOUND) for name in self._names], *self._empty]
+        try:
+            found = self._run(frame)
+            if frame[0] > limit:
+                code.over_limit(frame)
+        except RecursionError:
+            raise CelError("the value is nested too deeply") from None
+        finally:
+            self.cost = frame[0]
+            if budget is not None:
+                budget.spend(frame[0])
+        if budget is not None and budget.overdrawn:
+            raise CostExceeded(_OVERSPENT)
+        return found
 
     def names(self) -> frozenset[str]:
         """The variables that the expression mentions."""
-        raise NotImplementedError
+        return frozenset(self._names)
 
 
 __all__ = ["CompileError", "CostExceeded", "Environment", "Program"]
