@@ -51,7 +51,7 @@ GROUPS = (
     "scheduling",
     "storage",
 )
-_STRUCT = re.compile(r"^type (\w+) struct \{(.*?)^\}", re.M | re.S)
+_STRUCT = re.compile(r"^type (\w+) struct ?\{((?:\n.*?^)?)\}", re.M | re.S)
 _NAMED = re.compile(r"^type (\w+) ([\w\[\].*]+)\s*$", re.M)
 _FIELD = re.compile(r'^\s*(?:(\w+)\s+)?([\w\[\].*]+)\s+`json:"([^"]*)"[^`]*?protobuf:"([^"]*)"', re.M)
 _SCALARS = {
@@ -190,11 +190,12 @@ def make(source: Path) -> tuple[str, str]:
         table.structs |= structs
         table.named |= named
     known = [name for name in sorted(table.structs) if name not in _FOREIGN]
-    return _text((*map(table.line, known), *_AGGREGATION)), _text(map(table.zeros, known))
+    zeros = (line for line in map(table.zeros, known) if not line.endswith(" "))
+    return _text((*map(table.line, known), *_AGGREGATION)), _text(zeros)
 
 
 def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines if not line.endswith(" "))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def main() -> int:

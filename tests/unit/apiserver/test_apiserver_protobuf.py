@@ -72,6 +72,12 @@ def test_times_bytes_and_negative_numbers() -> None:
     found = decode(body("v1", "Secret", secret))
     assert found["data"] == {"k": "/wA="}
     assert found["metadata"]["creationTimestamp"] == "2023-11-14T22:13:20Z"
+    lease = field(1, field(1, "l")) + field(
+        2, field(3, field(1, -62_135_596_798)) + field(4, field(1, -62_135_596_800))
+    )
+    assert decode(body("coordination.k8s.io/v1", "Lease", lease))["spec"] == {
+        "acquireTime": "0001-01-01T00:00:02.000000Z"
+    }
     cls = decode(body("scheduling.k8s.io/v1", "PriorityClass", field(1, field(1, "p")) + field(2, -5)))
     assert cls["value"] == -5
 
@@ -87,12 +93,13 @@ def test_a_custom_resource_definition_and_an_api_service() -> None:
     properties = field(29, field(1, "n") + field(2, leaf))
     more = field(30, field(1, 1) + field(2, field(5, "string"))) + field(24, field(1, field(5, "string")))
     schema = field(5, "object") + properties + more + field(38, 1) + field(44, field(1, "a")) + field(44, field(1, "b"))
-    version = field(1, "v1") + field(2, 1) + field(3, 1) + field(4, field(1, schema))
+    version = field(1, "v1") + field(2, 1) + field(3, 1) + field(4, field(1, schema)) + field(5, field(1, b""))
     names = field(1, "widgets") + field(4, "Widget")
     crd = field(1, field(1, "widgets.x.io")) + field(2, field(1, "x.io") + field(3, names) + field(7, version))
     found = decode(body("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd))
     root = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert found["spec"]["names"] == {"plural": "widgets", "kind": "Widget"}
+    assert found["spec"]["versions"][0]["subresources"] == {"status": {}}
     assert root["properties"] == {"n": {"type": "integer", "maximum": 5, "default": 3}}
     assert root["additionalProperties"] == {"type": "string"}
     assert root["items"] == {"type": "string"}

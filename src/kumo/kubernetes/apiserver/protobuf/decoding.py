@@ -20,6 +20,8 @@ MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\0"
 _NOTHING = object()
 _DEPTH = 64
+_GO_ZERO = -62_135_596_800
+"""1 January of the year 1: what Go holds for no time."""
 
 
 class ProtobufError(ValueError):
@@ -163,20 +165,20 @@ def _schema_or(kind: str, raw: memoryview, depth: int) -> Any:
 
 def _moment(raw: memoryview) -> datetime | None:
     parts = dict(_fields(raw))
-    if not parts:
-        return None
     seconds, nanos = _value("i", parts.get(1, 0), 0), parts.get(2, 0)
+    if not parts or (seconds == _GO_ZERO and not nanos):
+        return None
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
 def _time(raw: memoryview) -> Any:
     moment = _moment(raw)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else _NOTHING
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}Z" if moment else _NOTHING
 
 
 def _micro_time(raw: memoryview) -> Any:
     moment = _moment(raw)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else _NOTHING
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z" if moment else _NOTHING
 
 
 def _quantity(raw: memoryview) -> str:
