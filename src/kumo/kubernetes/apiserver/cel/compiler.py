@@ -32,7 +32,7 @@ _BROKEN = (TypeError, AttributeError, ValueError, KeyError, IndexError, Overflow
 
 
 class Compiler:
-    """Makes the closures of one expression; `slots` says where its variables are in the frame, `size` how long it is."""
+    """Makes the closures of one expression; `variables` says where they are in the frame, `size` how long it gets."""
 
     def __init__(self, variables: Mapping[str, int]) -> None:
         self._scopes: list[dict[str, int]] = [dict(variables)]
@@ -215,7 +215,6 @@ class Compiler:
 
     def _struct(self, node: StructExpr) -> Code:
         runs = [(unescaped(name), self._code(value).run, optional) for name, value, optional, _ in node.fields]
-        typed = {"JSONPatch": "JSONPatch"}.get(node.name)
 
         def run(f: Frame) -> dict[str, Any]:
             f[0] += STRUCT_COST
@@ -224,7 +223,6 @@ class Compiler:
                 _put(out, name, value(f), optional)
             return out
 
-        del typed
         return Code(run)
 
     # -- loops ------------------------------------------------------------------------------------------------------
@@ -251,7 +249,7 @@ class Compiler:
         predicate: Run | None = None
         if step.function == "_?_:_":
             predicate = self._code(step.args[0]).run
-            step = step.args[1]  # type: ignore[assignment]
+            step = step.args[1]
             assert isinstance(step, Call)
         if step.function == "cel.@mapInsert":
             key = self._code(step.args[1]).run if len(step.args) == 3 else None
@@ -332,9 +330,9 @@ def _equality(left: Run, right: Run, node: Call, wanted: bool) -> Run:
 
 def _called(node: Call, args: list[Run]) -> Run:
     overloads: tuple[Overload, ...] = node.overloads
-    static = (
-        [node.target.type, *(a.type for a in node.args)] if node.target is not None else [a.type for a in node.args]
-    )
+    static = [a.type for a in node.args]
+    if node.target is not None:
+        static.insert(0, node.target.type)
     first = overloads[0]
     if len(overloads) > 1 or any(_loose(s, p) for s, p in zip(static, first.params, strict=True)):
         return _dynamic(node.function, overloads, args)

@@ -26,4 +26,4 @@ class CelError(Exception):
 
 
 class CostExceeded(CelError):
-    """An evaluation used up its own limit (`operation cancelled: actual cost limit exceeded`) or the object's budget."""
+    """An evaluation hit its own limit (`operation cancelled: actual cost limit exceeded`) or used up the budget."""

@@ -39,7 +39,7 @@ def quantifier(over: Run, walk: Entries, predicate: Run, stop: bool) -> Run:
     """`all` (stops at false) and `exists` (stops at true); an error counts only if nothing stops the loop."""
     condition = 3 if stop else 2
 
-    def run(f: Frame) -> bool:
+    def run(f: Frame) -> Any:
         items = over(f)
         error: CelError | None = None
         left = len(_iterable(items))

@@ -9,7 +9,7 @@ from typing import Any
 
 from kumo.kubernetes.apiserver.cel import costs, types
 from kumo.kubernetes.apiserver.cel.errors import CelError
-from kumo.kubernetes.apiserver.cel.functions import Overload, overload
+from kumo.kubernetes.apiserver.cel.functions import Cost, Overload, overload
 
 IP_TYPE = types.opaque("net.IP")
 CIDR_TYPE = types.opaque("net.CIDR")
@@ -99,6 +99,10 @@ def _network(text: str) -> Cidr:
     return Cidr(found)
 
 
+def _is_canonical(text: str) -> bool:
+    return str(_address(text)) == text
+
+
 def _works(read: Callable[[str], Any]) -> Callable[[str], bool]:
     def code(text: str) -> bool:
         try:
@@ -132,7 +136,7 @@ def _contains_network(network: Cidr, other: Cidr) -> bool:
     return mine.version == theirs.version and mine.prefixlen <= theirs.prefixlen and theirs.network_address in mine
 
 
-def _cost(extra: bool, text: bool) -> costs.Cost:
+def _cost(extra: bool, text: bool) -> Cost:
     def cost(args: Any, result: Any) -> int:
         size = args[0].cel_size
         found = costs.factor(size * 2 * costs.STRING_FACTOR)
@@ -156,7 +160,7 @@ def overloads() -> list[Overload]:
         put(
             "ip.isCanonical",
             "ip_is_canonical = (string) -> bool",
-            lambda s: str(_address(s)) == s,
+            _is_canonical,
             costs.traversed(0, 2),
         ),
         put("isUnspecified", "ip_is_unspecified = ip.() -> bool", lambda i: i.address.is_unspecified),

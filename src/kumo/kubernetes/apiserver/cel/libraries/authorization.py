@@ -51,7 +51,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Authorizer:
-    """The value of the variable `authorizer`: `decide` answers for the request's user (or the service account named)."""
+    """The value of the variable `authorizer`: `decide` answers for the request's user (or the service account)."""
 
     cel_type: ClassVar[Type] = types.AUTHORIZER
     decide: Callable[[Question], Decision]

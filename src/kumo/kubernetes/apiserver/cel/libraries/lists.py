@@ -142,7 +142,7 @@ def overloads() -> list[Overload]:
         overload("flatten", "list_flatten = list<list<T>>.() -> list<T>", _flatten, costs.flattened),
         overload("flatten", "list_flatten_int = list<dyn>.(int) -> list<dyn>", _flatten, costs.flattened),
         overload("lists.range", "lists_range = (int) -> list<int>", _range, out),
-        overload("reverse", "list_reverse = list<T>.() -> list<T>", lambda l: list(reversed(l)), out),
+        overload("reverse", "list_reverse = list<T>.() -> list<T>", lambda items: items[::-1], out),
         overload("distinct", "list_distinct = list<T>.() -> list<T>", _distinct, costs.compared(0)),
         overload("sets.contains", "list_sets_contains_list = (list<T>, list<T>) -> bool", _all_in, _set_cost(1)),
         overload(

@@ -141,7 +141,7 @@ def overloads() -> list[Overload]:
         overload("_!=_", "not_equals = (T, T) -> bool", lambda a, b: not equal(a, b), costs.smaller),
         overload("_[_]", "index_list = (list<T>, int) -> T", _index_list),
         overload("_[_]", "index_map = (map<K,V>, K) -> V", _index_map),
-        overload("@in", "in_list = (T, list<T>) -> bool", lambda v, l: contains(l, v), lambda a, r: len(a[1])),
+        overload("@in", "in_list = (T, list<T>) -> bool", lambda v, items: contains(items, v), lambda a, r: len(a[1])),
         overload("@in", "in_map = (K, map<K,V>) -> bool", lambda v, m: contains(m, v)),
     ]
     for kind in ("bytes", "list<T>", "map<K,V>", "string"):

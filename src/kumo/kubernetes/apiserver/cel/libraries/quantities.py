@@ -131,7 +131,7 @@ def _is_integer(quantity: Quantity) -> bool:
 
 
 def _compare(a: Any, b: Any) -> int:
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 def overloads() -> list[Overload]:

@@ -12,6 +12,7 @@ from kumo.kubernetes.apiserver.cel.libraries.formatting import format_text, quot
 
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _RESULT_LIMIT = 10_000_000
 
 
@@ -83,9 +84,7 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
 
 
 def _trim(text: str) -> str:
-    return text.strip(
-        "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-    )
+    return text.strip(_SPACES)
 
 
 def _join(parts: list[Any], separator: str = "") -> str:
