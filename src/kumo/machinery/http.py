@@ -42,6 +42,8 @@ class Request:
     remote: str = ""
     """The caller's address, empty in process."""
     scheme: str = "https"
+    context: object = None
+    """What the server that answers keeps with the request; its own affair."""
 
     @property
     def query(self) -> dict[str, str]:

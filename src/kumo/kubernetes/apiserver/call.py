@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,10 @@ class Call:
     resource: Resource
     query: dict[str, str]
     warnings: list[str] = field(default_factory=list)
+    begun: Callable[[], None] | None = None
+    """To be called when a watch has shown what was there at its beginning."""
+    audit_annotations: dict[str, str] = field(default_factory=dict)
+    """What admission notes for the audit log."""
 
     @property
     def group(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
+from kumo.kubernetes.apiserver.operation_config import OperationConfig
 from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
 
 KUBERNETES_VERSION = "1.36.0"
@@ -32,9 +34,12 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     anonymous: bool = True
     """Whether requests without any proof are let in as system:anonymous (and then meet RBAC)."""
+    operation: OperationConfig = field(default_factory=OperationConfig)
     event_ttl: float = 3600.0
     compaction_interval: float = 300.0
     """History younger than this can be read; older is forgotten at this pace."""
+    admission: Mapping[str, Any] = field(default_factory=dict)
+    """The plugins' configuration: fields of `admission.AdmissionConfig`, as `plugin_options` reads them of a file."""
     groups: Sequence[ApiGroup] = ()
     hooks: Sequence[AdmissionHook] = ()
     token_authenticators: Sequence[TokenAuthenticator] = ()

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 
 from kumo.api.errors import method_not_allowed, no_such_path
 from kumo.api.objects import Object
+from kumo.kubernetes.apiserver import measurements
 from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
 from kumo.kubernetes.apiserver.discovery import Discovery
-from kumo.kubernetes.apiserver.health import Check, health
-from kumo.kubernetes.apiserver.metrics import Metrics
+from kumo.kubernetes.apiserver.flowcontrol import dumps
+from kumo.kubernetes.apiserver.health import KINDS, Health
 from kumo.kubernetes.apiserver.openapi_paths import OpenApiPaths
+from kumo.kubernetes.apiserver.operation import Operation
 from kumo.kubernetes.apiserver.registry import Registry
-from kumo.kubernetes.apiserver.responses import value_response
+from kumo.kubernetes.apiserver.responses import text_response, value_response
+from kumo.kubernetes.apiserver.status_pages import flagz, statusz
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import virtual_types
 from kumo.machinery.extension import ApiGroup
 from kumo.machinery.http import Request, Response
-
-_HEALTH = ("healthz", "livez", "readyz")
 
 
 class Paths:
@@ -30,17 +32,17 @@ class Paths:
         self,
         registry: Registry,
         groups: Sequence[ApiGroup],
-        metrics: Metrics,
+        operation: Operation,
         tokens: TokenEndpoints,
-        readiness: Callable[[], str],
+        health: Health,
     ) -> None:
         self._registry = registry
         self._groups = groups
-        self._metrics = metrics
+        self._operation = operation
+        self._health = health
+        self._began = time.time()
         self._tokens = tokens
-        alive: dict[str, Check] = {"ping": lambda: "", "log": lambda: "", "etcd": readiness}
-        ready: dict[str, Check] = {**alive, "informer-sync": readiness, "poststarthook/rbac/bootstrap-roles": readiness}
-        self._checks = {"healthz": alive, "livez": alive, "readyz": ready}
+        operation.metrics.add(lambda: measurements.build(version()))
         self._discovery: tuple[int, Discovery] | None = None
         self._openapi = OpenApiPaths(registry)
 
@@ -54,11 +56,19 @@ class Paths:
             return value_response(request, {"paths": self._listed()})
         if path in ("/version", "/version/"):
             return value_response(request, version())
-        if first in _HEALTH:
+        if first in KINDS:
             only = path.strip("/").partition("/")[2]
-            return health(request, first, self._checks[first], only)
+            return await self._health.respond(request, first, only)
         if path == "/metrics":
-            return self._metrics.response()
+            return self._operation.metrics.response()
+        if path == "/metrics/slis":
+            return self._health.slis()
+        if path == "/statusz":
+            return statusz(KUBERNETES_VERSION, self._began, time.time())
+        if path == "/flagz":
+            return flagz(self._operation.flags)
+        if path.startswith(dumps.PREFIX):
+            return self._dump(request)
         if first in ("api", "apis"):
             return self.discovery().respond(request)
         if first == "openapi" and path != "/openapi/v1/jwks":
@@ -71,6 +81,15 @@ class Paths:
             return answer
         raise no_such_path()
 
+    def _dump(self, request: Request) -> Response:
+        """The tables of priority and fairness. Raises 404, also when it is off."""
+        gate = self._operation.gate
+        details = bool(request.query.get("includeRequestDetails"))
+        found = dumps.dump(gate, request.path.removeprefix(dumps.PREFIX), details=details) if gate is not None else None
+        if found is None:
+            raise no_such_path()
+        return text_response(found)
+
     def discovery(self) -> Discovery:
         """The documents for what is served now."""
         if self._discovery is None or self._discovery[0] != self._registry.generation:
@@ -80,9 +99,10 @@ class Paths:
 
     def _listed(self) -> list[str]:
         found = {"/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/", "/version", "/metrics"}
+        found |= {"/metrics/slis", "/flagz", "/statusz"}
         found |= {"/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks"}
-        found |= {f"/{kind}" for kind in _HEALTH}
-        for kind, checks in self._checks.items():
+        found |= {f"/{kind}" for kind in KINDS}
+        for kind, checks in self._health.checks.items():
             found |= {f"/{kind}/{name}" for name in checks}
         for resource in self._registry:
             if resource.type.group:

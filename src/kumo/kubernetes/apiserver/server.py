@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
+from functools import partial
 
 import structlog
 
 from kumo.api.errors import StatusError, internal, no_such_path
 from kumo.api.users import MASTERS_GROUP, UserInfo
 from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
+from kumo.kubernetes.apiserver.admission.connecting import connection
+from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
+from kumo.kubernetes.apiserver.admission.quota import StatusWriter
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authentication import Authenticator, ServiceAccountTokens, impersonate
 from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer
@@ -25,20 +28,23 @@ from kumo.kubernetes.apiserver.compaction import compact_regularly
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom_resources import CustomResources
+from kumo.kubernetes.apiserver.flowcontrol import TooManyRequests
+from kumo.kubernetes.apiserver.health import Health
 from kumo.kubernetes.apiserver.kubelet_proxy import KubeletProxy, KubeletProxyConfig
 from kumo.kubernetes.apiserver.memory import give_back_regularly
-from kumo.kubernetes.apiserver.metrics import Metrics
+from kumo.kubernetes.apiserver.metrics import MeasuredAdmission, Metrics
+from kumo.kubernetes.apiserver.operation import Operation
 from kumo.kubernetes.apiserver.paths import Paths
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry, add_builtin
-from kumo.kubernetes.apiserver.request_info import request_info
 from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
 from kumo.kubernetes.apiserver.responses import refusal
 from kumo.kubernetes.apiserver.storage import Storage
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import VirtualResources
+from kumo.kubernetes.apiserver.visit import Visit
 from kumo.machinery.client import Client
-from kumo.machinery.http import Answer, Request, Response
+from kumo.machinery.http import Answer, Request
 from kumo.machinery.transport import InProcessTransport
 from kumo.store.base import Store, StoreError
 
@@ -65,12 +71,15 @@ class ApiServer:
         self._cache = Cache(store)
         self.reader = CacheReader(self._cache)
         self._registry = Registry(self._cache)
-        self._metrics = Metrics(self._cache)
+        self._metrics = Metrics()
         self._groups = {group.group: group for group in config.groups}
         self._ready = False
+        self._stopping = False
         self._kubelets: KubeletProxy | None = None
         self.client = Client(InProcessTransport(self.handle, _OWN_USER))
         """Requests straight into this server, as a member of system:masters."""
+        self._operation = Operation(config.operation, self._cache, self.reader, self.client, self._metrics)
+        self._health = Health(self._check_readiness, lambda: self._stopping, self._check_store)
 
     async def start(self) -> None:
         """Open the store, fill the cache, make the default objects true; afterwards requests are answered."""
@@ -99,14 +108,24 @@ class ApiServer:
         )
         self._authenticator = Authenticator(tokens, config.token_authenticators, anonymous=config.anonymous)
         self._authorizer = Authorizer(reader, node_rules())
+        self._dynamic = DynamicAdmission(self._cache, reader, self._registry, self._authorizer)
+        storage = Storage(self._store, self._cache, config.event_ttl)
         admission = AdmissionChain(
             config.hooks,
             reader,
             authorizer=self._authorizer,
-            config=AdmissionConfig(config.service_cidr, config.node_port_range),
+            config=AdmissionConfig(config.service_cidr, config.node_port_range, **config.admission),
+            dynamic=self._dynamic,
+            quota_writer=StatusWriter(storage, self._registry),
         )
-        storage = Storage(self._store, self._cache, config.event_ttl)
-        core = Core(self._cache, storage, self._registry, admission, self._authorizer.check)
+        self._admission = admission
+        core = Core(
+            self._cache,
+            storage,
+            self._registry,
+            MeasuredAdmission(admission, self._metrics),
+            self._authorizer.check,
+        )
         self._core = core
         url = f"https://{config.advertise_address}:{config.port}"
         endpoints = TokenEndpoints(tokens, self._authenticator, reader, url)
@@ -123,7 +142,8 @@ class ApiServer:
         self._virtual = virtual
         self._resources = ResourceHandler(core, self._store, virtual.subresources())
         self._custom = CustomResources(core, self.client)
-        self._paths = Paths(self._registry, config.groups, self._metrics, endpoints, self._check_readiness)
+        self._paths = Paths(self._registry, config.groups, self._operation, endpoints, self._health)
+        self._operation.open(self._registry, self._authorizer.authorize)
 
     async def run(self) -> None:
         """Forget old revisions regularly, and finish the work on custom resource definitions, until cancelled."""
@@ -131,44 +151,71 @@ class ApiServer:
             group.create_task(compact_regularly(self._store, self._config.compaction_interval), name="compaction")
             group.create_task(self._custom.run(), name="custom resources")
             group.create_task(give_back_regularly(self._cache), name="memory")
+            group.create_task(self._operation.run(), name="operation")
+
+    async def announce_stop(self) -> None:
+        """Say from now on that the server is not ready, and give those who ask time to learn of it."""
+        self._stopping = True
+        await asyncio.sleep(self._config.operation.shutdown_delay)
 
     async def stop(self) -> None:
         """End the watches and close the store."""
         self._ready = False
+        self._stopping = True
         if self._kubelets is not None:
             await self._kubelets.close()
+            await self._dynamic.close()
         await self._cache.stop()
+        await self._operation.close()
         await self._store.stop()
 
     def _check_readiness(self) -> str:
         return "" if self._ready else "the server is starting or stopping"
 
+    async def _check_store(self) -> str:
+        if self._ready:
+            await self._store.current_revision()
+        return self._check_readiness()
+
     # -- requests ---------------------------------------------------------------------------------------------------
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request. Refusals are answers too: nothing is raised but cancellation."""
-        began = time.perf_counter()
-        info = request_info(request.method, request.path, request.query_string)
+        operation = self._operation
+        visit = operation.begin(request)
         try:
-            answer = await self._handle(request, info)
+            operation.limit_time(visit)
+            answer = await self._handle(request, visit)
         except StatusError as error:
             answer = refusal(error)
+        except TooManyRequests as error:
+            answer = operation.too_many(visit, error)
         except StoreError as error:
             _log.error("the store failed", error=str(error), path=request.path)
             answer = refusal(internal(str(error)))
-        except Exception:
+        except asyncio.CancelledError:
+            if not visit.timed_out:
+                operation.abandon(visit)
+                raise
+            answer = operation.too_late(visit)
+        except Exception as error:
             _log.exception("a request failed", method=request.method, path=request.path)
+            operation.failed(visit, error)
             answer = refusal(internal("the server failed to answer; its log has the reason"))
-        self._metrics.count(info, answer.status if isinstance(answer, Response) else 101, time.perf_counter() - began)
-        return answer
+        return operation.finish(visit, answer)
 
-    async def _handle(self, request: Request, info: RequestInfo) -> Answer:
+    async def _handle(self, request: Request, visit: Visit) -> Answer:
+        info, operation = visit.info, self._operation
         user = await self._authenticator.authenticate(request)
+        operation.authenticated(visit, user)
         if "impersonate-user" in request.headers or "impersonate-group" in request.headers:
             user = impersonate(user, request, self._authorizer.check)
+            operation.acts_as(visit, user)
+        await operation.admit(visit, user)
         group = self._groups.get(info.group) if info.resource else self._groups.get(_group_of(request.path))
         if group is None or group.authorize:
             self._authorizer.check(user, info)
+            self._metrics.allowed += 1
         if group is not None and (info.resource or _below_version(request.path)):
             request.user = user
             return await group.handler(request)
@@ -186,11 +233,17 @@ class ApiServer:
             return await virtual(request, info, user)
         if info.subresource and (info.resource, info.subresource) in _ELSEWHERE and not info.group:
             assert self._kubelets is not None
+            connecting = connection(request, info, user)
+            if connecting is not None:
+                await self._admission.connect(connecting)
             return await self._kubelets.handle(request, info, user)
         resource = self._registry.find(info.group, info.version, info.resource)
         if resource is None or request.path.count("/") > 10:
             raise no_such_path()
-        return await self._resources.handle(Call(request, info, user, resource, request.query))
+        call = Call(request, info, user, resource, request.query)
+        if info.verb == "watch":
+            call.begun = partial(self._operation.begun, request)
+        return await self._resources.handle(call)
 
 
 def _group_of(path: str) -> str:

@@ -163,6 +163,8 @@ class WatchHub:
 
     def __init__(self, revision: int, fields_of: FieldsOf) -> None:
         self.oldest = revision
+        self.sent = 0
+        """How many events watchers were given."""
         self._fields_of = fields_of
         self._ring: deque[Change] = deque()
         self._bytes = 0
@@ -184,6 +186,7 @@ class WatchHub:
             kind = change.kind_for(group.match, self._fields_of)
             if kind:
                 line = change.encoded(kind, group.view)
+                self.sent += len(group.watchers)
                 for watcher in group.watchers:
                     watcher.offer(line)
         change.forget_encoded()

@@ -124,6 +124,8 @@ async def _lines(asked: _Watch) -> AsyncIterator[bytes]:
             yield chunk
         if asked.end and asked.bookmarks:
             yield bookmark(asked.call.resource, asked.call.accepted, asked.at, initial_events_end=True)
+        if asked.call.begun is not None:
+            asked.call.begun()
         loop = asyncio.get_running_loop()
         end = loop.time() + asked.timeout
         while not watcher.closed:

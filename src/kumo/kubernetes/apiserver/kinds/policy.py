@@ -83,24 +83,6 @@ def _validate_autoscaler(obj: Object) -> list[Cause]:
     return found
 
 
-def _default_flow(obj: Object) -> None:
-    if not spec_of(obj).get("matchingPrecedence"):
-        spec_of(obj)["matchingPrecedence"] = 1000
-
-
-def _default_level(obj: Object) -> None:
-    spec = spec_of(obj)
-    if spec.get("type") == "Exempt":
-        set_default(spec, exempt={})
-        set_default(spec["exempt"], nominalConcurrencyShares=0, lendablePercent=0)
-    limited = spec.get("limited")
-    if limited is not None:
-        set_default(limited, nominalConcurrencyShares=30, lendablePercent=0)
-        queuing = at(limited, "limitResponse.queuing")
-        if queuing is not None:
-            set_default(queuing, queues=64, handSize=8, queueLengthLimit=50)
-
-
 def _default_devices(devices: Any) -> None:
     for request in (devices or {}).get("requests") or ():
         for choice_ in (request.get("exactly"), *(request.get("firstAvailable") or ())):
@@ -130,9 +112,6 @@ def rules() -> dict[GVK, Rules]:
     def devices(kind: str) -> GVK:
         return GVK("resource.k8s.io", "v1", kind)
 
-    def flow(kind: str) -> GVK:
-        return GVK("flowcontrol.apiserver.k8s.io", "v1", kind)
-
     autoscaler = Rules(default=_default_autoscaler, validate=_validate_autoscaler, has_status=True)
     return {
         GVK("policy", "v1", "PodDisruptionBudget"): Rules(
@@ -142,8 +121,6 @@ def rules() -> dict[GVK, Rules]:
         GVK("autoscaling", "v1", "HorizontalPodAutoscaler"): Rules(
             default=lambda obj: set_default(spec_of(obj), minReplicas=1), has_status=True
         ),
-        flow("FlowSchema"): Rules(default=_default_flow, has_status=True, has_generation=True),
-        flow("PriorityLevelConfiguration"): Rules(default=_default_level, has_status=True, has_generation=True),
         devices("ResourceClaim"): Rules(default=_default_claim, validate_update=_claim_stays, has_status=True),
         devices("ResourceClaimTemplate"): Rules(default=_default_claim_template, validate_update=_claim_stays),
         devices("DeviceClass"): Rules(has_generation=True),
