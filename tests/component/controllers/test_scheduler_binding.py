@@ -48,6 +48,7 @@ async def test_scheduler_says_why_not_and_tries_again_when_a_node_changes(cluste
     pods, nodes = cluster.informers.informer(PODS), cluster.informers.informer(NODES)
     events = cluster.informers.informer(EVENTS)
     await until(nodes, lambda: bool((nodes.get("n1") or {}).get("status", {}).get("allocatable")))
+    await until(nodes, lambda: not (nodes.get("n1") or {}).get("spec", {}).get("taints"))
     await cluster.client.create(PODS, pod("big", "2"))
 
     def refused() -> Object | None:

@@ -24,11 +24,11 @@ from kumo.api.resources import (
 )
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
+from kumo.kubernetes.apiserver.admission.default_classes import STORAGECLASSES
 from kumo.kubernetes.apiserver.admission.hooks import concerns
 from kumo.kubernetes.apiserver.admission.limit_ranger import LIMITRANGES
-from kumo.kubernetes.apiserver.admission.resource_quota import QUOTAS
+from kumo.kubernetes.apiserver.admission.quota import QUOTAS
 from kumo.kubernetes.apiserver.admission.service_pools import AddressPool, Exhausted, OutOfRange, Pool, Taken
-from kumo.kubernetes.apiserver.admission.storage_class import STORAGECLASSES
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Operation
 from kumo.machinery.extension import AdmissionHook, Rule
 from support.reader import MemoryReader
@@ -204,7 +204,8 @@ async def test_limit_ranges_bound_claims() -> None:
 
 
 def quota(hard: dict[str, str], **spec: Any) -> Object:
-    return {"metadata": {"name": "q", "namespace": "ns"}, "spec": {"hard": hard, **spec}}
+    status = {"hard": hard, "used": dict.fromkeys(hard, "0")}
+    return {"metadata": {"name": "q", "namespace": "ns"}, "spec": {"hard": hard, **spec}, "status": status}
 
 
 async def test_quota_counts_what_is_stored_and_what_is_on_its_way() -> None:

@@ -8,7 +8,8 @@ which steps a resource needs, so that a write of a ConfigMap pays for none of th
 Talks to: the object cache (`Reader`), the `Authorizer`, and hooks (`kumo.machinery.extension`).
 """
 
-from kumo.kubernetes.apiserver.admission.chain import AdmissionChain, AdmissionConfig
+from kumo.kubernetes.apiserver.admission.chain import AdmissionChain
+from kumo.kubernetes.apiserver.admission.config import AdmissionConfig
 from kumo.kubernetes.apiserver.admission.hooks import HookCaller
 
 __all__ = ["AdmissionChain", "AdmissionConfig", "HookCaller"]

@@ -1,41 +1,24 @@
-"""The order of the steps, and which resource passes which."""
+"""The order of admission: plugins, hooks, quota."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from kumo.kubernetes.apiserver.admission.certificate_approval import CertificateApproval
-from kumo.kubernetes.apiserver.admission.certificate_requester import note_requester
-from kumo.kubernetes.apiserver.admission.certificate_signing import CertificateSigning
-from kumo.kubernetes.apiserver.admission.certificate_subject_restriction import restrict_subject
+from kumo.kubernetes.apiserver.admission.config import AdmissionConfig
+from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
 from kumo.kubernetes.apiserver.admission.hooks import HookCaller
-from kumo.kubernetes.apiserver.admission.limit_ranger import LimitRanger
 from kumo.kubernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from kumo.kubernetes.apiserver.admission.namespaces import NamespaceTable
 from kumo.kubernetes.apiserver.admission.node_restriction import NODES_GROUP, NodeRestriction
-from kumo.kubernetes.apiserver.admission.pod_defaults import Priority, default_tolerations
-from kumo.kubernetes.apiserver.admission.resource_quota import ResourceQuota
-from kumo.kubernetes.apiserver.admission.service_account import ServiceAccountAdmission
+from kumo.kubernetes.apiserver.admission.plugins import Plugins
+from kumo.kubernetes.apiserver.admission.quota import QuotaWriter, ResourceQuota
 from kumo.kubernetes.apiserver.admission.service_ips import ServiceAllocator
-from kumo.kubernetes.apiserver.admission.storage_class import DefaultStorageClass
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer, check_escalation
 from kumo.machinery.extension import AdmissionHook
 
-Step = Callable[[AdmissionAttributes], Awaitable[None] | None]
-_PODS, _SERVICES, _CLAIMS = ("", "pods"), ("", "services"), ("", "persistentvolumeclaims")
-_SIGNING_REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
-_PRIORITIES = ("scheduling.k8s.io", "priorityclasses")
+_SERVICES = ("", "services")
 _RBAC = "rbac.authorization.k8s.io"
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissionConfig:
-    """The ranges that services get their addresses (CIDR) and node ports (first, last) from."""
-
-    service_cidr: str = "10.96.0.0/16"
-    node_ports: tuple[int, int] = (30000, 32767)
 
 
 class AdmissionChain:
@@ -52,46 +35,28 @@ class AdmissionChain:
         *,
         authorizer: Authorizer | None = None,
         config: AdmissionConfig | None = None,
+        quota_writer: QuotaWriter | None = None,
+        dynamic: DynamicAdmission | None = None,
     ) -> None:
         config = config or AdmissionConfig()
-        self._namespaces = NamespaceLifecycle(reader)
+        namespaces = NamespaceTable(reader)
+        self._namespaces = NamespaceLifecycle(namespaces)
+        self._plugins = Plugins(reader, namespaces, config, authorizer)
         self._services = ServiceAllocator(reader, config.service_cidr, config.node_ports)
         self._authorizer = authorizer
         self._hooks = HookCaller(hooks)
-        self._quota = ResourceQuota(reader)
+        self._dynamic = dynamic
+        self._quota = ResourceQuota(reader, quota_writer, config.limited_resources)
         self._nodes = NodeRestriction(reader, authorizer)
-        limits, priority = LimitRanger(reader), Priority(reader)
-        self._mutating: dict[tuple[str, str], tuple[Step, ...]] = {
-            _PODS: (
-                limits.mutate,
-                ServiceAccountAdmission(reader).mutate,
-                priority.mutate_pod,
-                default_tolerations,
-            ),
-            _CLAIMS: (DefaultStorageClass(reader).mutate,),
-            _SIGNING_REQUESTS: (note_requester,),
-        }
-        self._validating: dict[tuple[str, str], tuple[Step, ...]] = {
-            _PODS: (limits.validate,),
-            _CLAIMS: (limits.validate,),
-            _PRIORITIES: (priority.validate_class,),
-            _SIGNING_REQUESTS: (restrict_subject,),
-        }
-
-        if authorizer is not None:
-            own = (CertificateApproval(authorizer).validate, CertificateSigning(authorizer).validate)
-            self._validating[_SIGNING_REQUESTS] += own
 
     async def mutate(self, attrs: AdmissionAttributes) -> None:
         """Let the write in at all (its namespace), and complete its object."""
         self._namespaces.validate(attrs)
-        kind = (attrs.gvr.group, attrs.gvr.resource)
-        for step in self._mutating.get(kind, ()):
-            waiting = step(attrs)
-            if inspect.isawaitable(waiting):
-                await waiting
+        await self._plugins.mutating.run(attrs)
         await self._hooks.mutate(attrs)
-        if kind == _SERVICES:
+        if self._dynamic is not None:
+            await self._dynamic.mutate(attrs, self._plugins.mutating.run)
+        if (attrs.gvr.group, attrs.gvr.resource) == _SERVICES:
             self._services.mutate(attrs)
 
     async def validate(self, attrs: AdmissionAttributes) -> None:
@@ -100,14 +65,27 @@ class AdmissionChain:
             self._nodes.validate(attrs)
         if attrs.gvr.group == _RBAC and self._authorizer is not None:
             check_escalation(self._authorizer, attrs)
-        for step in self._validating.get((attrs.gvr.group, attrs.gvr.resource), ()):
-            waiting = step(attrs)
-            if inspect.isawaitable(waiting):
-                await waiting
+        await self._plugins.validating.run(attrs)
         await self._hooks.validate(attrs)
-        self._quota.validate(attrs)
+        if self._dynamic is not None:
+            await self._dynamic.validate(attrs)
+        await self._quota.validate(attrs)
+
+    async def connect(self, attrs: AdmissionAttributes) -> None:
+        """Judge a connection (exec, attach, port-forward, proxy), which no built-in step is about."""
+        await self._hooks.mutate(attrs)
+        if self._dynamic is not None:
+            await self._dynamic.mutate(attrs, _nothing)
+        await self._hooks.validate(attrs)
+        if self._dynamic is not None:
+            await self._dynamic.validate(attrs)
 
     def abandon(self, attrs: AdmissionAttributes) -> None:
         """The write did not reach the store."""
         if attrs.gvr.resource == "services":
             self._services.abandon(attrs)
+        self._quota.abandon(attrs)
+
+
+async def _nothing(attrs: AdmissionAttributes) -> None:
+    """No built-in steps."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from math import ceil
 from typing import Any
 
-from kumo.api import quantities
 from kumo.api.objects import Object
+from kumo.api.quota.amounts import Amount, Amounts, parse_amount, parse_amounts
+from kumo.api.quota.usage import spec_total
 from kumo.api.resources import core
-from kumo.kubernetes.apiserver.admission.pod_requests import Amounts, amounts, total
 from kumo.kubernetes.apiserver.admission.refusals import refused
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 
 LIMITRANGES = core("limitranges")
+ANNOTATION = "kubernetes.io/limit-ranger"
 
 
 class LimitRanger:
@@ -22,106 +23,117 @@ class LimitRanger:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def _limits(self, namespace: str) -> list[dict[str, Any]]:
-        found = self._reader.objects(LIMITRANGES, namespace)
-        return [item for obj in found for item in (obj.get("spec") or {}).get("limits") or ()]
+    def _ranges(self, namespace: str) -> Iterator[list[dict[str, Any]]]:
+        for found in self._reader.objects(LIMITRANGES, namespace):
+            yield (found.get("spec") or {}).get("limits") or []
 
     def mutate(self, attrs: AdmissionAttributes) -> None:
-        """Give a new pod's containers the default requests and limits."""
-        if attrs.operation != "CREATE" or attrs.subresource or attrs.object is None:
+        """Give a pod's containers the default requests and limits, and note in an annotation what was given."""
+        pod = attrs.object
+        if pod is None or _ending(attrs):
             return
-        spec = attrs.object.get("spec") or {}
-        for limit in self._limits(attrs.namespace):
-            if limit.get("type") == "Container":
-                for field in ("initContainers", "containers"):
-                    for container in spec.get(field) or ():
-                        _fill(container, limit)
+        for limits in self._ranges(attrs.namespace):
+            requests: dict[str, Any] = {}
+            defaults: dict[str, Any] = {}
+            for limit in limits:
+                if limit.get("type") == "Container":
+                    requests |= limit.get("defaultRequest") or {}
+                    defaults |= limit.get("default") or {}
+            notes = _fill(pod.get("spec") or {}, requests, defaults)
+            if notes:
+                annotations = pod["metadata"].setdefault("annotations", {})
+                annotations[ANNOTATION] = f"LimitRanger plugin set: {'; '.join(notes)}"
 
     def validate(self, attrs: AdmissionAttributes) -> None:
-        """Raise 403 that lists every bound which the pod or claim breaks."""
-        if attrs.subresource or attrs.object is None or attrs.operation not in ("CREATE", "UPDATE"):
-            return
-        pods = attrs.gvr.resource == "pods"
-        if pods and attrs.operation == "UPDATE":
+        """Raise 403 that lists every bound of a range which the pod or claim breaks."""
+        if attrs.object is None or _ending(attrs):
             return
         spec = attrs.object.get("spec") or {}
-        check = _pod_faults if pods else _claim_faults
-        faults = [fault for limit in self._limits(attrs.namespace) for fault in check(spec, limit)]
-        if faults:
-            raise refused(attrs, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
+        check = _pod_faults if attrs.gvr.resource == "pods" else _claim_faults
+        for limits in self._ranges(attrs.namespace):
+            faults = list(dict.fromkeys(fault for limit in limits for fault in check(spec, limit)))
+            if faults:
+                raise refused(attrs, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
 
 
-def _fill(container: dict[str, Any], limit: dict[str, Any]) -> None:
-    default, requests = limit.get("default") or {}, limit.get("defaultRequest") or {}
-    if not default and not requests:
-        return
-    resources = container.setdefault("resources", {})
-    for name, value in requests.items():
-        asked = resources.setdefault("requests", {})
-        if name not in asked:
-            # A stated limit is the request's default before the range's (as upstream's pod defaults).
-            asked[name] = (resources.get("limits") or {}).get(name, value)
-    for name, value in default.items():
-        resources.setdefault("limits", {}).setdefault(name, value)
+def _ending(attrs: AdmissionAttributes) -> bool:
+    return bool(((attrs.old_object or {}).get("metadata") or {}).get("deletionTimestamp"))
+
+
+def _fill(spec: Object, requests: dict[str, Any], limits: dict[str, Any]) -> list[str]:
+    """Set what containers leave open; notes of what was set."""
+    notes = []
+    for part, word in (("containers", "container"), ("initContainers", "init container")):
+        for container in spec.get(part) or ():
+            for side, defaults in (("requests", requests), ("limits", limits)):
+                stated = (container.get("resources") or {}).get(side) or {}
+                missing = sorted(set(defaults) - set(stated))
+                if missing:
+                    values = {**stated, **{name: defaults[name] for name in missing}}
+                    container.setdefault("resources", {})[side] = values
+                    notes.append(f"{', '.join(missing)} {side[:-1]} for {word} {container.get('name', '')}")
+    return notes
 
 
 def _pod_faults(spec: Object, limit: dict[str, Any]) -> Iterator[str]:
-    if limit.get("type") == "Container":
-        for field in ("initContainers", "containers"):
-            for container in spec.get(field) or ():
+    kind = limit.get("type")
+    if kind == "Container":
+        for part in ("containers", "initContainers"):
+            for container in spec.get(part) or ():
                 resources = container.get("resources") or {}
-                yield from _faults("Container", limit, resources.get("requests"), resources.get("limits"))
-    elif limit.get("type") == "Pod":
-        yield from _judge("Pod", limit, total(spec, "requests"), total(spec, "limits"))
+                asked, bound = parse_amounts(resources.get("requests")), parse_amounts(resources.get("limits"))
+                yield from _judge("Container", limit, asked, bound)
+    elif kind == "Pod":
+        asked, bound = (spec_total(spec, side, overhead=False) for side in ("requests", "limits"))
+        yield from _judge("Pod", limit, asked, bound)
 
 
 def _claim_faults(spec: Object, limit: dict[str, Any]) -> Iterator[str]:
-    if limit.get("type") == "PersistentVolumeClaim":
-        requests = amounts((spec.get("resources") or {}).get("requests"))
-        for name, bound in (limit.get("min") or {}).items():
-            if name in requests and requests[name] < quantities.parse(bound):
-                yield (
-                    f"minimum {name} usage per PersistentVolumeClaim is {bound}, but request is {_text(requests[name])}"
-                )
-        for name, bound in (limit.get("max") or {}).items():
-            if name in requests and requests[name] > quantities.parse(bound):
-                yield (
-                    f"maximum {name} usage per PersistentVolumeClaim is {bound}, but request is {_text(requests[name])}"
-                )
+    if limit.get("type") != "PersistentVolumeClaim":
+        return
+    asked = parse_amounts((spec.get("resources") or {}).get("requests"))
+    for name, bound in _bounds(limit, "min"):
+        yield from _too_little("PersistentVolumeClaim", name, bound, asked, {})
+    for name, bound in _bounds(limit, "max"):
+        words = f"maximum {name} usage per PersistentVolumeClaim is {bound}"
+        if name not in asked:
+            yield f"{words}.  No request is specified"
+        elif asked[name].value > bound.value:
+            yield f"{words}, but request is {asked[name]}"
 
 
-def _faults(kind: str, limit: dict[str, Any], requests: Any, limits: Any) -> Iterator[str]:
-    yield from _judge(kind, limit, amounts(requests), amounts(limits))
+def _bounds(limit: dict[str, Any], key: str) -> Sequence[tuple[str, Amount]]:
+    return sorted((name, parse_amount(value)) for name, value in (limit.get(key) or {}).items())
 
 
-def _text(value: Fraction) -> str:
-    return quantities.to_text(value, binary=value.denominator == 1 and value >= 1024 and value % 1024 == 0)
+def _too_little(kind: str, name: str, bound: Amount, asked: Amounts, limits: Amounts) -> Iterator[str]:
+    words = f"minimum {name} usage per {kind} is {bound}"
+    if name not in asked:
+        yield f"{words}.  No request is specified"
+    elif asked[name].value < bound.value:
+        yield f"{words}, but request is {asked[name]}"
+    elif name in limits and limits[name].value < bound.value:
+        yield f"{words}, but limit is {limits[name]}"
 
 
-def _judge(kind: str, limit: dict[str, Any], requests: Amounts, limits: Amounts) -> Iterator[str]:
-    for name, bound in (limit.get("min") or {}).items():
-        low = quantities.parse(bound)
-        if name not in requests:
-            yield f"minimum {name} usage per {kind} is {bound}.  No request is specified"
-        elif requests[name] < low:
-            yield f"minimum {name} usage per {kind} is {bound}, but request is {_text(requests[name])}"
-        elif name in limits and limits[name] < low:
-            yield f"minimum {name} usage per {kind} is {bound}, but limit is {_text(limits[name])}"
-    for name, bound in (limit.get("max") or {}).items():
-        high = quantities.parse(bound)
+def _judge(kind: str, limit: dict[str, Any], asked: Amounts, limits: Amounts) -> Iterator[str]:
+    for name, bound in _bounds(limit, "min"):
+        yield from _too_little(kind, name, bound, asked, limits)
+    for name, bound in _bounds(limit, "max"):
+        words = f"maximum {name} usage per {kind} is {bound}"
         if name not in limits:
-            yield f"maximum {name} usage per {kind} is {bound}.  No limit is specified"
-        elif limits[name] > high:
-            yield f"maximum {name} usage per {kind} is {bound}, but limit is {_text(limits[name])}"
-        elif name in requests and requests[name] > high:
-            yield f"maximum {name} usage per {kind} is {bound}, but request is {_text(requests[name])}"
-    for name, bound in (limit.get("maxLimitRequestRatio") or {}).items():
-        if not requests.get(name):
-            yield (
-                f"{name} max limit to request ratio per {kind} is {bound}, but no request is specified or request is 0"
-            )
-        elif name not in limits:
-            yield f"{name} max limit to request ratio per {kind} is {bound}, but no limit is specified or limit is 0"
-        elif limits[name] / requests[name] > quantities.parse(bound):
-            ratio = float(limits[name] / requests[name])
-            yield f"{name} max limit to request ratio per {kind} is {bound}, but provided ratio is {ratio:f}"
+            yield f"{words}.  No limit is specified"
+        elif limits[name].value > bound.value:
+            yield f"{words}, but limit is {limits[name]}"
+        elif name in asked and asked[name].value > bound.value:
+            yield f"{words}, but request is {asked[name]}"
+    for name, bound in _bounds(limit, "maxLimitRequestRatio"):
+        words = f"{name} max limit to request ratio per {kind} is {bound}"
+        if name not in asked or not asked[name].value:
+            yield f"{words}, but no request is specified or request is 0"
+        elif name not in limits or not limits[name].value:
+            yield f"{words}, but no limit is specified or limit is 0"
+        elif limits[name].value / asked[name].value > bound.value:
+            # Upstream divides thousandths, rounded up.
+            ratio = ceil(limits[name].value * 1000) / ceil(asked[name].value * 1000)
+            yield f"{words}, but provided ratio is {ratio:f}"

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from kumo.api.errors import not_found
-from kumo.api.objects import is_deleting, name_of
-from kumo.api.resources import NAMESPACES
+from kumo.kubernetes.apiserver.admission.namespaces import NamespaceTable
 from kumo.kubernetes.apiserver.admission.refusals import refused
-from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
-_REVIEWS = frozenset(("localsubjectaccessreviews", "selfsubjectrulesreviews"))
+_REVIEWS = ("authorization.k8s.io", "localsubjectaccessreviews")
 
 
 class NamespaceLifecycle:
-    """Knows each namespace and whether it is ending; reads the cache again when a namespace has changed."""
+    """Judges every write by the namespace that it is for."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._revision = -1
-        self._ending: dict[str, bool] = {}
+    def __init__(self, namespaces: NamespaceTable) -> None:
+        self._namespaces = namespaces
 
     def validate(self, attrs: AdmissionAttributes) -> None:
         """Raise 404 for a missing namespace, 403 for a new object in an ending one or the end of an immortal one."""
         if attrs.gvr.resource == "namespaces" and not attrs.gvr.group:
-            if attrs.operation == "DELETE" and attrs.name in IMMORTAL and not attrs.subresource:
+            if attrs.operation == "DELETE" and attrs.name in IMMORTAL:
                 raise refused(attrs, "this namespace may not be deleted")
             return
-        if not attrs.namespace or attrs.operation == "DELETE" or attrs.gvr.resource in _REVIEWS:
+        if not attrs.namespace or attrs.operation == "DELETE" or (attrs.gvr.group, attrs.gvr.resource) == _REVIEWS:
             return
-        ending = self._state(attrs.namespace)
-        if ending is None:
+        facts = self._namespaces.get(attrs.namespace)
+        if facts is None:
             raise not_found("", "namespaces", attrs.namespace)
-        if ending and attrs.operation == "CREATE":
+        if facts.ending and attrs.operation == "CREATE":
             why = f"unable to create new content in namespace {attrs.namespace} because it is being terminated"
             error = refused(attrs, why)
             cause = {
@@ -41,13 +38,3 @@ class NamespaceLifecycle:
             }
             error.details = {**(error.details or {}), "causes": [cause]}
             raise error
-
-    def _state(self, namespace: str) -> bool | None:
-        revision = self._reader.revision(NAMESPACES)
-        if revision != self._revision:
-            self._ending = {
-                name_of(o): is_deleting(o) or (o.get("status") or {}).get("phase") == "Terminating"
-                for o in self._reader.objects(NAMESPACES)
-            }
-            self._revision = revision
-        return self._ending.get(namespace)

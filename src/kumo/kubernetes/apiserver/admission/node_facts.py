@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object, labels_of
 from kumo.api.pod_resources import is_sidecar
 from kumo.api.quota.amounts import NOTHING, parse_amounts
@@ -86,7 +87,7 @@ class NodeFacts:
         return node
 
 
-def _because(attrs: AdmissionAttributes, why: str, reason: str) -> Exception:
+def _because(attrs: AdmissionAttributes, why: str, reason: str) -> StatusError:
     error = refused(attrs, why)
     error.details = {**(error.details or {}), "causes": [{"reason": reason}]}
     return error
@@ -96,7 +97,7 @@ def _bound_and_changed(new: Object, old: Object) -> bool:
     """Whether a pod is on a node, and its spec not as it was (generation grows with each change of it)."""
     if not (new.get("spec") or {}).get("nodeName"):
         return False
-    return new["metadata"].get("generation") != (old.get("metadata") or {}).get("generation")
+    return bool(new["metadata"].get("generation") != (old.get("metadata") or {}).get("generation"))
 
 
 def _needed(new: Object, old: Object) -> list[str]:
