@@ -12,6 +12,7 @@ count cost as cel-go does. `schema_type(schema, name)` is the type of objects of
 from kumo.kubernetes.apiserver.cel.budget import Budget
 from kumo.kubernetes.apiserver.cel.environment import Environment, Program
 from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded
+from kumo.kubernetes.apiserver.cel.schemas import schema_type
 from kumo.kubernetes.apiserver.cel.types import (
     AUTHORIZER,
     BOOL,
@@ -55,5 +56,6 @@ __all__ = [
     "list_of",
     "map_of",
     "optional_of",
+    "schema_type",
     "struct",
 ]
