@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kumo.api.errors import Cause, StatusError, bad_request, invalid, is_not_found, method_not_allowed, modified
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import bodies
@@ -11,6 +13,7 @@ from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.deletion import DeleteOptions, check_preconditions, mark, parse_options
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.matching import Match
+from kumo.kubernetes.apiserver.operation_options import delete_options
 from kumo.kubernetes.apiserver.storage import Gone
 from kumo.kubernetes.apiserver.updating import missing
 
@@ -39,11 +42,16 @@ async def read_options(call: Call) -> DeleteOptions:
     if any(value != "All" for value in options.dry_run):
         text = f'Unsupported value: "{options.dry_run[0]}": supported values: "All"'
         raise invalid("meta.k8s.io", "DeleteOptions", "", [Cause("dryRun", text, "FieldValueNotSupported")])
-    return options
+    return replace(options, stated=delete_options(body, call.query))
 
 
-async def delete(core: Core, call: Call, options: DeleteOptions, name: str = "") -> tuple[Entry, bool]:
-    """Delete the object, or mark it for deletion; its last state, and whether it is gone. Raises 404, 409."""
+async def delete(
+    core: Core, call: Call, options: DeleteOptions, name: str = "", *, admitted: bool = False
+) -> tuple[Entry, bool]:
+    """Delete the object, or mark it for deletion; its last state, and whether it is gone. Raises 404, 409.
+
+    `admitted`: admission was asked before (about an eviction).
+    """
     resource, name = call.resource, name or call.info.name
     namespace = call.namespace
     entry = core.storage.get(resource, namespace, name)
@@ -52,7 +60,8 @@ async def delete(core: Core, call: Call, options: DeleteOptions, name: str = "")
             raise missing(call)
         old = resource.object(entry)
         check_preconditions(resource.type, old, options)
-        await _admit(core, call, old, namespace, name, options)
+        if not admitted:
+            await _admit(core, call, old, namespace, name, options)
         marked = mark(resource.type, old, options)
         try:
             if options.dry_run:
@@ -79,8 +88,9 @@ async def _admit(core: Core, call: Call, old: Object, namespace: str, name: str,
         call.user,
         old_object=old,
         dry_run=bool(options.dry_run),
-        options={"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"},
+        options=options.stated or {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"},
         warnings=call.warnings,
+        audit_annotations=call.audit_annotations,
     )
     await core.admit(attributes, call.resource)
     await core.check(attributes)
@@ -93,7 +103,7 @@ async def delete_collection(core: Core, call: Call, match: Match, options: Delet
     where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
     found = []
     for entry in list(where.entries(match)):
-        one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings)
+        one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings, call.audit_annotations)
         try:
             found.append((await delete(core, one, options, entry.name))[0])
         except StatusError as error:

@@ -7,7 +7,7 @@ pods, finalizers, and the finalizers that stand for a propagation policy.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kumo.api.errors import Cause, StatusError, conflict, invalid
@@ -32,6 +32,8 @@ class DeleteOptions:
     uid: str = ""
     resource_version: str = ""
     dry_run: tuple[str, ...] = ()
+    stated: Object = field(default_factory=dict)
+    """What the client said, as admission is told of it."""
 
 
 def parse_options(body: Object, query: dict[str, str]) -> DeleteOptions:

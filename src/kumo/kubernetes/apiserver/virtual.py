@@ -10,16 +10,17 @@ from collections.abc import Awaitable, Callable
 from kumo.api.builtin import RESOURCE_TYPES, is_stored
 from kumo.api.errors import method_not_allowed, not_found
 from kumo.api.objects import Object
-from kumo.api.resources import GVK, SERVICEACCOUNTS, ResourceType
+from kumo.api.resources import GVK, ResourceType
 from kumo.api.schema import builtin_schema
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver import bodies, tables
 from kumo.kubernetes.apiserver.answers import object_response
-from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
+from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization import AccessReviews
 from kumo.kubernetes.apiserver.binding import bind
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.creation_review import admit_creation
 from kumo.kubernetes.apiserver.incoming import check_kind, decode, read_object
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.negotiation import accepted
@@ -71,6 +72,7 @@ class VirtualResources:
         resource = Resource(kind, kind, builtin_schema(kind.gvk), strategy_for(kind.gvk))
         call = Call(request, info, user, resource, request.query)
         body = await read_object(call)
+        body = await admit_creation(self._core, call, kind.gvk, body)
         return object_response(call, await self._reviews[info.resource](call, body), 201)
 
     async def _token_review(self, call: Call, body: Object) -> Object:
@@ -104,19 +106,9 @@ class VirtualResources:
         data = await bodies.read(call.request)
         body = check_kind(bodies.decode(data, bodies.media_type(call.request), "TokenRequest"), _TOKEN_REQUEST)
         decoded, _ = decode(builtin_schema(_TOKEN_REQUEST), body)
-        attributes = AdmissionAttributes(
-            "CREATE",
-            _TOKEN_REQUEST,
-            SERVICEACCOUNTS,
-            call.namespace,
-            call.info.name,
-            call.user,
-            object=decoded,
-            subresource="token",
-            dry_run=call.dry_run(),
-            warnings=call.warnings,
-        )
-        await self._core.check(attributes)
+        meta = {**(decoded.get("metadata") or {}), "name": call.info.name, "namespace": call.namespace}
+        decoded["metadata"] = meta
+        decoded = await admit_creation(self._core, call, _TOKEN_REQUEST, decoded, subresource="token")
         found = self._tokens.request(call.namespace, call.info.name, decoded, dry_run=call.dry_run())
         return object_response(call, found, 201)
 

@@ -1,23 +1,37 @@
-"""Webhook configurations and admission policies."""
+"""Webhook configurations: defaults and validation; admission policies are next door in `admission_policies`."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import choice, set_default, spec_of
+from kumo.kubernetes.apiserver.kinds.admission_policies import (
+    default_binding,
+    default_policy,
+    validate_binding,
+    validate_mutating_policy,
+    validate_policy_status,
+    validate_validating_policy,
+)
+from kumo.kubernetes.apiserver.kinds.admission_rules import (
+    FAILURE_POLICIES,
+    MATCH_POLICIES,
+    REINVOCATION_POLICIES,
+    default_rules,
+    validate_match_conditions,
+    validate_rule,
+)
+from kumo.kubernetes.apiserver.kinds.checks import choice, set_default
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
+from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
-_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SIDE_EFFECTS = ("None", "NoneOnDryRun")
-
-
-def _default_rules(rules: Any) -> None:
-    for rule in rules or ():
-        set_default(rule, scope="*")
+_VERSIONS = ("v1", "v1beta1")
+_FORM = "; desired format: https://host[/path]"
 
 
 def _default_webhooks(obj: Object) -> None:
@@ -27,7 +41,7 @@ def _default_webhooks(obj: Object) -> None:
         set_default(hook, namespaceSelector={}, objectSelector={})
         if mutating:
             set_default(hook, reinvocationPolicy="Never")
-        _default_rules(hook.get("rules"))
+        default_rules(hook.get("rules"))
         service = at(hook, "clientConfig.service")
         if service is not None:
             set_default(service, port=443)
@@ -38,62 +52,61 @@ def _validate_webhooks(obj: Object) -> list[Cause]:
     seen: set[str] = set()
     for index, hook in enumerate(obj.get("webhooks") or ()):
         here = f"webhooks[{index}]"
+        found += _webhook(here, hook)
+        found += _review_versions(f"{here}.admissionReviewVersions", hook.get("admissionReviewVersions") or [])
         name = hook.get("name") or ""
-        found += _qualified(f"{here}.name", name)
-        if name in seen:
+        if name and name in seen:
             found.append(fields.duplicate(f"{here}.name", name))
         seen.add(name)
-        versions = hook.get("admissionReviewVersions") or []
-        if not versions:
-            detail = "must specify one of v1, v1beta1"
-            found.append(fields.required(f"{here}.admissionReviewVersions", detail))
-        elif not {"v1", "v1beta1"} & set(versions):
-            detail = "must include at least one of v1, v1beta1"
-            found.append(fields.invalid(f"{here}.admissionReviewVersions", versions, detail))
-        effects = hook.get("sideEffects")
-        detail = "must specify one of None, NoneOnDryRun"
-        found += choice(f"{here}.sideEffects", effects, _SIDE_EFFECTS, detail=detail)
-        found += choice(f"{here}.failurePolicy", hook.get("failurePolicy"), ("Fail", "Ignore"), needed=False)
-        found += choice(f"{here}.matchPolicy", hook.get("matchPolicy"), ("Equivalent", "Exact"), needed=False)
-        seconds = hook.get("timeoutSeconds")
-        if seconds is not None and not 1 <= seconds <= 30:
-            detail = "the timeout value must be between 1 and 30 seconds"
-            found.append(fields.invalid(f"{here}.timeoutSeconds", seconds, detail))
-        found += _rules(f"{here}.rules", hook.get("rules"))
-        found += validate_client_config(f"{here}.clientConfig", hook.get("clientConfig") or {})
     return found
 
 
-def _qualified(path: str, name: str) -> list[Cause]:
+def _webhook(here: str, hook: dict[str, Any]) -> list[Cause]:
+    found = _full_name(f"{here}.name", hook.get("name") or "")
+    for index, rule in enumerate(hook.get("rules") or ()):
+        found += validate_rule(f"{here}.rules[{index}]", rule)
+    found += choice(f"{here}.failurePolicy", hook.get("failurePolicy"), FAILURE_POLICIES, needed=False)
+    found += choice(f"{here}.matchPolicy", hook.get("matchPolicy"), MATCH_POLICIES, needed=False)
+    effects = hook.get("sideEffects")
+    if effects is None:
+        found.append(fields.required(f"{here}.sideEffects", "must specify one of None, NoneOnDryRun"))
+    elif effects not in _SIDE_EFFECTS:
+        found.append(fields.unsupported(f"{here}.sideEffects", effects, _SIDE_EFFECTS))
+    seconds = hook.get("timeoutSeconds")
+    if seconds is not None and not 1 <= seconds <= 30:
+        why = "the timeout value must be between 1 and 30 seconds"
+        found.append(fields.invalid(f"{here}.timeoutSeconds", seconds, why))
+    for key in ("namespaceSelector", "objectSelector"):
+        found += validate_label_selector(f"{here}.{key}", hook.get(key))
+    again = hook.get("reinvocationPolicy")
+    found += choice(f"{here}.reinvocationPolicy", again, REINVOCATION_POLICIES, needed=False)
+    found += validate_client_config(f"{here}.clientConfig", hook.get("clientConfig") or {})
+    return found + validate_match_conditions(f"{here}.matchConditions", hook.get("matchConditions"))
+
+
+def _full_name(path: str, name: str) -> list[Cause]:
     if not name:
         return [fields.required(path)]
-    found = fields.each(path, name, names.check_subdomain(name))
-    if not found and name.count(".") < 2:
-        found.append(fields.invalid(path, name, "should be a domain with at least three segments separated by dots"))
-    return found
+    complaints = names.check_subdomain(name)
+    if complaints:
+        return [fields.invalid(path, name, ",".join(complaints))]
+    if name.count(".") < 2:
+        return [fields.invalid(path, name, "should be a domain with at least three segments separated by dots")]
+    return []
 
 
-def _rules(path: str, rules: Any) -> list[Cause]:
+def _review_versions(path: str, versions: list[str]) -> list[Cause]:
+    if not versions:
+        return [fields.required(path, "must specify one of v1, v1beta1")]
     found: list[Cause] = []
-    for index, rule in enumerate(rules or ()):
-        here = f"{path}[{index}]"
-        for key in ("apiGroups", "apiVersions", "resources", "operations"):
-            values = rule.get(key) or []
-            if not values:
-                found.append(fields.required(f"{here}.{key}"))
-            elif "*" in values and len(values) > 1 and key != "resources":
-                what = key if key == "operations" else key[0].lower() + key[1:]
-                detail = f"if '*' is present, must not specify other {_plural(what)}"
-                found.append(fields.invalid(f"{here}.{key}", values, detail))
-        for number, operation in enumerate(rule.get("operations") or ()):
-            if operation not in _OPERATIONS:
-                found.append(fields.unsupported(f"{here}.operations[{number}]", operation, _OPERATIONS))
-        found += choice(f"{here}.scope", rule.get("scope"), ("*", "Cluster", "Namespaced"), needed=False)
+    for index, version in enumerate(versions):
+        if version in versions[:index]:
+            found.append(fields.invalid(f"{path}[{index}]", version, "duplicate version"))
+        else:
+            found += fields.each(f"{path}[{index}]", version, names.check_label_1035(version))
+    if not any(version in _VERSIONS for version in versions):
+        found.append(fields.invalid(path, versions, "must include at least one of v1, v1beta1"))
     return found
-
-
-def _plural(key: str) -> str:
-    return {"apiGroups": "API groups", "apiVersions": "API versions"}.get(key, key)
 
 
 def validate_client_config(path: str, config: dict[str, Any]) -> list[Cause]:
@@ -102,58 +115,49 @@ def validate_client_config(path: str, config: dict[str, Any]) -> list[Cause]:
     if (url is None) == (service is None):
         return [fields.required(path, "exactly one of url or service is required")]
     if url is not None:
-        if url.startswith("https://"):
-            return []
-        detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
-        return [fields.invalid(f"{path}.url", url, detail)]
-    return [
-        fields.required(f"{path}.service.{key}", f"service {key} is required")
-        for key in ("name", "namespace")
-        if not (service or {}).get(key)
-    ]
+        return _url(f"{path}.url", url)
+    return _service(f"{path}.service", service or {})
 
 
-def _default_policy(obj: Object) -> None:
-    spec = spec_of(obj)
-    set_default(spec, failurePolicy="Fail")
-    constraints = spec.get("matchConstraints")
-    if constraints is not None:
-        set_default(constraints, matchPolicy="Equivalent", namespaceSelector={}, objectSelector={})
-        _default_rules(constraints.get("resourceRules"))
-        _default_rules(constraints.get("excludeResourceRules"))
-
-
-def _validate_policy(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
+def _url(path: str, text: str) -> list[Cause]:
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError as error:
+        return [fields.required(path, f"url must be a valid URL: {error}{_FORM}")]
     found: list[Cause] = []
-    constraints = spec.get("matchConstraints")
-    if constraints is None:
-        found.append(fields.required("spec.matchConstraints"))
-    elif not constraints.get("resourceRules"):
-        found.append(fields.required("spec.matchConstraints.resourceRules"))
-    empty = not spec.get("validations") and not spec.get("auditAnnotations")
-    if empty and obj.get("kind") == "ValidatingAdmissionPolicy":
-        detail = "validations or auditAnnotations must contain at least one item"
-        found.append(fields.required("spec.validations", detail))
-    for index, item in enumerate(spec.get("validations") or ()):
-        if not (item.get("expression") or "").strip():
-            found.append(fields.required(f"spec.validations[{index}].expression", "expression is not specified"))
+    if url.scheme != "https":
+        found.append(fields.invalid(path, url.scheme, "'https' is the only allowed URL scheme" + _FORM))
+    credentials, at_sign, host = url.netloc.rpartition("@")
+    if not host:
+        found.append(fields.invalid(path, host, "host must be specified" + _FORM))
+    if at_sign:
+        found.append(fields.invalid(path, credentials, "user information is not permitted in the URL"))
+    if url.fragment:
+        found.append(fields.invalid(path, url.fragment, "fragments are not permitted in the URL"))
+    if url.query:
+        found.append(fields.invalid(path, url.query, "query parameters are not permitted in the URL"))
     return found
 
 
-def _default_binding(obj: Object) -> None:
-    resources = at(obj, "spec.matchResources")
-    if resources is not None:
-        set_default(resources, matchPolicy="Equivalent", namespaceSelector={}, objectSelector={})
-        _default_rules(resources.get("resourceRules"))
-
-
-def _validate_binding(obj: Object) -> list[Cause]:
-    found: list[Cause] = []
-    if not at(obj, "spec.policyName"):
-        found.append(fields.required("spec.policyName"))
-    if obj.get("kind") == "ValidatingAdmissionPolicyBinding" and not at(obj, "spec.validationActions"):
-        found.append(fields.required("spec.validationActions"))
+def _service(path: str, service: dict[str, Any]) -> list[Cause]:
+    found = [fields.required(f"{path}.{key}") for key in ("name", "namespace") if not service.get(key)]
+    port = service.get("port", 443)
+    if complaints := names.check_port(port):
+        found.append(fields.invalid(f"{path}.port", port, "port is not valid: " + ", ".join(complaints)))
+    below = service.get("path")
+    if not below or below == "/":
+        return found
+    here = f"{path}.path"
+    if below == "//":
+        return [*found, fields.invalid(here, below, "segment[0] may not be empty")]
+    if not below.startswith("/"):
+        found.append(fields.invalid(here, below, "must start with a '/'"))
+    for index, step in enumerate(below[1:].removesuffix("/").split("/")):
+        if not step:
+            found.append(fields.invalid(here, below, f"segment[{index}] may not be empty"))
+            continue
+        found += [fields.invalid(here, below, f"segment[{index}]: {c}") for c in names.check_subdomain(step)]
     return found
 
 
@@ -164,15 +168,19 @@ def rules() -> dict[GVK, Rules]:
         return GVK("admissionregistration.k8s.io", "v1", kind)
 
     webhooks = Rules(default=_default_webhooks, validate=_validate_webhooks, has_generation=True)
-    binding = Rules(default=_default_binding, validate=_validate_binding, has_generation=True)
+    binding = Rules(default=default_binding, validate=validate_binding, has_generation=True)
     return {
         admission("MutatingWebhookConfiguration"): webhooks,
         admission("ValidatingWebhookConfiguration"): webhooks,
         admission("ValidatingAdmissionPolicy"): Rules(
-            default=_default_policy, validate=_validate_policy, has_status=True, has_generation=True
+            default=default_policy,
+            validate=validate_validating_policy,
+            validate_status=validate_policy_status,
+            has_status=True,
+            has_generation=True,
         ),
         admission("MutatingAdmissionPolicy"): Rules(
-            default=_default_policy, validate=_validate_policy, has_generation=True
+            default=default_policy, validate=validate_mutating_policy, has_generation=True
         ),
         admission("ValidatingAdmissionPolicyBinding"): binding,
         admission("MutatingAdmissionPolicyBinding"): binding,

@@ -1,0 +1,109 @@
+"""Admission that users configure by objects: webhooks, and policies with their bindings.
+
+Where nothing is configured, a write costs a look at four flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from kumo.api.errors import bad_request
+from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
+from kumo.kubernetes.apiserver.admission.matching import asked, is_exempt
+from kumo.kubernetes.apiserver.admission.reinvocation import Reinvocation
+from kumo.kubernetes.apiserver.admission.webhooks import Webhooks
+from kumo.kubernetes.apiserver.admission.webhooks.dispatch import MUTATING, VALIDATING
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
+from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.reader import CacheReader
+from kumo.kubernetes.apiserver.registry import Registry
+
+_HIDDEN = ("uid", "creationTimestamp", "generation")
+"""What upstream gives a new object only after mutating admission."""
+_SUFFIX = 5
+
+
+class DynamicAdmission:
+    """Webhooks and policies. Follows their objects through the cache."""
+
+    def __init__(self, cache: Cache, reader: CacheReader, registry: Registry, authorizer: Authorizer) -> None:
+        equivalents = Equivalents(registry)
+        self._webhooks = Webhooks(reader, equivalents, authorizer)
+        for gvr in (MUTATING, VALIDATING):
+            cache.listen(gvr.group, gvr.resource, self._changed)
+
+    def _changed(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
+        if resource == MUTATING.resource:
+            self._webhooks.mutating.stale = True
+        else:
+            self._webhooks.validating.stale = True
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._webhooks.close()
+
+    async def mutate(self, attrs: AdmissionAttributes, again: Callable[[AdmissionAttributes], Awaitable[None]]) -> None:
+        """Let policies and webhooks change the object; `again` runs the built-in steps once more after a change."""
+        if not self._mutates(attrs):
+            return
+        hidden = _hide(attrs)
+        try:
+            way = Reinvocation()
+            await self._round(attrs, way)
+            if way.needed:
+                way.second = True
+                await again(attrs)
+                await self._round(attrs, way)
+        finally:
+            _restore(attrs, hidden)
+
+    def _mutates(self, attrs: AdmissionAttributes) -> bool:
+        if not self._webhooks.mutating:
+            return False
+        return not is_exempt(attrs) and bool(self._webhooks.mutating.candidates(asked(attrs)))
+
+    async def _round(self, attrs: AdmissionAttributes, way: Reinvocation) -> None:
+        await self._webhooks.mutate(attrs, way)
+
+    async def validate(self, attrs: AdmissionAttributes) -> None:
+        """Let policies and webhooks judge the object."""
+        if self._webhooks.validating:
+            await self._webhooks.validate(attrs)
+
+
+def _hide(attrs: AdmissionAttributes) -> Object:
+    """Take from a new object what it does not have yet upstream; what was taken."""
+    if attrs.operation != "CREATE" or attrs.subresource or attrs.object is None:
+        return {}
+    meta = attrs.object.get("metadata")
+    if not isinstance(meta, dict):
+        return {}
+    hidden = {key: meta.pop(key) for key in _HIDDEN if key in meta}
+    generate = meta.get("generateName") or ""
+    if generate and attrs.name == meta.get("name") and _looks_generated(attrs.name, generate):
+        hidden["name"] = meta.pop("name")
+        attrs.name = ""
+    return hidden
+
+
+def _looks_generated(name: str, generate: str) -> bool:
+    """Whether the API server has made the name up (`generateName`, cut if need be, and five letters)."""
+    return len(name) > _SUFFIX and generate.startswith(name[:-_SUFFIX]) and len(name) - _SUFFIX in (len(generate), 58)
+
+
+def _restore(attrs: AdmissionAttributes, hidden: Object) -> None:
+    """Give it back, and check what was made of the object's place. Raises 400."""
+    if attrs.object is None or not isinstance(attrs.object.get("metadata"), dict):
+        return
+    meta = attrs.object["metadata"]
+    name = hidden.pop("name", "")
+    if name:
+        meta["name"] = meta.get("name") or name
+        attrs.name = meta["name"]
+    meta.update(hidden)
+    elsewhere = (meta.get("namespace") or attrs.namespace) != attrs.namespace
+    if elsewhere and attrs.operation == "CREATE" and not attrs.subresource and attrs.gvr.namespaced:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")

@@ -1,0 +1,78 @@
+"""The object of a write as webhooks and policies see it: in the version they want, and back after they changed it."""
+
+from __future__ import annotations
+
+from kumo.api.errors import StatusError
+from kumo.api.objects import Object
+from kumo.api.resources import GVK
+from kumo.api.schema import DecodeError, KindSchema, builtin_schema
+from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
+from kumo.kubernetes.apiserver.admission.matching import Target
+from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
+
+
+def internal_error(message: str) -> StatusError:
+    """500 with its cause in the details, as upstream's NewInternalError."""
+    details = {"causes": [{"message": message}]}
+    return StatusError(500, "InternalError", f"Internal error occurred: {message}", details)
+
+
+class Seen:
+    """A write's new and old object in a target's version; conversions are made once."""
+
+    def __init__(self, attrs: AdmissionAttributes, equivalents: Equivalents) -> None:
+        self._attrs = attrs
+        self._equivalents = equivalents
+        self._old: dict[Target, Object | None] = {}
+
+    def new(self, target: Target) -> Object | None:
+        """The object as it is now."""
+        return self._convert(self._attrs.object, target)
+
+    def old(self, target: Target) -> Object | None:
+        """The old object."""
+        if target not in self._old:
+            self._old[target] = self._convert(self._attrs.old_object, target)
+        return self._old[target]
+
+    def _convert(self, obj: Object | None, target: Target) -> Object | None:
+        attrs = self._attrs
+        if obj is None or target.gvr == attrs.gvr:
+            return obj
+        return self._equivalents.convert(obj, attrs.gvr, target.gvr)
+
+    def take(self, patched: Object, target: Target) -> bool:
+        """Take over what a webhook or policy made of the object; whether that changes anything. Raises 500."""
+        attrs = self._attrs
+        if patched.get("kind") != target.gvk.kind or patched.get("apiVersion") != target.gvk.api_version:
+            wanted, got = target.gvk, f"{str(patched.get('apiVersion')).rpartition('/')[2]}.{patched.get('kind')}"
+            raise internal_error(f"converting ({got}) to ({wanted.version}.{wanted.kind}): unknown conversion")
+        before = self.new(target)
+        obj = self._conform(patched, target)
+        changed = obj != before
+        if target.gvr != attrs.gvr:
+            obj = self._equivalents.convert(obj, target.gvr, attrs.gvr)
+        attrs.object = obj
+        return changed
+
+    def _conform(self, obj: Object, target: Target) -> Object:
+        """The object as its schema has it, with the defaults of what was added. Raises 500."""
+        resource = self._equivalents.resource(target.gvr)
+        own = resource is not None and resource.gvk == target.gvk
+        schema = resource.schema if own and resource is not None else _schema(target.gvk)
+        if schema is None:
+            return obj
+        try:
+            found = schema.decode(obj).object
+        except DecodeError as error:
+            raise internal_error(str(error).rpartition(f"as a {target.gvk.kind}: ")[2]) from None
+        if own and resource is not None:
+            resource.strategy.default(found)
+        return found
+
+
+def _schema(gvk: GVK) -> KindSchema | None:
+    try:
+        return builtin_schema(gvk)
+    except (KeyError, LookupError):
+        return None
