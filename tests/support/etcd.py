@@ -5,8 +5,10 @@ cluster = EtcdCluster(directory); cluster.start(); store = EtcdStore(cluster.add
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
+import random
 import shutil
 import signal
 import socket
@@ -23,14 +25,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that are free now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for found in sockets:
-        found.bind(("127.0.0.1", 0))
-    ports = [found.getsockname()[1] for found in sockets]
-    for found in sockets:
-        found.close()
-    return ports
+    """Ports of loopback that are free now, below those that the kernel gives to clients: a dead member's port stays."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def _die_with_parent() -> None:
@@ -91,7 +94,8 @@ class EtcdCluster:
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
             "--initial-cluster", peers, "--initial-cluster-state", "new", "--logger", "zap", "--log-level", "error",
-            "--auto-tls=false", *self._flags,
+            "--heartbeat-interval", "50", "--election-timeout", "500", "--grpc-keepalive-min-time", "500ms",
+            *self._flags,
         ]  # fmt: skip
         if self.secure:
             argv += [
@@ -155,8 +159,11 @@ class EtcdCluster:
         assert process is not None
         process.send_signal(signal.SIGCONT)
 
-    def heal(self) -> None:
-        """Bring back every member that was killed or paused."""
+    def revive(self) -> bool:
+        """Bring back every member that was killed or paused, without waiting for it; whether there was any.
+
+        To be called in the main thread: a member dies with the thread that started it.
+        """
         hurt = False
         for member, process in enumerate(self._processes):
             if process is None or process.poll() is not None:
@@ -165,7 +172,11 @@ class EtcdCluster:
             elif _is_stopped(process.pid):
                 process.send_signal(signal.SIGCONT)
                 hurt = True
-        if hurt:
+        return hurt
+
+    def heal(self) -> None:
+        """Bring all members back, and wait until they answer."""
+        if self.revive():
             self.wait()
 
     def stop(self) -> None:

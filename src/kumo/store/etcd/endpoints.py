@@ -17,12 +17,12 @@ from kumo.store.etcd.methods import KEEP_ALIVE, STATUS, WATCH, Method
 from kumo.store.etcd.refusals import no_answer, passes, refusal, was_not_done
 from kumo.store.etcd.stubs import etcd_pb2 as pb
 
-REQUEST_SECONDS = 8.0
-"""How long a request may take in all: an election, two at worst."""
 READ_SECONDS = 2.0
 """How long one member may take for a read before the next is asked."""
 _STALL_SECONDS = 1.5
 _RETRY_SECONDS = 0.1
+_QUIET_SECONDS = 5.0
+"""How long nothing is logged after a word about a failing cluster."""
 _LEADER = (("hasleader", "true"),)
 """Tells a member to refuse (and to end a watch) when it is cut off from the others, instead of keeping silent."""
 _OPTIONS = [
@@ -33,24 +33,26 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
-    # etcd closes connections that ping more than every 5 seconds (--grpc-keepalive-min-time).
-    ("grpc.keepalive_time_ms", 7000),
     ("grpc.keepalive_timeout_ms", 2000),
+    ("grpc.http2.ping_timeout_ms", 2000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_retries", 0),
 ]
+PING_SECONDS = 7.0
+"""etcd closes connections that ping more often than every 5 seconds (its --grpc-keepalive-min-time)."""
 _log = structlog.get_logger("kumo.store.etcd")
 
 
 class Member:
     """The connection to one member."""
 
-    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None, ping: float) -> None:
         self.target = target
+        options = [*_OPTIONS, ("grpc.keepalive_time_ms", int(ping * 1000))]
         self._channel = (
-            grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+            grpc.aio.secure_channel(target, credentials, options=options)
             if credentials is not None
-            else grpc.aio.insecure_channel(target, options=_OPTIONS)
+            else grpc.aio.insecure_channel(target, options=options)
         )
         self._stubs: dict[Method, Any] = {}
         for method in (WATCH, KEEP_ALIVE):
@@ -79,16 +81,20 @@ class Member:
 class Endpoints:
     """Calls methods at the member in use, and goes on to the next when that one fails or falls silent.
 
-    `moved` is called after the member in use has changed.
+    `patience`: seconds that a request may take in all, `ping` those between signs of life. `moved` is called after the
+    member in use has changed.
     """
 
-    def __init__(self, address: EtcdAddress, moved: Callable[[], None]) -> None:
+    def __init__(self, address: EtcdAddress, moved: Callable[[], None], *, patience: float, ping: float) -> None:
         self._address = address
+        self._patience = patience
+        self._ping = ping
         self._moved = moved
         self._members: list[Member] = []
         self._current = 0
         self._pending = 0
         self._answered = 0.0
+        self._said = 0.0
         self._watchdog: asyncio.Task[None] | None = None
         self.where = ", ".join(address.endpoints)
 
@@ -109,7 +115,7 @@ class Endpoints:
                     f"the file {error.filename} for the store's TLS can't be read: {error.strerror}"
                 ) from error
             credentials = grpc.ssl_channel_credentials(*files)
-        self._members = [Member(target, credentials) for target in address.endpoints]
+        self._members = [Member(target, credentials, self._ping) for target in address.endpoints]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -119,12 +125,13 @@ class Endpoints:
         members, self._members = self._members, self._members
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
 
-    async def call(self, method: Method, request: Any, timeout: float = REQUEST_SECONDS) -> Any:
+    async def call(self, method: Method, request: Any) -> Any:
         """The answer of some member. Raises gRPC's error for what any member would refuse, see `refused`;
 
         Unavailable when none answers, OutcomeUnknown when a write was sent and no answer came.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + self._patience
+        reasons: dict[str, str] = {}
         self._pending += 1
         if self._watchdog is None:
             self._answered = time.monotonic()
@@ -137,25 +144,28 @@ class Endpoints:
                 try:
                     answer = await member.stub(method)(request, timeout=max(patience, 0.01), metadata=_LEADER)
                 except grpc.aio.AioRpcError as error:
-                    await self._overcome(member, method, error, deadline)
+                    await self._overcome(member, method, error, deadline, reasons)
                 else:
                     self._answered = time.monotonic()
                     return answer
         finally:
             self._pending -= 1
 
-    async def _overcome(self, member: Member, method: Method, error: grpc.aio.AioRpcError, deadline: float) -> None:
+    async def _overcome(
+        self, member: Member, method: Method, error: grpc.aio.AioRpcError, deadline: float, reasons: dict[str, str]
+    ) -> None:
         """Return if the request may be sent again, after a moment; else raise what it came to."""
         code, details = error.code().name, error.details() or ""
         if not passes(code) or (code == "UNKNOWN" and details.startswith("etcdserver: ")):
             self._answered = time.monotonic()
             raise error
         not_done = was_not_done(code, details)
+        reasons[member.target] = details or code
         self.leave(member, details or code)
         if not method.repeatable and not not_done:
-            raise no_answer(self.where, details or code, sent=True) from None
+            raise no_answer(reasons, sent=True) from None
         if time.monotonic() + _RETRY_SECONDS >= deadline:
-            raise no_answer(self.where, details or code, sent=False) from None
+            raise no_answer(reasons, sent=False) from None
         await asyncio.sleep(_RETRY_SECONDS)
 
     def refused(self, error: grpc.aio.AioRpcError) -> Exception:
@@ -168,7 +178,9 @@ class Endpoints:
             return
         self._current = (self._current + 1) % len(self._members)
         self._answered = time.monotonic()
-        _log.warning("another member of etcd is used", left=member.target, now=self.member.target, reason=why)
+        if self._answered > self._said + _QUIET_SECONDS:
+            self._said = self._answered
+            _log.warning("another member of etcd is used", left=member.target, now=self.member.target, reason=why)
         self._moved()
 
     async def _watch_over(self) -> None:

@@ -28,7 +28,7 @@ from kumo.store.base import (
     Unavailable,
 )
 from kumo.store.etcd.address import EtcdAddress
-from kumo.store.etcd.endpoints import Endpoints
+from kumo.store.etcd.endpoints import PING_SECONDS, Endpoints
 from kumo.store.etcd.following import Following
 from kumo.store.etcd.layout import Layout
 from kumo.store.etcd.methods import (
@@ -61,12 +61,14 @@ class Meta(msgspec.Struct):
 
 
 class EtcdStore(Store):
-    """The store at `address`. `patience`: seconds that `start` waits for the cluster to answer."""
+    """The store at `address`. `patience`: seconds that a request may take in all (an election, two at worst);
 
-    def __init__(self, address: EtcdAddress, *, patience: float = 8.0) -> None:
+    `ping`: seconds between signs of life on an idle connection.
+    """
+
+    def __init__(self, address: EtcdAddress, *, patience: float = 8.0, ping: float = PING_SECONDS) -> None:
         self.address = address
-        self._patience = patience
-        self._endpoints = Endpoints(address, self._moved)
+        self._endpoints = Endpoints(address, self._moved, patience=patience, ping=ping)
         self._layout = Layout(address.prefix)
         self._watches: set[Following] = set()
         self._fresh = Shared(self._ask)
@@ -91,12 +93,12 @@ class EtcdStore(Store):
         """What the data is; written at the very first start. Raises Corrupted when it is not whole."""
         layout = self._layout
         where = f"the data in etcd ({self._endpoints.where}) below {self.address.prefix}"
-        kvs = (await self._call(RANGE, pb.RangeRequest(key=layout.meta), self._patience)).kvs
+        kvs = (await self._call(RANGE, pb.RangeRequest(key=layout.meta))).kvs
         if not kvs:
             fresh = pb.RequestOp(put=pb.PutRequest(key=layout.meta, value=msgspec.json.encode(Meta())))
             absent = pb.Compare(target=pb.Compare.MOD, key=layout.meta, mod_revision=0)
-            await self._call(TXN, pb.TxnRequest(compare=[absent], success=[fresh]), self._patience)
-            kvs = (await self._call(RANGE, pb.RangeRequest(key=layout.meta), self._patience)).kvs
+            await self._call(TXN, pb.TxnRequest(compare=[absent], success=[fresh]))
+            kvs = (await self._call(RANGE, pb.RangeRequest(key=layout.meta))).kvs
         try:
             meta = msgspec.json.decode(kvs[0].value, type=Meta)
         except (msgspec.DecodeError, msgspec.ValidationError, IndexError) as error:
@@ -122,14 +124,12 @@ class EtcdStore(Store):
         for watch in self._watches:
             watch.interrupt()
 
-    async def _call(self, method: Method, request: Any, timeout: float | None = None) -> Any:
+    async def _call(self, method: Method, request: Any) -> Any:
         """The answer. Raises Unavailable, OutcomeUnknown, and what etcd refuses for good reason."""
         if not self._running:
             raise Unavailable("the store is stopped")
         try:
-            return await (
-                self._endpoints.call(method, request, timeout) if timeout else self._endpoints.call(method, request)
-            )
+            return await self._endpoints.call(method, request)
         except grpc.aio.AioRpcError as error:
             details = error.details() or ""
             if "lease not found" in details:

@@ -20,10 +20,10 @@ _RETRY_SECONDS = 0.2
 _log = structlog.get_logger("kumo.store.etcd")
 
 
-async def _once(request: Any) -> AsyncIterator[Any]:
-    """The request; the stream then stays open, for etcd would take its end for the watch's."""
+async def _once(request: Any, ended: asyncio.Event) -> AsyncIterator[Any]:
+    """The request; the stream then stays open until `ended`, for etcd would take its end for the watch's."""
     yield request
-    await asyncio.Event().wait()
+    await ended.wait()
 
 
 class Following:
@@ -79,7 +79,7 @@ class Following:
             raise refusal(code, details, self._endpoints.where)
         if self._closed or self._interrupted:
             return
-        _log.warning("a watch was interrupted; it goes on", member=member.target, reason=details or code)
+        _log.info("a watch was interrupted; it goes on", member=member.target, reason=details or code)
         self._endpoints.leave(member, details or code)
         await asyncio.sleep(_RETRY_SECONDS)
 
@@ -93,23 +93,30 @@ class Following:
         create = pb.WatchCreate(
             key=self._range[0], range_end=self._range[1], start_revision=max(at, 1), prev_kv=self._previous
         )
+        ended = asyncio.Event()
         # Asked by an iterator: a write to a call that is cancelled before it got through would wait for ever.
-        self._call = call = member.stub(WATCH)(_once(pb.WatchRequest(create=create)), metadata=(("hasleader", "true"),))
-        while True:
-            answer = await call.read()
-            if answer is grpc.aio.EOF:
-                await self._overcome(member, (await call.code()).name, await call.details() or "the watch was ended")
-                return
-            if answer.canceled:
-                if answer.compact_revision:
-                    raise Compacted(self._position, answer.compact_revision + self._layout.offset)
-                if "permission denied" in answer.cancel_reason or "auth" in answer.cancel_reason:
-                    raise Denied(f"etcd ({self._endpoints.where}) refuses the watch: {answer.cancel_reason}")
-                await self._overcome(member, "UNAVAILABLE", answer.cancel_reason)
-                return
-            batch = self._taken(answer.events)
-            if batch:
-                yield batch
+        request = _once(pb.WatchRequest(create=create), ended)
+        self._call = call = member.stub(WATCH)(request, metadata=(("hasleader", "true"),))
+        try:
+            while True:
+                answer = await call.read()
+                if answer is grpc.aio.EOF:
+                    await self._overcome(
+                        member, (await call.code()).name, await call.details() or "the watch was ended"
+                    )
+                    return
+                if answer.canceled:
+                    if answer.compact_revision:
+                        raise Compacted(self._position, answer.compact_revision + self._layout.offset)
+                    if "permission denied" in answer.cancel_reason or "auth" in answer.cancel_reason:
+                        raise Denied(f"etcd ({self._endpoints.where}) refuses the watch: {answer.cancel_reason}")
+                    await self._overcome(member, "UNAVAILABLE", answer.cancel_reason)
+                    return
+                batch = self._taken(answer.events)
+                if batch:
+                    yield batch
+        finally:
+            ended.set()
 
     def _taken(self, events: Any) -> list[Event]:
         """The new ones among the events that arrived together; etcd does not part those of one revision."""

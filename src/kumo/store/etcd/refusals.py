@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kumo.store.base import Denied, NoSpace, OutcomeUnknown, StoreError, TooLarge, Unavailable
 
 _NOT_DONE = (
@@ -34,31 +36,35 @@ def refusal(code: str, details: str, where: str) -> StoreError:
             f"etcd ({where}) has reached its quota of space and refuses writes: free space with 'etcdctl compact' and "
             "'etcdctl defrag' (or raise --quota-backend-bytes), then run 'etcdctl alarm disarm'"
         )
-    if (code == "RESOURCE_EXHAUSTED" and "too large" in details) or "request is too large" in details:
+    if "request is too large" in details or "larger than max" in details:
         return TooLarge("the object is too large for etcd, which takes 1.5 MiB (its --max-request-bytes)")
     if code in ("PERMISSION_DENIED", "UNAUTHENTICATED") or "user name is empty" in details:
         return Denied(f"etcd ({where}) refuses us: {details}. Give it a user with a role for our keys")
     return Unavailable(f"etcd ({where}) refused: {details}")
 
 
-def no_answer(where: str, details: str, *, sent: bool) -> StoreError:
-    """The error when no member answers in time. `sent`: the request may have had its effect."""
+def no_answer(reasons: Mapping[str, str], *, sent: bool) -> StoreError:
+    """The error when no member answers in time: each one's `reasons`. `sent`: the request may have had its effect."""
+    where, why = ", ".join(reasons), explain("; ".join(reasons.values()))
     if sent:
         return OutcomeUnknown(
-            f"etcd ({where}) did not answer a write in time, and whether it was made is not known: {explain(details)}"
+            f"etcd ({where}) did not answer a write in time, and whether it was made is not known: {why}"
         )
-    return Unavailable(f"etcd ({where}) does not answer: {explain(details)}")
+    return Unavailable(f"etcd ({where}) does not answer: {why}")
 
 
 def explain(details: str) -> str:
-    """What a failure to connect means, and what to do."""
+    """What a failure to connect means, and what to do; the worst of several."""
     text = details.lower()
+    short = details.replace("failed to connect to all addresses; last error: ", "")
     if "certificate_verify_failed" in text or ("cert" in text and "verify" in text):
-        return f"its certificate was not issued by the CA given with --store-ca ({details})"
-    if "ssl" in text or "handshake" in text or "tls" in text:
-        return f"TLS failed: check --store-ca, --store-cert and --store-key ({details})"
+        return f"its certificate was not issued by the CA given with --store-ca ({short})"
+    if "tsi_" in text or "ssl" in text:
+        return f"TLS failed: check --store-ca, --store-cert and --store-key ({short})"
     if "no leader" in text or "timed out" in text or "deadline" in text or "leader changed" in text:
-        return f"it has no leader, probably because most of its members are down ({details})"
+        return f"it has no leader, probably because most of its members are down ({short})"
+    if "socket closed" in text or "connection reset" in text:
+        return f"it ended the connection; give --store-ca if it speaks TLS, and leave it out if not ({short})"
     if "connection refused" in text:
-        return f"nothing listens there ({details})"
-    return details or "the connection was lost"
+        return f"nothing listens there ({short})"
+    return short or "the connection was lost"
