@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from kumo.api.users import UserInfo
@@ -28,6 +28,19 @@ class BodyTooLarge(Exception):
     """The body of a request is over the limit that its reader set."""
 
 
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """A client certificate whose chain TLS has verified.
+
+    `described` is what `ssl` tells of it, `der` its encoding, `root` the SHA-256 of the CA that its chain ends in.
+    """
+
+    described: Mapping[str, Any]
+    der: bytes
+    root: bytes
+    common_name: str
+
+
 @dataclass(slots=True)
 class Request:
     """One request. Header names are lower case; `path` is decoded and has no query."""
@@ -42,6 +55,8 @@ class Request:
     remote: str = ""
     """The caller's address, empty in process."""
     scheme: str = "https"
+    peer: PeerCertificate | None = None
+    """The client certificate of the connection, verified by TLS; None in process and without one."""
     context: object = None
     """What the server that answers keeps with the request; its own affair."""
 

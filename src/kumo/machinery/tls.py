@@ -6,10 +6,11 @@ keep what is there as long as it serves (right names, right CA, not near its end
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -254,6 +255,27 @@ def server_context(
         context.load_verify_locations(cafile=str(client_ca))
         context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
     return context
+
+
+def follow_trust(context: ssl.SSLContext, bundles: Sequence[Path]) -> None:
+    """Let the server's context trust the CAs of all `bundles` (PEM), as they are whenever somebody connects.
+
+    A CA that has left its bundle stays acceptable to TLS until the next start: who identifies clients must ask
+    (`PeerCertificate.root`). A bundle that can't be read is left as it was.
+    """
+    known: dict[Path, tuple[int, int]] = {}
+
+    def refresh(*_: object) -> None:
+        for bundle in bundles:
+            with contextlib.suppress(OSError):  # ssl.SSLError is one
+                status = bundle.stat()
+                now = (status.st_mtime_ns, status.st_ino)
+                if known.get(bundle) != now:
+                    context.load_verify_locations(cafile=str(bundle))
+                    known[bundle] = now
+
+    refresh()
+    context.sni_callback = refresh
 
 
 def client_context(

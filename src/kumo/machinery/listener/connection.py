@@ -20,8 +20,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from kumo.api.errors import StatusError, bad_request, internal
 from kumo.api.users import UserInfo
-from kumo.machinery.http import Answer, Request, Response, Upgrade
-from kumo.machinery.listener.identity import user_of_certificate
+from kumo.machinery.http import Answer, PeerCertificate, Request, Response, Upgrade
+from kumo.machinery.listener.identity import Identify, peer_certificate, user_of_peer
 from kumo.machinery.listener.replies import BODILESS, close_iterator, declared_length, head, status_response
 from kumo.machinery.websocket import ServerWebSocket
 
@@ -37,12 +37,14 @@ LARGEST_MESSAGE = 32 << 20
 class Connection(RequestHandler):
     """A client's connection; `user` is who its certificate proves, found once at the first request."""
 
-    __slots__ = ("_identified", "_user", "draining", "exchange", "peer")
+    __slots__ = ("_identified", "_user", "certificate", "draining", "exchange", "identify", "peer")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._identified = False
         self._user: UserInfo | None = None
+        self.certificate: PeerCertificate | None = None
+        self.identify: Identify = user_of_peer
         self.peer = ""
         self.exchange: Exchange | None = None
         self.draining = False
@@ -57,8 +59,9 @@ class Connection(RequestHandler):
                 peer = transport.get_extra_info("peername")
                 self.peer = peer[0] if isinstance(peer, tuple) else ""
                 tls = transport.get_extra_info("ssl_object")
-                if tls is not None and (described := tls.getpeercert()):
-                    self._user = user_of_certificate(described, tls.getpeercert(binary_form=True))
+                if tls is not None and (found := peer_certificate(tls)) is not None:
+                    self.certificate = found
+                    self._user = self.identify(found)
         return self._user
 
     @property
@@ -149,7 +152,8 @@ class Exchange:
                 content = payload.read_nowait()
             else:
                 content = self._body()
-        return Request(message.method, path, query, headers, content, user, self.connection.peer, scheme)
+        where, certificate = self.connection.peer, self.connection.certificate
+        return Request(message.method, path, query, headers, content, user, where, scheme, certificate)
 
     async def _body(self) -> AsyncIterator[bytes]:
         if self._continue:

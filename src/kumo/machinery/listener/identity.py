@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kumo.api.users import AUTHENTICATED_GROUP, UserInfo
+from kumo.machinery.http import PeerCertificate
 
+Identify = Callable[[PeerCertificate], UserInfo | None]
+"""Says whose certificate it is, None if nobody's."""
+_DER = 1 << 1
+"""`_ssl.ENCODING_DER`."""
+UID_ATTRIBUTE = "1.3.6.1.4.1.57683.2"
+"""The subject attribute that holds the user's uid (upstream's AllowParsingUserUIDFromCertAuth)."""
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
@@ -18,7 +26,7 @@ def user_of_certificate(certificate: Mapping[str, Any] | None, der: bytes | None
     """
     if not certificate:
         return None
-    name = ""
+    name = uid = ""
     groups: list[str] = []
     for part in certificate.get("subject", ()):
         for key, value in part:
@@ -26,7 +34,34 @@ def user_of_certificate(certificate: Mapping[str, Any] | None, der: bytes | None
                 name = value
             elif key == "organizationName":
                 groups.append(value)
+            elif key == UID_ATTRIBUTE:
+                uid = value
     if not name:
         return None
     extra = {CREDENTIAL_ID: (f"X509SHA256={hashlib.sha256(der).hexdigest()}",)} if der else {}
-    return UserInfo(name, (*groups, AUTHENTICATED_GROUP), "", extra)
+    return UserInfo(name, (*groups, AUTHENTICATED_GROUP), uid, extra)
+
+
+def user_of_peer(peer: PeerCertificate) -> UserInfo | None:
+    """The user of a certificate, whichever of the trusted CAs has signed it."""
+    return user_of_certificate(peer.described, peer.der)
+
+
+def peer_certificate(tls: ssl.SSLObject) -> PeerCertificate | None:
+    """The client certificate of a connection, None without one."""
+    described, der = tls.getpeercert(), tls.getpeercert(binary_form=True)
+    if not described or der is None:
+        return None
+    subject: Any = described.get("subject", ())
+    names = [value for part in subject for key, value in part if key == "commonName"]
+    return PeerCertificate(described, der, hashlib.sha256(_root(tls) or der).digest(), str(names[-1]) if names else "")
+
+
+def _root(tls: ssl.SSLObject) -> bytes | None:
+    """The last certificate of the verified chain."""
+    if hasattr(tls, "get_verified_chain"):  # Python 3.13
+        chain: Any = tls.get_verified_chain()
+        return bytes(chain[-1]) if chain else None
+    inner: Any = getattr(tls, "_sslobj", None)  # it is there before, only not by its name
+    chain = inner.get_verified_chain() if inner is not None else None
+    return chain[-1].public_bytes(_DER) if chain else None

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.listener.connection import Connection, Exchange, serve
+from kumo.machinery.listener.identity import Identify, user_of_peer
 
 _log = structlog.get_logger("kumo.listener")
 
@@ -68,7 +69,9 @@ class _Server(web.Server):
         return await serve(self._listener, exchange)
 
     def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._options)
+        connection = Connection(self, loop=self._loop, **self._options)
+        connection.identify = self._listener.identify
+        return connection
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
@@ -98,6 +101,7 @@ class Listener:
     """Serves `handler` on a TCP address, or on the unix socket `path`.
 
     `tls` is a server-side SSL context (`kumo.machinery.tls.server_context`); without one the socket is plain.
+    `identify` says whose a client certificate is.
     `port` 0 takes a free one: read it from `port` after `start`. A component in the sense of ARCHITECTURE.md: `run`
     serves until cancelled.
     """
@@ -113,8 +117,10 @@ class Listener:
         grace: float = 10.0,
         limits: Limits | None = None,
         name: str = "listener",
+        identify: Identify = user_of_peer,
     ) -> None:
         self.handler = handler
+        self.identify = identify
         self.host = host
         self.port = port
         self.path = str(path)
