@@ -1,4 +1,4 @@
-"""Patches: RFC examples, upstream's strategic rules, server-side apply; and laws that hold for any value."""
+"""Patches: RFC examples, upstream's strategic rules; and laws that hold for any value."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumo.api.errors import StatusError
-from kumo.api.patch.apply import apply, record_update
-from kumo.api.patch.field_sets import difference, fields_of, intersection, paths, read, union, write
 from kumo.api.patch.json_patch import apply_json_patch
 from kumo.api.patch.merge_patch import apply_merge_patch, create_merge_patch
 from kumo.api.patch.strategic import apply_strategic_patch
-from kumo.api.patch.typed import compare, merge
 from kumo.api.resources import GVK
 from kumo.api.schema import Node, builtin_schema
 
@@ -198,100 +195,3 @@ def test_strategic_merge_laws(old: list[dict[str, Any]], new: list[dict[str, Any
 def test_without_schema_it_is_a_merge_patch(obj: dict[str, Any], patch: dict[str, Any]) -> None:
     anything = Node("any", {})
     assert apply_strategic_patch(obj, patch, anything) == apply_merge_patch(obj, patch)
-
-
-# -- server-side apply ------------------------------------------------------------------------------------------------
-
-
-def fields(obj: dict[str, Any], manager: str) -> list[str]:
-    entry = next(e for e in obj["metadata"]["managedFields"] if e["manager"] == manager)
-    return sorted(paths(read(entry["fieldsV1"])))
-
-
-def test_apply_creates_and_owns() -> None:
-    made = apply(None, deployment({"name": "a", "image": "1"}, replicas=1), deployment_root(), manager="m")
-    assert fields(made, "m") == [
-        ".spec.replicas",
-        '.spec.template.spec.containers[name="a"]',
-        '.spec.template.spec.containers[name="a"].image',
-        '.spec.template.spec.containers[name="a"].name',
-    ]
-    assert made["metadata"]["managedFields"][0] | {"time": "", "fieldsV1": {}} == {
-        "manager": "m",
-        "operation": "Apply",
-        "apiVersion": "apps/v1",
-        "time": "",
-        "fieldsType": "FieldsV1",
-        "fieldsV1": {},
-    }
-
-
-def test_apply_conflicts_force_and_sharing() -> None:
-    root = deployment_root()
-    made = apply(None, deployment({"name": "a", "image": "1"}, replicas=1), root, manager="one")
-    same = apply(made, deployment(replicas=1), root, manager="two")
-    assert fields(same, "two") == [".spec.replicas"] and ".spec.replicas" in fields(same, "one")
-    with pytest.raises(StatusError) as caught:
-        apply(made, deployment(replicas=2), root, manager="two")
-    assert caught.value.code == 409
-    assert caught.value.message == 'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
-    assert caught.value.details == {
-        "causes": [{"reason": "FieldManagerConflict", "message": 'conflict with "one"', "field": ".spec.replicas"}]
-    }
-    taken = apply(made, deployment(replicas=2), root, manager="two", force=True)
-    assert taken["spec"]["replicas"] == 2 and ".spec.replicas" not in fields(taken, "one")
-
-
-def test_apply_removes_what_is_given_up_unless_another_has_it() -> None:
-    root = deployment_root()
-    made = apply(None, deployment({"name": "a"}, {"name": "b"}, replicas=1, paused=True), root, manager="one")
-    made = apply(made, deployment({"name": "b", "image": "2"}, replicas=1), root, manager="two")
-    found = apply(made, deployment({"name": "a"}), root, manager="one")
-    assert containers(found) == [{"name": "a"}, {"name": "b", "image": "2"}]
-    assert found["spec"]["replicas"] == 1 and "paused" not in found["spec"]
-
-
-def test_apply_after_other_writes() -> None:
-    root = deployment_root()
-    live = deployment({"name": "a", "image": "1"}, replicas=1)
-    with pytest.raises(StatusError, match="before-first-apply"):
-        apply(live, deployment(replicas=2), root, manager="m")
-    made = apply(None, deployment(replicas=1), root, manager="m")
-    changed = copy.deepcopy(made)
-    changed["spec"]["replicas"] = 5
-    record_update(made, changed, root, manager="scaler", subresource="scale")
-    assert fields(changed, "scaler") == [".spec.replicas"]
-    with pytest.raises(StatusError) as caught:
-        apply(changed, deployment(replicas=1), root, manager="m")
-    expected = 'conflict with "scaler" with subresource "scale" using apps/v1: .spec.replicas'
-    assert caught.value.message == "Apply failed with 1 conflict: " + expected
-
-
-def test_apply_twice_changes_nothing() -> None:
-    root = deployment_root()
-    config = deployment({"name": "a", "image": "1"}, replicas=1)
-    once = apply(None, config, root, manager="m", now="2026-01-01T00:00:00Z")
-    assert apply(once, copy.deepcopy(config), root, manager="m", now="2027-01-01T00:00:00Z") == once
-
-
-@given(items, items)
-def test_merge_and_compare_laws(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> None:
-    root = deployment_root()
-    old, new = deployment(*one), deployment(*two)
-    merged = merge(root, old, new)
-    assert merge(root, merged, new) == merged
-    assert compare(root, old, old) == ({}, {})
-    changed, removed = compare(root, merged, old)
-    assert set(paths(removed)) <= set(paths(fields_of(root, merged)))
-    assert set(paths(changed)) <= set(paths(fields_of(root, old)))
-
-
-@given(items, items)
-def test_field_set_laws(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> None:
-    root = deployment_root()
-    a, b = fields_of(root, deployment(*one)), fields_of(root, deployment(*two))
-    members_a, members_b = set(paths(a)), set(paths(b))
-    assert set(paths(union(a, b))) == members_a | members_b
-    assert set(paths(intersection(a, b))) == members_a & members_b
-    assert set(paths(difference(a, b))) == members_a - members_b
-    assert read(write(a)) == a

@@ -10,6 +10,7 @@ from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.incoming import check_kind
+from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.updating import modify
 
 _BINDING = GVK("", "v1", "Binding")
@@ -40,7 +41,7 @@ async def bind(core: Core, call: Call, binding: Object) -> Object:
         _assign(pod, meta, target["name"])
         return pod
 
-    await modify(core, call, make, subresource="binding", free=True)
+    await modify(core, call, make, subresource="binding", free=True, track=untracked)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 

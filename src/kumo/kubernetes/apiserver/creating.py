@@ -12,7 +12,7 @@ from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
-from kumo.kubernetes.apiserver.managed_fields import applies
+from kumo.kubernetes.apiserver.managed_fields import admitted, created, set_managed
 
 _GENERATED_NAME_LIMIT = 63 - 5
 _ATTEMPTS = 8
@@ -24,10 +24,13 @@ async def create(core: Core, call: Call) -> tuple[Entry, bool]:
     return await create_object(core, call, obj)
 
 
-async def create_object(core: Core, call: Call, obj: Object, *, name: str = "") -> tuple[Entry, bool]:
+async def create_object(
+    core: Core, call: Call, obj: Object, *, name: str = "", managed: list[Object] | None = None
+) -> tuple[Entry, bool]:
     """Create `obj`, which conforms to its schema; under `name` when a PUT or an apply names what is not there yet.
 
-    Raises 403 for a PUT or an apply of somebody who may not create.
+    `managed` are the managedFields, if an apply has worked them out. Raises 403 for a PUT or an apply of somebody who
+    may not create.
     """
     resource, dry = call.resource, call.dry_run()
     if call.info.verb != "create":
@@ -41,7 +44,7 @@ async def create_object(core: Core, call: Call, obj: Object, *, name: str = "") 
         draft = core.copy(obj) if generate else obj
         if generate:
             draft["metadata"]["name"] = generate[:_GENERATED_NAME_LIMIT] + name_suffix()
-        attributes = await _prepare(core, call, draft, dry)
+        attributes = await _prepare(core, call, draft, dry, managed)
         try:
             if dry:
                 core.admission.abandon(attributes)
@@ -72,17 +75,18 @@ def _place(call: Call, meta: Object, name: str) -> None:
             raise wrong_name(meta["name"], name)
     for key in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"):
         meta.pop(key, None)
-    if not applies(call):
-        meta.pop("managedFields", None)
     meta["uid"] = new_uid()
     meta["creationTimestamp"] = timestamp(time.time())
 
 
-async def _prepare(core: Core, call: Call, obj: Object, dry: bool) -> AdmissionAttributes:
+async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list[Object] | None) -> AdmissionAttributes:
     """Default, admit and validate the new object, in place; what admission was told."""
     resource, meta = call.resource, obj["metadata"]
     strategy = resource.strategy
+    stated = meta.pop("managedFields", None)
     strategy.default(obj)
+    managed = created(core, call, obj, stated) if managed is None else managed
+    set_managed(obj, managed)
     strategy.prepare_create(obj)
     attributes = AdmissionAttributes(
         "CREATE",
@@ -103,6 +107,7 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool) -> AdmissionA
         obj.clear()
         obj.update(wanted)
         attributes.object = obj
+    admitted(obj, managed)
     try:
         raise_invalid(call, obj, strategy.validate_create(obj))
         await core.check(attributes)

@@ -17,6 +17,7 @@ from kumo.kubernetes.apiserver.deleting import delete
 from kumo.kubernetes.apiserver.deletion import parse_options
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import check_kind
+from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.matching import Match
 from kumo.kubernetes.apiserver.updating import missing, modify
 
@@ -74,7 +75,7 @@ async def _spend(core: Core, call: Call, budget: Entry, pod: Object, *, dry: boo
         _take(old, name, healthy=_healthy(pod))
         return old
 
-    await modify(core, own, make, subresource="status", free=True)
+    await modify(core, own, make, subresource="status", free=True, track=untracked)
 
 
 def _healthy(pod: Object) -> bool:

@@ -1,35 +1,115 @@
-"""`managedFields` on the way of a write: kept by applies, and for objects that were ever applied by every other write.
-
-An object that nobody has applied carries none: the books cost more than such a write itself, and the first apply starts
-them with a manager `before-first-apply`, as upstream does for objects older than the feature.
-"""
+"""`managedFields` on the way of a write: who writes, what of it counts, and in which versions others said theirs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kumo.api.objects import Object
-from kumo.api.patch.apply import record_update
-from kumo.kubernetes.apiserver import bodies
+from kumo.api.patch.managers import read_managers
+from kumo.api.patch.shapes import Shape, shape_of
+from kumo.api.patch.tracking import Tracker
+from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.registry import Registry, Resource
+from kumo.kubernetes.apiserver.reset_fields import reset_fields
 
-APPLY_PATCH = "application/apply-patch+yaml"
 _NAME_LIMIT = 128
-
-
-def applies(call: Call) -> bool:
-    """Whether the call is a server-side apply."""
-    return call.info.verb == "patch" and bodies.media_type(call.request) == APPLY_PATCH
+_OWN_AGENT = "kumo"
+_CONTROLLERS = "system:serviceaccount:kube-system:"
+Track = Callable[[Object, Object, "list[Object] | None"], "list[Object] | None"]
+"""Gives the `managedFields` of a new state: (old, new, those that the write states); None to keep the old ones."""
 
 
 def manager_of(call: Call) -> str:
     """Who writes: the query's fieldManager, else the client program's name."""
+    stated = call.query.get("fieldManager")
+    if stated:
+        return stated
     agent = call.request.headers.get("user-agent", "").partition("/")[0]
-    return call.query.get("fieldManager") or agent[:_NAME_LIMIT] or "unknown"
+    if not agent or agent == _OWN_AGENT:
+        return _component(call.user)
+    if not agent.isprintable():
+        agent = "".join(c for c in agent if c.isprintable())
+    return agent if len(agent) <= _NAME_LIMIT else agent.encode()[:_NAME_LIMIT].decode(errors="ignore")
 
 
-def note(call: Call, new: Object, old: Object, stated: list[Object] | None, subresource: str) -> None:
-    """Set the new state's `managedFields`; `stated` are those that an apply has worked out."""
-    if applies(call):
-        if stated:
-            new["metadata"]["managedFields"] = stated
-    elif old["metadata"].get("managedFields"):
-        record_update(old, new, call.resource.schema.root, manager=manager_of(call), subresource=subresource)
+def _component(user: UserInfo) -> str:
+    """The name of a part of kumo itself, which sends no program's name: what upstream's is called."""
+    if user.name.startswith(_CONTROLLERS):
+        return "kube-controller-manager"
+    if user.name.startswith("system:node:"):
+        return "kubelet"
+    return user.name.rpartition(":")[2]
+
+
+def tracker(core: Core, call: Call, subresource: str | None = None) -> Tracker:
+    """How fields are tracked for the call's resource."""
+    resource = call.resource
+    below = call.info.subresource if subresource is None else subresource
+    return Tracker(
+        shape_of(resource.schema.root),
+        resource.gvk.api_version,
+        lambda obj, version: view(core.registry, resource, obj, version),
+        below,
+        reset_fields(resource, below),
+        resource.custom is not None,
+    )
+
+
+def view(registry: Registry, resource: Resource, obj: Object, version: str) -> tuple[Object, Shape] | None:
+    """The resource's object in another version, and that version's shape; None when it is not served there."""
+    if version == resource.gvk.api_version:
+        return obj, shape_of(resource.schema.root)
+    group, _, name = version.rpartition("/")
+    other = registry.find(group, name, resource.type.resource)
+    if other is None or other.stored.gvk != resource.stored.gvk:
+        return None
+    if resource.to_stored is not None:
+        obj = resource.to_stored(obj)
+    if other.from_stored is not None:
+        obj = other.from_stored(obj)
+    return {**obj, "apiVersion": version}, shape_of(other.schema.root)
+
+
+def updating(core: Core, call: Call, subresource: str) -> Track:
+    """How the fields of an update or patch by the call are booked."""
+    found = tracker(core, call, subresource)
+    manager = manager_of(call)
+
+    def track(old: Object, new: Object, stated: list[Object] | None) -> list[Object]:
+        return found.updated(old, new, manager, stated=stated)
+
+    return track
+
+
+def created(core: Core, call: Call, obj: Object, stated: list[Object] | None) -> list[Object]:
+    """The `managedFields` of a new object."""
+    return tracker(core, call, "").updated(None, obj, manager_of(call), stated=stated)
+
+
+def untracked(old: Object, new: Object, stated: list[Object] | None) -> list[Object] | None:
+    """The API server's own change (a binding, say): nobody manages what it sets, the books stay as they are."""
+    found: list[Object] | None = old["metadata"].get("managedFields")
+    return found
+
+
+def set_managed(obj: Object, managed: list[Object] | None) -> None:
+    """Give the object those `managedFields`."""
+    if managed:
+        obj["metadata"]["managedFields"] = managed
+    else:
+        obj["metadata"].pop("managedFields", None)
+
+
+def admitted(obj: Object, before: list[Object] | None) -> None:
+    """Undo what admission did to the `managedFields`, if they can't be read any more."""
+    now = obj["metadata"].get("managedFields")
+    if now is before or now == before:
+        return
+    try:
+        if now and read_managers(now, check=True):
+            return
+    except (ValueError, TypeError, AttributeError):
+        pass
+    set_managed(obj, before)

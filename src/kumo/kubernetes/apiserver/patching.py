@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kumo.api.errors import Cause, StatusError, bad_request, invalid, unsupported_media_type
 from kumo.api.objects import Object
-from kumo.api.patch.apply import apply
+from kumo.api.patch.apply import Applied, apply
 from kumo.api.patch.json_patch import apply_json_patch
 from kumo.api.patch.merge_patch import apply_merge_patch
 from kumo.api.patch.strategic import apply_strategic_patch
-from kumo.kubernetes.apiserver import bodies
+from kumo.api.patch.typed import TypedError
+from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver import bodies, managed_fields
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creating import create_object
@@ -35,7 +38,7 @@ async def patch(core: Core, call: Call) -> tuple[Entry, bool]:
     def make(old: Object) -> Object:
         return conforming(call, patched(call, kind, old, body), body)
 
-    return await modify(core, call, make, operation_options="PatchOptions"), False
+    return await modify(core, call, make), False
 
 
 async def read_patch(call: Call) -> tuple[str, Any]:
@@ -107,34 +110,46 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
             "",
             [Cause("fieldManager", "Required value: is required for apply patch", "FieldValueRequired")],
         )
-    obj = check_kind(body, call.resource.gvk)
-    meta = obj["metadata"] = obj.get("metadata") or {}
-    if not isinstance(meta, dict):
-        raise bad_request("error decoding patch: metadata is not an object")
-    if meta.get("managedFields"):
-        raise bad_request("metadata.managedFields must be nil")
-    name = meta.setdefault("name", call.info.name)
-    if name != call.info.name:
-        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.info.name})")
-    if call.resource.type.namespaced:
-        meta.setdefault("namespace", call.info.namespace)
-    applied, unknown = decode(call.resource.schema, obj, sparse=True)
-    if unknown:
-        _complain(call, [f'unknown field "{path}"' for path in unknown], body)
-    manager, root = call.query["fieldManager"], call.resource.schema.root
-    namespace = call.namespace
-    if core.storage.get(call.resource, namespace, call.info.name) is None and not call.info.subresource:
+    config = configuration(call, body, call.resource.gvk)
+    manager, where = call.query["fieldManager"], managed_fields.tracker(core, call)
+    if core.storage.get(call.resource, call.namespace, call.info.name) is None and not call.info.subresource:
         try:
-            fresh = apply(None, core.copy(applied), root, manager=manager)
-            fresh, _ = decode(call.resource.schema, fresh)
-            return await create_object(core, call, fresh, name=call.info.name)
+            made = merged(call, call.resource.gvk, lambda: apply(where, None, core.copy(config), manager))
+            fresh = conforming(call, {**made.object, "apiVersion": call.resource.gvk.api_version}, body)
+            return await create_object(core, call, fresh, name=call.info.name, managed=made.managed_fields)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
+    managed: list[Object] = []
 
     def make(old: Object) -> Object:
-        force, below = call.flag("force"), call.info.subresource
-        merged = apply(old, core.copy(applied), root, manager=manager, force=force, subresource=below)
-        return conforming(call, merged, body)
+        made = merged(
+            call, call.resource.gvk, lambda: apply(where, old, core.copy(config), manager, force=call.flag("force"))
+        )
+        managed[:] = made.managed_fields
+        return conforming(call, made.object, body)
 
-    return await modify(core, call, make, operation_options="PatchOptions"), False
+    track = lambda old, new, stated: managed  # noqa: E731
+    return await modify(core, call, make, track=track), False
+
+
+def configuration(call: Call, body: Any, gvk: GVK) -> Object:
+    """What is applied, as an object. Raises 400."""
+    if not isinstance(body, dict):
+        raise bad_request("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ")
+    version, kind = body.get("apiVersion") or "", body.get("kind") or ""
+    if version != gvk.api_version or kind != gvk.kind:
+        raise bad_request(f"invalid object type: {version}, Kind={kind}")
+    meta = body.get("metadata")
+    if isinstance(meta, dict) and meta.get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    return body
+
+
+def merged(call: Call, gvk: GVK, do: Callable[[], Applied]) -> Applied:
+    """What comes of the apply. Raises 500 for a configuration that doesn't fit the schema, as upstream."""
+    try:
+        return do()
+    except TypedError as error:
+        where = f"{call.namespace}/{call.info.name}; {gvk.api_version}, Kind={gvk.kind}"
+        raise StatusError(500, "", f"failed to create typed patch object ({where}): {error}") from None

@@ -6,13 +6,26 @@ from typing import Any
 
 from kumo.api.errors import Cause, bad_request, invalid
 from kumo.api.objects import Object
+from kumo.api.patch.apply import apply
+from kumo.api.patch.scale import to_parent, to_scale
+from kumo.api.patch.shapes import shape_of
+from kumo.api.patch.tracking import Tracker
 from kumo.api.resources import GVK
+from kumo.api.schema import builtin_schema
 from kumo.api.selectors import to_text
-from kumo.kubernetes.apiserver import bodies
+from kumo.kubernetes.apiserver import bodies, managed_fields
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.incoming import check_kind
-from kumo.kubernetes.apiserver.patching import JSON_PATCH, patched, read_patch
+from kumo.kubernetes.apiserver.patching import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    configuration,
+    merged,
+    patched,
+    read_patch,
+)
 from kumo.kubernetes.apiserver.registry import Scale
 from kumo.kubernetes.apiserver.updating import check_version, missing, modify
 
@@ -66,26 +79,67 @@ def _where(call: Call) -> Scale:
 async def put_scale(core: Core, call: Call) -> Object:
     """PUT or PATCH scale: only `spec.replicas` counts. Raises 400, 404, 409, 422."""
     where = _where(call)
-    if call.info.verb == "patch":
-        kind, body = await read_patch(call)
-    else:
-        data = await bodies.read(call.request)
-        kind, body = "", check_kind(bodies.decode(data, bodies.media_type(call.request), "Scale"), GVK_SCALE)
+    kind, body = await _read(call)
+    tracker, manager = _tracker(core, call), managed_fields.manager_of(call)
+    managed: list[Object] = []
+
+    def path_of(version: str) -> str:
+        return _path_of(core, call, version)
 
     def make(old: Object) -> Object:
         now = scale_of(old, where)
-        if kind == JSON_PATCH or (kind and isinstance(body, dict)):
-            wanted = patched(call, "application/merge-patch+json" if kind != JSON_PATCH else kind, now, body)
+        entries = old["metadata"].get("managedFields")
+        now["metadata"]["managedFields"] = to_scale(entries, path_of)
+        if kind == APPLY_PATCH:
+            made = merged(
+                call, GVK_SCALE, lambda: apply(tracker, now, core.copy(body), manager, force=call.flag("force"))
+            )
+            wanted, scaled = made.object, made.managed_fields
         else:
-            wanted = {**body, "metadata": dict(body.get("metadata") or {})}
+            wanted = _wanted(call, kind, core.copy(now), body)
+            scaled = tracker.updated(now, wanted, manager)
         if not wanted["metadata"].get("name"):
             raise bad_request("name must be provided")
         check_version(call, wanted, old)
+        managed[:] = to_parent(entries, scaled, path_of, call.resource.gvk.api_version)
         _set(old, where.spec, _replicas(call, wanted))
         return old
 
-    entry = await modify(core, call, make, subresource="scale")
+    def track(old: Object, new: Object, stated: list[Object] | None) -> list[Object]:
+        return managed
+
+    entry = await modify(core, call, make, subresource="scale", track=track)
     return scale_of(call.resource.object(entry), where)
+
+
+async def _read(call: Call) -> tuple[str, Any]:
+    """The patch's media type and its body; no type for a PUT's object. Raises 400, 413, 415."""
+    if call.info.verb == "patch":
+        kind, body = await read_patch(call)
+        if kind == APPLY_PATCH:
+            return kind, configuration(call, body, GVK_SCALE)
+        return kind, body
+    data = await bodies.read(call.request)
+    return "", check_kind(bodies.decode(data, bodies.media_type(call.request), "Scale"), GVK_SCALE)
+
+
+def _wanted(call: Call, kind: str, now: Object, body: Any) -> Object:
+    if kind == JSON_PATCH or (kind and isinstance(body, dict)):
+        return patched(call, MERGE_PATCH if kind != JSON_PATCH else kind, now, body)
+    return {**body, "metadata": dict(body.get("metadata") or {})}
+
+
+def _tracker(core: Core, call: Call) -> Tracker:
+    shape = shape_of(builtin_schema(GVK_SCALE).root)
+    version = GVK_SCALE.api_version
+    return Tracker(shape, version, lambda obj, wanted: (obj, shape) if wanted == version else None, "scale")
+
+
+def _path_of(core: Core, call: Call, version: str) -> str:
+    """Where an object of that version keeps its replicas."""
+    group, _, name = version.rpartition("/")
+    other = core.registry.find(group, name, call.resource.type.resource)
+    return other.scale.spec if other is not None and other.scale is not None else ""
 
 
 def _replicas(call: Call, wanted: Object) -> int:

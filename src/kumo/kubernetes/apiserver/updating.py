@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, modified, not_found
 from kumo.api.objects import Object
-from kumo.kubernetes.apiserver import managed_fields
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creating import create_object, raise_invalid, wrong_name
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
+from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_managed, updating
 from kumo.kubernetes.apiserver.storage import Gone
 
 _ATTEMPTS = 12
@@ -63,22 +63,25 @@ async def modify(
     subresource: str | None = None,
     operation_options: str = "UpdateOptions",
     free: bool = False,
+    track: Track | None = None,
 ) -> Entry:
     """Bring the object to the state that `make` wants, by way of defaults, admission and validation.
 
     `subresource` is what strategy and admission are told (by default the call's); `free` leaves out the strategy's
-    limits, for the API server's own changes (binding, finalize). Raises 404, 409, 422 and what admission refuses.
+    limits, for the API server's own changes (binding, finalize). `track` gives the new state's managedFields (by
+    default those of an update by the call). Raises 404, 409, 422 and what admission refuses.
     """
     below = call.info.subresource if subresource is None else subresource
     entry = core.storage.get(call.resource, call.namespace, call.info.name)
     dry = call.dry_run()
+    track = updating(core, call, below) if track is None else track
     for _ in range(_ATTEMPTS):
         if entry is None:
             raise not_found(call.resource.type.group, call.resource.type.resource, call.info.name)
         old = call.resource.object(entry)
         new = make(call.resource.object(entry))
         check_version(call, new, old)
-        attributes = await _prepare(core, call, new, old, below, operation_options, dry, free)
+        attributes = await _prepare(core, call, new, old, track, below, operation_options, dry, free)
         try:
             if dry:
                 core.admission.abandon(attributes)
@@ -108,13 +111,15 @@ def check_version(call: Call, new: Object, old: Object) -> None:
 
 
 async def _prepare(
-    core: Core, call: Call, new: Object, old: Object, below: str, options: str, dry: bool, free: bool
+    core: Core, call: Call, new: Object, old: Object, track: Track, below: str, options: str, dry: bool, free: bool
 ) -> AdmissionAttributes:
     """Carry over, default, admit and validate the new state, in place; what admission was told."""
     resource, strategy = call.resource, call.resource.strategy
-    managed = new["metadata"].get("managedFields")
+    stated = new["metadata"].get("managedFields")
     keep_system_fields(new, old)
     strategy.default(new)
+    managed = track(old, new, stated)
+    set_managed(new, managed)
     if not free:
         strategy.prepare_update(new, old, below)
     attributes = AdmissionAttributes(
@@ -137,7 +142,7 @@ async def _prepare(
         new.clear()
         new.update(wanted)
         attributes.object = new
-    managed_fields.note(call, new, old, managed, below)
+    admitted(new, managed)
     try:
         if not free:
             raise_invalid(call, new, strategy.validate_update(new, old, below))
