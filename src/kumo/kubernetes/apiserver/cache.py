@@ -1,7 +1,9 @@
 """The watch cache: everything in the store, kept up to date by the store's own watch.
 
 Writes go to the store and come back through the watch, in revision order, whoever made them. A writer waits until the
-cache has reached its write's revision; so whoever was told of a write finds it in the cache.
+cache has reached its write's revision; so whoever was told of a write finds it in the cache. Where other servers write
+to the same store, a reader first asks the store for its revision and waits until the cache is there (as upstream's
+consistent lists from its cache).
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
-from kumo.kubernetes.apiserver.keys import ROOT, parse_key
+from kumo.kubernetes.apiserver.keys import ROOT, Place, object_key, parse_key
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
-from kumo.store.base import Compacted, Event, KeyValue, Store, StoreError
+from kumo.store.base import Compacted, Event, KeyValue, OutcomeUnknown, Store, StoreError, Unavailable
 
 _PAGE = 2000
+_JSON = b"{"
 _RETRY = 0.5
+_PATIENCE = 10.0
+"""How long a reader or writer waits for the cache when the store is shared, in seconds: its members may be failing."""
+_NUDGE = 0.05
+"""After this time of waiting, the store is asked to make its watches tell where they are."""
 _log = structlog.get_logger("kumo.apiserver.cache")
 
 Listener = Callable[[str, str, Entry | None, Entry | None], None]
@@ -47,6 +54,9 @@ class Cache:
         while True:
             for kv in page.kvs:
                 place = parse_key(kv.key)
+                if kv.value[:1] != _JSON:
+                    self._note_unreadable(kv, place)
+                    continue
                 entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
                 self.of(place.group, place.resource).load(entry)
             if not page.more:
@@ -85,17 +95,49 @@ class Cache:
         self._listeners.setdefault((group, resource), []).append(listener)
 
     async def reach(self, revision: int) -> None:
-        """Return once the cache is at `revision` or later."""
+        """Return once the cache is at `revision` or later. Raises Unavailable when it does not come to it in time."""
         if self.revision >= revision:
             return
         waiter = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (revision, next(self._count), waiter))
-        await waiter
+        if self._store.exclusive:
+            await waiter
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await waiter
+        except TimeoutError:
+            raise Unavailable(
+                f"the store is at revision {revision}, but its watch has not come further than {self.revision}"
+            ) from None
+
+    async def settle(self, revision: int) -> None:
+        """Return once the cache shows the write that was made at `revision`. Raises OutcomeUnknown."""
+        if self.revision < revision:
+            try:
+                await self.reach(revision)
+            except Unavailable as error:
+                raise OutcomeUnknown(f"the write was made, but can't be shown yet: {error}") from error
 
     async def catch_up(self) -> None:
-        """Return once the cache shows every write, by anybody, that was acknowledged before the call."""
-        if not self._store.exclusive:
-            await self.reach(await self._store.current_revision())
+        """Return once the cache shows every write, by anybody, that was acknowledged before the call.
+
+        Raises Unavailable when the store does not say, or the cache does not come so far.
+        """
+        if self._store.exclusive:
+            return
+        revision = await self._store.current_revision()
+        if self.revision >= revision:
+            return
+        reached = asyncio.ensure_future(self.reach(revision))
+        try:
+            done, _ = await asyncio.wait((reached,), timeout=_NUDGE)
+            if not done:
+                # Somebody who is not of ours may have written: of that, our watch tells only when it is asked to.
+                await self._store.advance()
+            await reached
+        finally:
+            reached.cancel()
 
     async def _follow(self) -> None:
         while True:
@@ -103,7 +145,9 @@ class Cache:
                 if self._behind:
                     await self._reload()
                     self._behind = False
-                async for batch in self._store.watch(ROOT, self.revision, previous=False):
+                async for batch in self._store.watch(
+                    ROOT, self.revision, previous=False, progress=not self._store.exclusive
+                ):
                     self._apply(batch)
                 return
             except Compacted:
@@ -142,7 +186,7 @@ class Cache:
             try:
                 if event.type == "put":
                     self._put(event.kv)
-                else:
+                elif event.type == "delete":
                     place = parse_key(event.kv.key)
                     self._delete(place.group, place.resource, place.namespace, place.name, event.kv.mod_revision)
             except Exception:
@@ -152,13 +196,35 @@ class Cache:
     def _put(self, kv: KeyValue) -> None:
         place = parse_key(kv.key)
         found = self.of(place.group, place.resource)
+        if kv.value[:1] != _JSON:
+            self._delete(place.group, place.resource, place.namespace, place.name, kv.mod_revision)
+            self._note_unreadable(kv, place)
+            return
+        if found.unreadable:
+            found.unreadable.pop((place.namespace, place.name), None)
         old = found.get(place.namespace, place.name)
         new = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
         found.put(new)
         self._tell(place.group, place.resource, old, new)
 
+    async def retry_unreadable(self) -> None:
+        """Read once more what could not be read: there may be a key for it now."""
+        for found in self:
+            for namespace, name in list(found.unreadable):
+                kv = await self._store.get(object_key(found.group, found.resource, namespace, name))
+                if kv is not None and kv.value[:1] == _JSON and (namespace, name) in found.unreadable:
+                    self._put(kv)
+
+    def _note_unreadable(self, kv: KeyValue, place: Place) -> None:
+        """Remember an object that is there but can't be read: it is encrypted, and its key is missing."""
+        why = getattr(kv.value, "reason", "no matching prefix found")
+        self.of(place.group, place.resource).unreadable[place.namespace, place.name] = why
+        _log.error("a stored object can't be read", key=kv.key, reason=why)
+
     def _delete(self, group: str, resource: str, namespace: str, name: str, revision: int) -> None:
         found = self.of(group, resource)
+        if found.unreadable:
+            found.unreadable.pop((namespace, name), None)
         old = found.get(namespace, name)
         found.delete(namespace, name, revision)
         self._tell(group, resource, old, None)

@@ -31,6 +31,8 @@ from kumo.machinery.http import Answer
 from kumo.store.base import Store
 
 Handle = Callable[[Call], Awaitable[Answer]]
+_BY_VERSION = ("get", "list", "watch")
+"""The verbs that say themselves how fresh an answer must be: a resourceVersion makes do with the cache."""
 _PARTIAL = ("ephemeralcontainers", "resize")
 
 
@@ -56,6 +58,9 @@ class ResourceHandler:
         """The answer. Raises StatusError."""
         info = call.info
         _ = call.accepted  # What can't be answered must not be done either.
+        if not self._store.exclusive and info.verb not in _BY_VERSION:
+            # What others have written counts for this request: the object, its namespace, quotas, what refers to it.
+            await self._core.cache.catch_up()
         if info.subresource:
             return await self._subresource(call)
         if info.verb not in call.resource.type.verbs:
@@ -70,9 +75,11 @@ class ResourceHandler:
 
     async def _get(self, call: Call) -> Answer:
         core, info = self._core, call.info
-        if call.query:
-            await await_revision(core, parse_revision(call.query.get("resourceVersion", "")))
-        await core.cache.catch_up()
+        version = call.query.get("resourceVersion", "") if call.query else ""
+        if version:
+            await await_revision(core, parse_revision(version))
+        else:
+            await core.cache.catch_up()
         entry = core.storage.get(call.resource, call.namespace, info.name)
         if entry is None:
             raise missing(call)

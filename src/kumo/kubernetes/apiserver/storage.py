@@ -6,8 +6,9 @@ A write returns once the cache shows it, so that whatever the writer reads next 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from kumo.api.errors import StatusError, already_exists, bad_request, internal
+from kumo.api.errors import StatusError, already_exists, bad_request, internal, too_large, unavailable
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.bodies import is_deep
 from kumo.kubernetes.apiserver.cache import Cache
@@ -15,7 +16,15 @@ from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import object_key
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.splice import to_stored
-from kumo.store.base import CompareFailed, NoSpace, Store, Unavailable
+from kumo.store.base import (
+    CompareFailed,
+    LeaseNotFound,
+    OutcomeUnknown,
+    Store,
+    StoreError,
+    TooLarge,
+    Unavailable,
+)
 
 _LEASE_WINDOW = 60.0
 
@@ -35,12 +44,23 @@ class Storage:
         self._store = store
         self.cache = cache
         self._event_ttl = event_ttl
+        self._is_stale: Callable[[str], bool] | None = getattr(store, "is_stale", None)
         self._lease = 0
         self._lease_until = 0.0
 
     def get(self, resource: Resource, namespace: str, name: str) -> Entry | None:
-        """The newest state of the object, or None."""
-        return self.cache.of(resource.stored.group, resource.stored.resource).get(namespace, name)
+        """The newest state of the object, or None. Raises 500 for one whose stored value can't be read."""
+        where = self.cache.of(resource.stored.group, resource.stored.resource)
+        if where.unreadable and (why := where.unreadable.get((namespace, name))) is not None:
+            raise internal(why)
+        return where.get(namespace, name)
+
+    def is_stale(self, resource: Resource, entry: Entry) -> bool:
+        """Whether the object should be written again even unchanged: encrypted with a key that no longer writes."""
+        stale = self._is_stale
+        if stale is None:
+            return False
+        return stale(object_key(resource.stored.group, resource.stored.resource, entry.namespace, entry.name))
 
     def stored(self, resource: Resource, obj: Object) -> bytes:
         """The value that the object becomes in the store. Raises 400 when it nests too deeply (a patch may add up)."""
@@ -68,9 +88,8 @@ class Storage:
         namespace, name = meta.get("namespace") or "", meta["name"]
         value = self.stored(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, namespace, name)
-        lease = await self._event_lease() if resource.stored.kind == "Event" and not resource.stored.group else 0
         try:
-            revision = await self._put(key, value, 0, lease)
+            revision = await self._put(resource, key, value, 0)
         except Gone:
             raise already_exists(resource.type.group, resource.type.resource, name) from None
         return self._written(resource, namespace, name, revision, value)
@@ -79,8 +98,7 @@ class Storage:
         """Write the object's new state in place of `old`. Raises Gone."""
         value = self.stored(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
-        lease = await self._event_lease() if resource.stored.kind == "Event" and not resource.stored.group else 0
-        revision = await self._put(key, value, old.revision, lease)
+        revision = await self._put(resource, key, value, old.revision)
         return self._written(resource, old.namespace, old.name, revision, value)
 
     def _written(self, resource: Resource, namespace: str, name: str, revision: int, value: bytes) -> Entry:
@@ -97,25 +115,42 @@ class Storage:
             revision = await self._store.delete(key, expect=old.revision)
         except CompareFailed as error:
             raise await self._gone(error) from None
-        except (NoSpace, Unavailable) as error:
+        except StoreError as error:
             raise refused(error) from error
-        await self.cache.reach(revision)
+        await self._settle(revision)
         return old.at(revision)
 
-    async def _put(self, key: str, value: bytes, expect: int, lease: int) -> int:
+    async def _put(self, resource: Resource, key: str, value: bytes, expect: int) -> int:
+        is_event = resource.stored.kind == "Event" and not resource.stored.group
         try:
-            revision = await self._store.put(key, value, expect=expect, lease=lease)
+            if not is_event:
+                revision = await self._store.put(key, value, expect=expect)
+            else:
+                revision = await self._put_event(key, value, expect)
         except CompareFailed as error:
             raise await self._gone(error) from None
-        except (NoSpace, Unavailable) as error:
+        except StoreError as error:
             raise refused(error) from error
-        await self.cache.reach(revision)
+        await self._settle(revision)
         return revision
+
+    async def _put_event(self, key: str, value: bytes, expect: int) -> int:
+        try:
+            return await self._store.put(key, value, expect=expect, lease=await self._event_lease())
+        except LeaseNotFound:
+            self._lease_until = 0.0  # The lease is gone, as when the store was away for longer than it lasts.
+            return await self._store.put(key, value, expect=expect, lease=await self._event_lease())
+
+    async def _settle(self, revision: int) -> None:
+        try:
+            await self.cache.settle(revision)
+        except StoreError as error:
+            raise refused(error) from error
 
     async def _gone(self, error: CompareFailed) -> Gone:
         current = error.current
-        if current is None:
-            return Gone(None)
+        if current is None or current.value[:1] != b"{":
+            return Gone(None)  # What can't be read is there all the same: nobody may create it, or sees it.
         *_, namespace, name = current.key.split("/")
         namespace = namespace if current.key.count("/") == 5 else ""
         return Gone(make_entry(namespace, name, current.mod_revision, current.value))
@@ -129,6 +164,16 @@ class Storage:
         return self._lease
 
 
-def refused(error: Exception) -> StatusError:
-    """500: the store can't write; its message says why and what to do."""
+def refused(error: StoreError) -> StatusError:
+    """The answer to a request that the store did not carry out; its message says why and what to do.
+
+    413 for what the engine can't hold. 503 while it is not available: clients come again. 500 else, and for a write of
+    which it is not known whether it was made: a client that came again by itself might make it twice.
+    """
+    if isinstance(error, TooLarge):
+        return too_large(str(error))
+    if isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown):
+        answer = unavailable(str(error))
+        answer.headers = {"Retry-After": "1"}
+        return answer
     return internal(str(error))
