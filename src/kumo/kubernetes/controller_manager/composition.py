@@ -17,6 +17,7 @@ from kumo.kubernetes.controller_manager.certificates import (
 )
 from kumo.kubernetes.controller_manager.cluster_roles import ClusterRoleAggregationController
 from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
+from kumo.kubernetes.controller_manager.disruption.controller import DisruptionController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
 from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
 from kumo.kubernetes.controller_manager.job.controller import JobController
@@ -29,6 +30,12 @@ from kumo.kubernetes.controller_manager.node_lifecycle.eviction import TaintEvic
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCollectorConfig
 from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController
+from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
+from kumo.kubernetes.controller_manager.volume_protection.controllers import (
+    AttributesClassProtectionController,
+    ClaimProtectionController,
+    VolumeProtectionController,
+)
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Component
 from kumo.machinery.informer import Informers
@@ -77,6 +84,11 @@ def controllers(
         NodeLifecycleController(client_for("node-controller"), informers, config.node_grace),
         TaintEvictionController(client_for("node-controller"), informers),
         PodCollector(client_for("pod-garbage-collector"), informers, config.pod_collector),
+        ResourceQuotaController(client_for("resourcequota-controller"), informers, monitor),
+        DisruptionController(client_for("disruption-controller"), informers, monitor),
+        ClaimProtectionController(client_for("pvc-protection-controller"), informers),
+        VolumeProtectionController(client_for("pv-protection-controller"), informers),
+        AttributesClassProtectionController(client_for("volumeattributesclass-protection-controller"), informers),
     ]
     made += _identity(client_for, informers, config)
     if config.node_ipam is not None:

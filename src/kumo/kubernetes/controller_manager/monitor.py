@@ -43,6 +43,7 @@ class ResourceMonitor:
         self._definitions = informers.informer(CRDS)
         self._definitions.on_change(self._definition_changed)
         self._observers: list[Observer] = []
+        self._resource_observers: list[Callable[[], None]] = []
         self._watched: dict[GVR, Informer] = {}
         self._own: dict[GVR, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
@@ -52,6 +53,17 @@ class ResourceMonitor:
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of every change in any resource; to be called before `run`."""
         self._observers.append(observer)
+
+    def observe_resources(self, observer: Callable[[], None]) -> None:
+        """Call `observer` after resources have come or gone; to be called before `run`."""
+        self._resource_observers.append(observer)
+
+    def informer(self, group: str, resource: str) -> Informer | None:
+        """The synced informer of a watched resource, in whichever version; None if there is none (yet)."""
+        for gvr, informer in self._watched.items():
+            if gvr.group == group and gvr.resource == resource and informer.synced:
+                return informer
+        return None
 
     async def wait_synced(self) -> None:
         """Return when every resource found at first has been listed."""
@@ -70,6 +82,7 @@ class ResourceMonitor:
                 self._changed.clear()
                 try:
                     await self.refresh()
+                    before = set(self._watched)
                     self._adjust()
                 except (StatusError, ConnectionError, OSError, TimeoutError) as error:
                     _log.warning("discovery failed", error=str(error))
@@ -77,6 +90,9 @@ class ResourceMonitor:
                     continue
                 for informer in list(self._watched.values()):
                     await informer.wait_synced()
+                if set(self._watched) != before:
+                    for observer in self._resource_observers:
+                        observer()
                 self._ready.set()
                 await self._wait_for_change()
         finally:
