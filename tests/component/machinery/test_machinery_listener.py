@@ -140,9 +140,9 @@ async def test_malformed_requests_get_400(wire) -> None:
 
 async def test_limits_of_line_and_headers(wire) -> None:
     async with Listener(echo, limits=Limits(line=1000, header=1000, headers=10)) as listener:
-        assert (await raw(listener, b"GET /%s HTTP/1.1\r\n\r\n" % (b"x" * 2000)))[8:12] == b" 400"
+        assert (await raw(listener, b"GET /%s HTTP/1.1\r\n\r\n" % (b"x" * 2000)))[8:12] == b" 431"
         long_header = b"GET / HTTP/1.1\r\nx: %s\r\n\r\n" % (b"x" * 2000)
-        assert (await raw(listener, long_header))[8:12] == b" 400"
+        assert (await raw(listener, long_header))[8:12] == b" 431"
         many = b"GET / HTTP/1.1\r\n" + b"".join(b"x%d: y\r\n" % i for i in range(50)) + b"\r\n"
         assert (await raw(listener, many))[8:12] == b" 400"
 

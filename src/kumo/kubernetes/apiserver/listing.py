@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from kumo.api.errors import Cause, StatusError, bad_request, expired, invalid
+from kumo.api.errors import Cause, StatusError, bad_request, expired, internal, invalid
 from kumo.api.objects import Object
 from kumo.api.selectors import Requirement, Selector, parse_field_selector, parse_label_selector, require_fields
 from kumo.kubernetes.apiserver.call import Call, number
@@ -113,6 +113,8 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
     """The list that the request asks for."""
     query = _Query(call)
     where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
+    if where.unreadable:
+        where.require_readable(query.match.namespace)
     if query.position is not None:
         return await _next_part(core, store, call, query, where)
     if query.how == "Exact" or (query.revision and query.limit and not query.how):
@@ -206,6 +208,8 @@ async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Qu
             page = await store.range(prefix, revision=position.revision, limit=_PAGE, start_after=after)
             for kv in page.kvs:
                 place = parse_key(kv.key)
+                if kv.value[:1] != b"{":
+                    raise internal(f'unable to transform key "{kv.key}": {getattr(kv.value, "reason", "")}')
                 entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
                 if query.match.matches(entry, where.fields_of):
                     found.append(entry)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from kumo.api.errors import internal
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.chunks import SortedChunks
 from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.keys import object_key
 from kumo.kubernetes.apiserver.matching import Match
 from kumo.kubernetes.apiserver.watch_hub import Change, WatchHub
 
@@ -27,6 +29,8 @@ class ResourceCache:
         self.selectable_fields: SelectableFields = _no_fields
         """Reads the values that field selectors may use; set by the registry."""
         self.hub = WatchHub(revision, self.fields_of)
+        self.unreadable: dict[tuple[str, str], str] = {}
+        """The objects whose stored values can't be read, and why (a key for them is missing)."""
         self._entries: dict[tuple[str, str], Entry] = {}
         self._namespaces: dict[str, SortedChunks] = {}
         self._by_label: dict[tuple[str, str], set[tuple[str, str]]] = {}
@@ -35,6 +39,13 @@ class ResourceCache:
         return len(self._entries)
 
     # -- reading ----------------------------------------------------------------------------------------------------
+
+    def require_readable(self, namespace: str = "") -> None:
+        """Raise 500 when an object of the resource (in the namespace, if given) can't be read."""
+        for (where, name), why in self.unreadable.items():
+            if not namespace or where == namespace:
+                key = object_key(self.group, self.resource, where, name)
+                raise internal(f'unable to transform key "{key}": {why}')
 
     def get(self, namespace: str, name: str) -> Entry | None:
         """The entry, or None."""

@@ -19,7 +19,7 @@ from kumo.kubernetes.apiserver.admission.connecting import connection
 from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
 from kumo.kubernetes.apiserver.admission.quota import StatusWriter
 from kumo.kubernetes.apiserver.attributes import RequestInfo
-from kumo.kubernetes.apiserver.authentication import Authenticator, ServiceAccountTokens, impersonate
+from kumo.kubernetes.apiserver.authentication import Identity, Impersonation, is_impersonating
 from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer
 from kumo.kubernetes.apiserver.bootstrap import BootstrapConfig, bootstrap, node_rules
 from kumo.kubernetes.apiserver.cache import Cache
@@ -28,6 +28,7 @@ from kumo.kubernetes.apiserver.compaction import compact_regularly
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom_resources import CustomResources
+from kumo.kubernetes.apiserver.encryption import opened
 from kumo.kubernetes.apiserver.flowcontrol import TooManyRequests
 from kumo.kubernetes.apiserver.health import Health
 from kumo.kubernetes.apiserver.kubelet_proxy import KubeletProxy, KubeletProxyConfig
@@ -44,7 +45,7 @@ from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import VirtualResources
 from kumo.kubernetes.apiserver.visit import Visit
 from kumo.machinery.client import Client
-from kumo.machinery.http import Answer, Request
+from kumo.machinery.http import Answer, PeerCertificate, Request
 from kumo.machinery.transport import InProcessTransport
 from kumo.store.base import Store, StoreError
 
@@ -66,6 +67,7 @@ class ApiServer:
     name = "apiserver"
 
     def __init__(self, store: Store, config: ApiServerConfig) -> None:
+        store, self._reloader = opened(store, config.operation.encryption)
         self._store = store
         self._config = config
         self._cache = Cache(store)
@@ -79,7 +81,12 @@ class ApiServer:
         self.client = Client(InProcessTransport(self.handle, _OWN_USER))
         """Requests straight into this server, as a member of system:masters."""
         self._operation = Operation(config.operation, self._cache, self.reader, self.client, self._metrics)
+        if self._reloader is not None:
+            self._reloader.changed = self._cache.retry_unreadable
+            self._metrics.add(self._reloader.lines)
         self._health = Health(self._check_readiness, lambda: self._stopping, self._check_store)
+        if self._reloader is not None:
+            self._health.add("encryption-provider-config", self._reloader.check)
 
     async def start(self) -> None:
         """Open the store, fill the cache, make the default objects true; afterwards requests are answered."""
@@ -103,11 +110,18 @@ class ApiServer:
     def _assemble(self, config: ApiServerConfig) -> None:
         reader = self.reader
         add_builtin(self._registry)
-        tokens = ServiceAccountTokens(
-            issuer=config.service_account_issuer, key_path=config.service_account_key, reader=reader
+        self._identity = identity = Identity(
+            config.authentication,
+            reader,
+            self.client,
+            issuer=config.service_account_issuer,
+            key=config.service_account_key,
+            others=config.token_authenticators,
+            anonymous=config.anonymous,
         )
-        self._authenticator = Authenticator(tokens, config.token_authenticators, anonymous=config.anonymous)
+        self._authenticator = identity.authenticator
         self._authorizer = Authorizer(reader, node_rules())
+        self._impersonation = Impersonation(self._authorizer.check)
         self._dynamic = DynamicAdmission(self._cache, reader, self._registry, self._authorizer)
         storage = Storage(self._store, self._cache, config.event_ttl)
         admission = AdmissionChain(
@@ -128,7 +142,7 @@ class ApiServer:
         )
         self._core = core
         url = f"https://{config.advertise_address}:{config.port}"
-        endpoints = TokenEndpoints(tokens, self._authenticator, reader, url)
+        endpoints = TokenEndpoints(identity.tokens, self._authenticator, reader, url)
         self._kubelets = KubeletProxy(
             reader,
             KubeletProxyConfig(
@@ -150,8 +164,11 @@ class ApiServer:
         async with asyncio.TaskGroup() as group:
             group.create_task(compact_regularly(self._store, self._config.compaction_interval), name="compaction")
             group.create_task(self._custom.run(), name="custom resources")
+            group.create_task(self._identity.run(), name="identity")
             group.create_task(give_back_regularly(self._cache), name="memory")
             group.create_task(self._operation.run(), name="operation")
+            if self._reloader is not None:
+                group.create_task(self._reloader.run(), name="encryption configuration")
 
     async def announce_stop(self) -> None:
         """Say from now on that the server is not ready, and give those who ask time to learn of it."""
@@ -165,6 +182,7 @@ class ApiServer:
         if self._kubelets is not None:
             await self._kubelets.close()
             await self._dynamic.close()
+            await self._identity.close()
         await self._cache.stop()
         await self._operation.close()
         await self._store.stop()
@@ -176,6 +194,10 @@ class ApiServer:
         if self._ready:
             await self._store.current_revision()
         return self._check_readiness()
+
+    def identify(self, peer: PeerCertificate) -> UserInfo | None:
+        """Whose client certificate it is, for the listener; nobody's before `start` has returned."""
+        return self._identity.identify(peer) if self._ready else None
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -208,8 +230,8 @@ class ApiServer:
         info, operation = visit.info, self._operation
         user = await self._authenticator.authenticate(request)
         operation.authenticated(visit, user)
-        if "impersonate-user" in request.headers or "impersonate-group" in request.headers:
-            user = impersonate(user, request, self._authorizer.check)
+        if is_impersonating(request.headers):
+            user = self._impersonation.impersonate(user, request, info)
             operation.acts_as(visit, user)
         await operation.admit(visit, user)
         group = self._groups.get(info.group) if info.resource else self._groups.get(_group_of(request.path))

@@ -48,6 +48,8 @@ async def watch(core: Core, call: Call) -> Answer:
     await await_revision(core, asked.revision)
     if not asked.revision:
         await core.cache.catch_up()
+    if asked.initial and asked.where.unreadable:
+        asked.where.require_readable(call.namespace)
     if call.request.wants_websocket:
         offered = call.request.websocket_protocols
         return Upgrade(offered[0] if offered else "", lambda socket: _converse(asked, socket))

@@ -6,6 +6,7 @@ who holds a client certificate and carries bytes, with back-pressure both ways.
 """
 
 from kumo.machinery.listener.identity import user_of_certificate
-from kumo.machinery.listener.server import Limits, Listener, ListenError
+from kumo.machinery.listener.limits import Limits
+from kumo.machinery.listener.server import Listener, ListenError
 
 __all__ = ["Limits", "ListenError", "Listener", "user_of_certificate"]

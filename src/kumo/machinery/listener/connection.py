@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import HttpVersion10
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -22,6 +23,7 @@ from kumo.api.errors import StatusError, bad_request, internal
 from kumo.api.users import UserInfo
 from kumo.machinery.http import Answer, PeerCertificate, Request, Response, Upgrade
 from kumo.machinery.listener.identity import Identify, peer_certificate, user_of_peer
+from kumo.machinery.listener.limits import Limits
 from kumo.machinery.listener.replies import BODILESS, close_iterator, declared_length, head, status_response
 from kumo.machinery.websocket import ServerWebSocket
 
@@ -37,10 +39,11 @@ LARGEST_MESSAGE = 32 << 20
 class Connection(RequestHandler):
     """A client's connection; `user` is who its certificate proves, found once at the first request."""
 
-    __slots__ = ("_identified", "_user", "certificate", "draining", "exchange", "identify", "peer")
+    __slots__ = ("_identified", "_limits", "_user", "certificate", "draining", "exchange", "identify", "peer")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._limits: Limits = args[0].limits
         self._identified = False
         self._user: UserInfo | None = None
         self.certificate: PeerCertificate | None = None
@@ -48,6 +51,29 @@ class Connection(RequestHandler):
         self.peer = ""
         self.exchange: Exchange | None = None
         self.draining = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come; it has the time for its first request that new connections have."""
+        super().connection_made(transport)
+        limits = self._limits
+        if self._keepalive_handle is not None and limits.first < limits.idle:
+            self._keepalive_handle.cancel()
+            close_time = self._next_keepalive_close_time = self._loop.time() + limits.first
+            self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+
+    async def drained(self) -> None:
+        """Return once the client has read enough of what waits for it. One that reads nothing for long is cut off."""
+        while self._paused and (transport := self.transport) is not None:
+            waiting = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self._limits.stall):
+                    await self._drain_helper()
+                return
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= waiting:
+                    _log.info("a client that does not read is cut off", remote=self.peer, waiting=waiting)
+                    transport.abort()
+                    raise ConnectionResetError("the client does not read") from None
 
     @property
     def user(self) -> UserInfo | None:
@@ -65,6 +91,11 @@ class Connection(RequestHandler):
         return self._user
 
     @property
+    def body_pause(self) -> float:
+        """How long a body may pause, in seconds."""
+        return self._limits.body
+
+    @property
     def idle(self) -> bool:
         """Whether no request is being served or waits to be."""
         return self.exchange is None and self._current_request is None and not self._messages
@@ -78,7 +109,10 @@ class Connection(RequestHandler):
     ) -> Reply:
         """Answer a request that cannot be parsed (aiohttp calls this), and close."""
         _log.debug("bad request", remote=self.peer, error=message or str(exc))
-        if status == 500:
+        if isinstance(exc, LineTooLong):
+            text = "the request line or a header field is too long"
+            refusal = StatusError(431, "RequestHeaderFieldsTooLarge", text)
+        elif status == 500:
             refusal = internal("an error on the server has prevented the request from succeeding")
         else:
             # Only the first line: the rest quotes what came, which may hold a secret.
@@ -160,7 +194,16 @@ class Exchange:
             self._continue = False
             if not self.payload.is_eof() and (transport := self.connection.transport) is not None:
                 transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while chunk := await self.payload.readany():
+        pause = self.connection.body_pause
+        while True:
+            try:
+                async with asyncio.timeout(pause):
+                    chunk = await self.payload.readany()
+            except TimeoutError:
+                text = f"the body of the request did not go on within {pause:g} seconds"
+                raise StatusError(408, "Timeout", text) from None
+            if not chunk:
+                return
             yield chunk
 
     @property
@@ -232,7 +275,8 @@ class Reply:
             length = declared_length(response.headers) if bodiless and response.headers else None
             top = head(response, None if length is not None else len(body), close=not self.keep_alive, http10=http10)
             transport.write(top if bodiless else top + body)
-            await connection._drain_helper()
+            if connection._paused:
+                await connection.drained()
         elif hasattr(body, "__aiter__"):
             await self._stream(cast("AsyncIterator[bytes]", body), transport, http10, bodiless)
         else:
@@ -247,8 +291,9 @@ class Reply:
                 for chunk in body:
                     transport.write(chunk)
                     if connection._paused:
-                        await connection._drain_helper()
-            await connection._drain_helper()
+                        await connection.drained()
+            if connection._paused:
+                await connection.drained()
 
     async def write_eof(self) -> None:
         """Everything has been written by `prepare`; the connection is free again."""
@@ -281,7 +326,7 @@ class Reply:
                     raise ConnectionResetError("the client has gone")
                 transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 if connection._paused:
-                    await connection._drain_helper()
+                    await connection.drained()
         except asyncio.CancelledError:
             if not exchange.ending or exchange.streaming is None:
                 raise
@@ -298,7 +343,8 @@ class Reply:
             await close_iterator(body)
         if chunked:
             transport.write(b"0\r\n\r\n")
-        await connection._drain_helper()
+        if connection._paused:
+            await connection.drained()
 
 
 async def serve(listener: Listener, exchange: Exchange) -> Any:

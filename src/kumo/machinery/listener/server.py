@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +21,7 @@ from aiohttp import web
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.listener.connection import Connection, Exchange, serve
 from kumo.machinery.listener.identity import Identify, user_of_peer
+from kumo.machinery.listener.limits import Limits
 
 _log = structlog.get_logger("kumo.listener")
 
@@ -30,23 +30,13 @@ class ListenError(OSError):
     """The socket can't be listened on; the message says which, why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may ask for. Sizes in bytes, times in seconds. Handlers limit bodies (`Request.read`)."""
-
-    line: int = 65536
-    header: int = 65536
-    headers: int = 128
-    idle: float = 90.0
-    linger: float = 5.0
-    read_buffer: int = 65536
-
-
 class _Server(web.Server):
     """aiohttp's low-level server, making our connections and exchanges."""
 
     def __init__(self, listener: Listener, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._listener = listener
+        self.limits = limits
+        self._most = limits.most_connections
         self._options: dict[str, Any] = {
             "keepalive_timeout": limits.idle,
             "access_log": None,
@@ -58,6 +48,7 @@ class _Server(web.Server):
             "auto_decompress": False,
         }
         self._drained = asyncio.Event()
+        self._full = False
         super().__init__(
             self._serve,  # type: ignore[arg-type]
             request_factory=Exchange,  # type: ignore[arg-type]
@@ -72,6 +63,17 @@ class _Server(web.Server):
         connection = Connection(self, loop=self._loop, **self._options)
         connection.identify = self._listener.identify
         return connection
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        """Count the connection; one too many is closed at once."""
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._most:
+            if not self._full:
+                self._full = True
+                _log.warning("too many connections: new ones are closed", limit=self._most)
+            transport.abort()
+        elif self._full:
+            self._full = False
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
@@ -156,12 +158,15 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._server = _Server(self, self._limits, loop)
         try:
+            options: dict[str, Any] = {"ssl": self._tls, "backlog": 1024}
+            if self._tls is not None:
+                options["ssl_handshake_timeout"] = self._limits.handshake
             if self.path:
                 await asyncio.to_thread(_remove_stale_socket, self.path)
-                self._socket = await loop.create_unix_server(self._server, self.path, ssl=self._tls, backlog=1024)
+                self._socket = await loop.create_unix_server(self._server, self.path, **options)
             else:
                 self._socket = await loop.create_server(
-                    self._server, self.host, self.port, ssl=self._tls, backlog=1024, reuse_address=True
+                    self._server, self.host, self.port, reuse_address=True, **options
                 )
                 self.port = self._socket.sockets[0].getsockname()[1]
         except OSError as error:

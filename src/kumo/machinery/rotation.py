@@ -1,0 +1,71 @@
+"""A server's TLS that follows its files: a new connection meets the newest certificate, key and CA."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from kumo.machinery.tls import KeyPair, server_context
+
+_LOOK = 1.0
+_log = structlog.get_logger("kumo.tls")
+
+
+class RotatingContext(ssl.SSLContext):
+    """A context that is made anew when one of its files has changed, which it looks for as connections come.
+
+    Connections that are open keep what they began with. Files that can't be used (half of a pair, say) change nothing
+    until they can. Give it to a listener as `tls`.
+    """
+
+    _files: tuple[Path, ...]
+    _make: Callable[[], ssl.SSLContext]
+    _current: ssl.SSLContext
+    _state: tuple[tuple[int, int, int], ...]
+    _looked: float
+
+    @classmethod
+    def of(cls, pair: KeyPair, client_ca: Path | None = None, *, require_client: bool = False) -> RotatingContext:
+        """What `server_context` makes, kept up to date."""
+        found = cls(ssl.PROTOCOL_TLS_SERVER)
+        found._files = tuple(path for path in (pair.cert, pair.key, client_ca) if path is not None)
+        found._make = lambda: server_context(pair, client_ca, require_client=require_client)
+        found._state = found._look()
+        found._current = found._make()
+        found._looked = time.monotonic()
+        return found
+
+    def _look(self) -> tuple[tuple[int, int, int], ...]:
+        states = []
+        for path in self._files:
+            try:
+                found = path.stat()
+            except OSError:
+                states.append((0, 0, 0))
+            else:
+                states.append((found.st_ino, found.st_mtime_ns, found.st_size))
+        return tuple(states)
+
+    def _refresh(self) -> ssl.SSLContext:
+        now = time.monotonic()
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            state = self._look()
+            if state != self._state:
+                try:
+                    self._current = self._make()
+                except (OSError, ssl.SSLError) as error:
+                    _log.error("the changed certificate is not used", files=str(self._files[0]), error=str(error))
+                else:
+                    self._state = state
+                    _log.info("new connections get the changed certificate", file=str(self._files[0]))
+        return self._current
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """The TLS of a new connection (asyncio and uvloop begin each with it)."""
+        return self._refresh().wrap_bio(*args, **options)
