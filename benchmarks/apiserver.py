@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Unit, figure, show
-from benchmarks.load import Connection, Target, target
+from benchmarks.load import Connection, Target, idle_watches, target
 from benchmarks.processes import cpu_seconds, rss
 
 NAMESPACE = "bench"
@@ -28,6 +28,8 @@ CLIENTS = 64
 REPEATS = 5
 CHANGES = 200
 MERGE = "content-type: application/merge-patch+json\r\n"
+APPLY = "content-type: application/apply-patch+yaml\r\n"
+IDLE_WATCHES = 10_000
 
 
 def pod(name: str, number: int) -> dict[str, Any]:
@@ -106,6 +108,7 @@ class Bench:
         await self._get(clients)
         await self._list(one)
         await self._patch(clients)
+        await self._apply(clients)
         await asyncio.sleep(self.rest)
         self._add("memory (RSS) with 5,000 pods", "MiB", self._memory(), 200)
         alone = await self.costs("us", CHANGES, lambda repeat: self._changes(one, f"alone-{repeat}"))
@@ -113,6 +116,7 @@ class Bench:
             await self._watch(one, watchers, statistics.median(alone))
         await asyncio.sleep(self.rest)
         self._add("memory (RSS) after 1,000 watchers have gone", "MiB", self._memory())
+        await self._idle()
         await one.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
         for each in (one, *clients):
             each.close()
@@ -187,6 +191,37 @@ class Bench:
             await self._spread(clients, [job(i) for i in range(500)])
 
         await self.measure("merge PATCH pod, 64 clients", "us", 700, 500, work)
+
+    async def _apply(self, clients: list[Connection]) -> None:
+        """Server-side applies that change one label of what the same manager has applied before."""
+
+        def job(repeat: int, number: int) -> Callable[[Connection], Awaitable[None]]:
+            wanted = pod(f"p{number:05d}", number)
+            wanted["metadata"]["labels"]["turn"] = str(repeat)
+            body = json.dumps(wanted).encode()
+            path = f"{PODS}/p{number:05d}?fieldManager=bench&force=true"
+
+            async def apply(client: Connection) -> None:
+                status, answer = await client.call("PATCH", path, body, APPLY)
+                assert status == 200, answer
+
+            return apply
+
+        async def work(repeat: int) -> None:
+            await self._spread(clients, [job(repeat, i) for i in range(500)])
+
+        await work(-1)
+        await self.measure("server-side apply of a pod, 64 clients", "us", 1200, 500, work)
+
+    async def _idle(self) -> None:
+        """The memory of watches on which nothing happens, each on a connection of its own."""
+        before = self._memory()
+        path = f"/api/v1/namespaces/{NAMESPACE}/configmaps?watch=true"
+        sockets = await asyncio.to_thread(idle_watches, self.where, path, IDLE_WATCHES)
+        await asyncio.sleep(self.rest)
+        self._add(f"memory (RSS) of {IDLE_WATCHES:,} idle watches", "MiB", self._memory() - before, 143)
+        for each in sockets:
+            each.close()
 
     async def _changes(self, one: Connection, mark: str) -> None:
         """Change CHANGES pods, one after the other."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import resource
+import socket
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -99,3 +101,21 @@ class Connection:
         """One request and its answer."""
         self.send(method, path, body, headers)
         return await self.answer()
+
+
+def idle_watches(where: Target, path: str, count: int) -> list[ssl.SSLSocket]:
+    """Open that many watches, one a connection, whose heads have been read; plain sockets, which need little here."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    request = f"GET {path} HTTP/1.1\r\nhost: {where.host}\r\n{where.authorization}\r\n".encode()
+    found = []
+    for _ in range(count):
+        plain = socket.create_connection((where.host, where.port), timeout=60)
+        secure = where.tls.wrap_socket(plain, server_hostname=where.host)
+        secure.sendall(request)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += secure.recv(4096)
+        assert head.startswith(b"HTTP/1.1 200"), head[:200]
+        found.append(secure)
+    return found

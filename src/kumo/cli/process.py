@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import stat
 import sys
@@ -72,6 +73,9 @@ def run_until_told(
         await work(stop)
 
     gc.set_threshold(*_COLLECT_AFTER)
+    # A connection is a descriptor, and the soft limit is often 1,024 (for programs that call select(2), as we don't).
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         uvloop.run(main())
     except BaseException as error:
