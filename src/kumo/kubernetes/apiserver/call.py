@@ -12,6 +12,7 @@ from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.negotiation import Accepted, accepted
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.request_info import flag
+from kumo.kubernetes.apiserver.visit import Visit
 from kumo.machinery.http import Request
 
 
@@ -27,8 +28,11 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     begun: Callable[[], None] | None = None
     """To be called when a watch has shown what was there at its beginning."""
-    audit_annotations: dict[str, str] = field(default_factory=dict)
-    """What admission notes for the audit log."""
+
+    @property
+    def audit_annotations(self) -> dict[str, str]:
+        """Where admission notes what auditors should know of the request."""
+        return audit_annotations(self.request)
 
     @property
     def group(self) -> str:
@@ -95,3 +99,13 @@ def number(call: Call, name: str) -> int:
 def bad_number(text: str) -> StatusError:
     """400: a number is none."""
     return bad_request(f'strconv.ParseInt: parsing "{text[:40]}": invalid syntax')
+
+
+def audit_annotations(request: Request) -> dict[str, str]:
+    """Where to note what auditors should know of the request; what nobody audits is noted in vain."""
+    visit = request.context
+    if not isinstance(visit, Visit):
+        return {}
+    if visit.audit_annotations is None:
+        visit.audit_annotations = {}
+    return visit.audit_annotations

@@ -103,7 +103,7 @@ async def delete_collection(core: Core, call: Call, match: Match, options: Delet
     where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
     found = []
     for entry in list(where.entries(match)):
-        one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings, call.audit_annotations)
+        one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings)
         try:
             found.append((await delete(core, one, options, entry.name))[0])
         except StatusError as error:

@@ -6,6 +6,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK, NODES, PODS, SERVICES
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
+from kumo.kubernetes.apiserver.call import audit_annotations
 from kumo.machinery.http import Request
 
 _KINDS = {
@@ -35,6 +36,7 @@ def connection(request: Request, info: RequestInfo, user: UserInfo) -> Admission
         user,
         object={"kind": kind, "apiVersion": "v1", **_options(request, info)},
         subresource=info.subresource,
+        audit_annotations=audit_annotations(request),
     )
 
 

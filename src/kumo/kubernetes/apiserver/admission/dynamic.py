@@ -9,14 +9,20 @@ from collections.abc import Awaitable, Callable
 
 from kumo.api.errors import bad_request
 from kumo.api.objects import Object
+from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
 from kumo.kubernetes.apiserver.admission.matching import asked, is_exempt
+from kumo.kubernetes.apiserver.admission.policies import mutating, validating
+from kumo.kubernetes.apiserver.admission.policies.index import PolicyIndex
+from kumo.kubernetes.apiserver.admission.policies.mutating import MutatingPolicies
+from kumo.kubernetes.apiserver.admission.policies.validating import ValidatingPolicies
 from kumo.kubernetes.apiserver.admission.reinvocation import Reinvocation
 from kumo.kubernetes.apiserver.admission.webhooks import Webhooks
 from kumo.kubernetes.apiserver.admission.webhooks.dispatch import MUTATING, VALIDATING
+from kumo.kubernetes.apiserver.admission.webhooks.index import WebhookIndex
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.authorization import Authorizer
-from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.cache import Cache, Listener
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry
@@ -32,14 +38,18 @@ class DynamicAdmission:
     def __init__(self, cache: Cache, reader: CacheReader, registry: Registry, authorizer: Authorizer) -> None:
         equivalents = Equivalents(registry)
         self._webhooks = Webhooks(reader, equivalents, authorizer)
-        for gvr in (MUTATING, VALIDATING):
-            cache.listen(gvr.group, gvr.resource, self._changed)
-
-    def _changed(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
-        if resource == MUTATING.resource:
-            self._webhooks.mutating.stale = True
-        else:
-            self._webhooks.validating.stale = True
+        self._mutating = MutatingPolicies(reader, equivalents, authorizer)
+        self._validating = ValidatingPolicies(reader, equivalents, authorizer)
+        followed: dict[GVR, WebhookIndex | PolicyIndex] = {
+            MUTATING: self._webhooks.mutating,
+            VALIDATING: self._webhooks.validating,
+            mutating.POLICIES: self._mutating.index,
+            mutating.BINDINGS: self._mutating.index,
+            validating.POLICIES: self._validating.index,
+            validating.BINDINGS: self._validating.index,
+        }
+        for gvr, index in followed.items():
+            cache.listen(gvr.group, gvr.resource, _marker(index))
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -61,17 +71,32 @@ class DynamicAdmission:
             _restore(attrs, hidden)
 
     def _mutates(self, attrs: AdmissionAttributes) -> bool:
-        if not self._webhooks.mutating:
+        webhooks, policies = self._webhooks.mutating, self._mutating.index
+        if not webhooks and not policies:
             return False
-        return not is_exempt(attrs) and bool(self._webhooks.mutating.candidates(asked(attrs)))
+        question = asked(attrs)
+        found = (webhooks and webhooks.candidates(question)) or (policies and policies.candidates(question))
+        return bool(found) and not is_exempt(attrs)
 
     async def _round(self, attrs: AdmissionAttributes, way: Reinvocation) -> None:
-        await self._webhooks.mutate(attrs, way)
+        if self._mutating.index:
+            self._mutating.mutate(attrs, way)
+        if self._webhooks.mutating:
+            await self._webhooks.mutate(attrs, way)
 
     async def validate(self, attrs: AdmissionAttributes) -> None:
         """Let policies and webhooks judge the object."""
+        if self._validating.index:
+            self._validating.validate(attrs)
         if self._webhooks.validating:
             await self._webhooks.validate(attrs)
+
+
+def _marker(index: WebhookIndex | PolicyIndex) -> Listener:
+    def changed(group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
+        index.stale = True
+
+    return changed
 
 
 def _hide(attrs: AdmissionAttributes) -> Object:

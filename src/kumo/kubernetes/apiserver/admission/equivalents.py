@@ -30,6 +30,10 @@ class Equivalents:
         """The served resource."""
         return self._registry.find(gvr.group, gvr.version, gvr.resource)
 
+    def of_kind(self, gvk: GVK) -> Resource | None:
+        """The served resource whose objects are of that kind."""
+        return next((r for r in self._registry if r.gvk == gvk), None)
+
     def of(self, gvr: GVR, subresource: str, gvk: GVK) -> Pairs:
         """The equivalents of a resource, without itself, and the kind that each has (for the subresource)."""
         if self._generation != self._registry.generation:

@@ -19,6 +19,7 @@ from kumo.kubernetes.apiserver.cel import (
     BOOL,
     DYN,
     INT,
+    NULL,
     RESOURCE_CHECK,
     STRING,
     TIMESTAMP,
@@ -223,3 +224,23 @@ def namespace_value(namespace: Object | None) -> Object | None:
     for hidden in ("managedFields", "ownerReferences", "selfLink"):
         meta.pop(hidden, None)
     return {**namespace, "metadata": meta}
+
+
+__all__ = [
+    "BOOL",
+    "JSON_PATCHES",
+    "NULL",
+    "OBJECT",
+    "STRING",
+    "Budget",
+    "Compiled",
+    "Declared",
+    "EvaluationError",
+    "OutOfBudget",
+    "Type",
+    "compiled",
+    "environment",
+    "evaluated",
+    "namespace_value",
+    "request_value",
+]

@@ -55,11 +55,18 @@ class Seen:
         attrs.object = obj
         return changed
 
+    def schema(self, target: Target) -> KindSchema | None:
+        """The schema of the target's kind, if there is one."""
+        resource = self._equivalents.resource(target.gvr)
+        if resource is not None and resource.gvk == target.gvk:
+            return resource.schema
+        return _schema(target.gvk)
+
     def _conform(self, obj: Object, target: Target) -> Object:
         """The object as its schema has it, with the defaults of what was added. Raises 500."""
         resource = self._equivalents.resource(target.gvr)
         own = resource is not None and resource.gvk == target.gvk
-        schema = resource.schema if own and resource is not None else _schema(target.gvk)
+        schema = self.schema(target)
         if schema is None:
             return obj
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 import structlog
@@ -221,7 +221,7 @@ def _note(annotations: dict[str, str], webhook: Webhook, found: Mapping[str, str
         annotations.setdefault(f"{webhook.name}/{key}", value)
 
 
-def _operations(patch: bytes) -> Sequence[Object]:
+def _operations(patch: bytes) -> list[Object]:
     """The operations of a patch. Raises CallFailed."""
     undecodable = "received undecodable patch in webhook response: "
     try:
