@@ -22,6 +22,8 @@ from kumo.store.base import Compacted, Event, KeyValue, OutcomeUnknown, Store, S
 
 _PAGE = 2000
 _JSON = b"{"
+_TOLD = 10
+"""Of how many unreadable objects the log tells one by one."""
 _RETRY = 0.5
 _PATIENCE = 10.0
 """How long a reader or writer waits for the cache when the store is shared, in seconds: its members may be failing."""
@@ -46,6 +48,7 @@ class Cache:
         self.revision = 0
         self._started_at = 0
         self._behind = False
+        self._unreadable = 0
 
     async def start(self) -> None:
         """Read everything, then follow the store."""
@@ -219,7 +222,11 @@ class Cache:
         """Remember an object that is there but can't be read: it is encrypted, and its key is missing."""
         why = getattr(kv.value, "reason", "no matching prefix found")
         self.of(place.group, place.resource).unreadable[place.namespace, place.name] = why
-        _log.error("a stored object can't be read", key=kv.key, reason=why)
+        self._unreadable += 1
+        if self._unreadable <= _TOLD:
+            _log.error("a stored object can't be read", key=kv.key, reason=why)
+        elif self._unreadable == _TOLD + 1:
+            _log.error("more stored objects can't be read; /metrics counts them")
 
     def _delete(self, group: str, resource: str, namespace: str, name: str, revision: int) -> None:
         found = self.of(group, resource)

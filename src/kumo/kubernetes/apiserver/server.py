@@ -28,7 +28,7 @@ from kumo.kubernetes.apiserver.compaction import compact_regularly
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom_resources import CustomResources
-from kumo.kubernetes.apiserver.encryption import opened
+from kumo.kubernetes.apiserver.encryption import EncryptionError, opened
 from kumo.kubernetes.apiserver.flowcontrol import TooManyRequests
 from kumo.kubernetes.apiserver.health import Health
 from kumo.kubernetes.apiserver.kubelet_proxy import KubeletProxy, KubeletProxyConfig
@@ -98,7 +98,10 @@ class ApiServer:
             self._custom.load()
             ca_pem = config.ca_certificate.read_text() if config.ca_certificate else ""
             where = BootstrapConfig(config.service_cidr, config.advertise_address, config.port, ca_pem)
-            await bootstrap(self.client, where, config.default_objects)
+            try:
+                await bootstrap(self.client, where, config.default_objects)
+            except StatusError as error:
+                raise self._explained(error) from error
         except BaseException:
             await self.stop()
             raise
@@ -106,6 +109,18 @@ class ApiServer:
         # What is there now mostly stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+
+    def _explained(self, error: StatusError) -> Exception:
+        """What keeps the server from starting: often that it can't read its own objects."""
+        unreadable = sum(len(found.unreadable) for found in self._cache)
+        return (
+            EncryptionError(
+                f"{unreadable} objects of the store can't be read, without some of which the API server can't start "
+                f"({error}). Start it with the encryption configuration that they were written with"
+            )
+            if unreadable
+            else error
+        )
 
     def _assemble(self, config: ApiServerConfig) -> None:
         reader = self.reader

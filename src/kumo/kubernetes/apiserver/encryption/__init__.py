@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from kumo.kubernetes.apiserver.encryption.reloading import Reloader
 
 
+class EncryptionError(Exception):
+    """The configuration can't be used, or does not fit the store; the message says what is wrong and where."""
+
+
 def opened(store: Store, configuration: Path | None) -> tuple[Store, Reloader | None]:
     """The store with encryption by the file, and what follows the file; the store itself without one.
 

@@ -34,7 +34,7 @@ class Cipher(Protocol):
 
 
 class AesCbc:
-    """`aescbc`: a random initial vector of 16 bytes, then AES-CBC with PKCS #7 padding. Does not protect from changes."""
+    """`aescbc`: a random initial vector of 16 bytes, then AES-CBC with PKCS #7 padding; changes go unnoticed."""
 
     def __init__(self, key: bytes) -> None:
         self._algorithm = algorithms.AES(key)

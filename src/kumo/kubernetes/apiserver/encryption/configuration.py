@@ -12,14 +12,11 @@ import yaml
 
 from kumo.api import fields
 from kumo.api.errors import Cause
+from kumo.kubernetes.apiserver.encryption import EncryptionError
 
 _AES = (16, 24, 32)
 _LENGTHS = {"aesgcm": _AES, "aescbc": _AES, "secretbox": (32,)}
 _PROVIDERS = ("kms", *_LENGTHS, "identity")
-
-
-class EncryptionError(Exception):
-    """The file can't be used; the message names it and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import structlog
 
 from kumo.host.inotify import Inotify
-from kumo.kubernetes.apiserver.encryption.configuration import EncryptionError, load
+from kumo.kubernetes.apiserver.encryption import EncryptionError
+from kumo.kubernetes.apiserver.encryption.configuration import load
 from kumo.kubernetes.apiserver.encryption.store import EncryptedStore
 from kumo.kubernetes.apiserver.encryption.transformer import Transformers
 
