@@ -9,6 +9,7 @@ from typing import Any
 
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
+from kumo.kubernetes.apiserver.authentication.config import AuthenticationConfig
 from kumo.kubernetes.apiserver.operation_config import OperationConfig
 from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
 
@@ -34,6 +35,7 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     anonymous: bool = True
     """Whether requests without any proof are let in as system:anonymous (and then meet RBAC)."""
+    authentication: AuthenticationConfig = field(default_factory=AuthenticationConfig)
     operation: OperationConfig = field(default_factory=OperationConfig)
     event_ttl: float = 3600.0
     compaction_interval: float = 300.0

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kumo.api.errors import Cause, bad_request, conflict, forbidden, invalid, not_found
+from kumo.api import fields
+from kumo.api.errors import Cause, bad_request, conflict, invalid, not_found
 from kumo.api.objects import Object, timestamp, uid_of
 from kumo.api.resources import NODES, PODS, SECRETS, SERVICEACCOUNTS
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader
-from kumo.kubernetes.apiserver.authentication import Authenticator, ServiceAccountTokens
+from kumo.kubernetes.apiserver.authentication import Authenticator, ServiceAccountTokens, TokenRejected
 
 _SHORTEST = 600
 _LONGEST = 1 << 32
@@ -34,22 +35,30 @@ class TokenEndpoints:
     def request(self, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         """POST `serviceaccounts/{name}/token`: the TokenRequest with `status.token` and `status.expirationTimestamp`.
 
-        Raises 404 for a missing account or bound object, 409 when the bound object's uid differs, 422 for a lifetime
-        under ten minutes, 403 for a pod of another account.
+        Raises 404 for a missing account or bound object, 409 when a uid differs, 422 for a lifetime under ten minutes,
+        400 for a pod of another account.
         """
+        stated = body.get("metadata") or {}
+        causes = [
+            fields.invalid(f"metadata.{field}", stated[field], f"must match the service account {field} if specified")
+            for field, own in (("name", name), ("namespace", namespace))
+            if stated.get(field) not in (None, "", own)
+        ]
+        if causes:
+            raise invalid("authentication.k8s.io", "TokenRequest", name, causes)
         account = self._reader.get(SERVICEACCOUNTS, name, namespace)
         if account is None:
             raise not_found("", "serviceaccounts", name)
-        stated = body.get("metadata") or {}
-        for field, own in (("name", name), ("namespace", namespace)):
-            if stated.get(field) not in (None, "", own):
-                raise bad_request(f"the {field} of the object does not match the {field} on the URL")
+        uid = stated.get("uid") or uid_of(account)
+        if uid != uid_of(account):
+            why = f"the UID in the token request ({uid}) does not match the UID of the service account "
+            raise conflict("authentication.k8s.io", "TokenRequest", name, f"{why}({uid_of(account)})")
         spec = dict(body.get("spec") or {})
         spec["audiences"] = list(spec.get("audiences") or self._tokens.audiences)
         seconds = spec.setdefault("expirationSeconds", 3600)
         if not isinstance(seconds, int):
             raise bad_request("spec.expirationSeconds must be an integer")
-        causes = list(_lifetime_causes(seconds))
+        causes += _lifetime_causes(seconds)
         if causes:
             raise invalid("authentication.k8s.io", "TokenRequest", "", causes)
         spec.setdefault("boundObjectRef", None)
@@ -58,7 +67,7 @@ class TokenEndpoints:
         return {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": timestamp()},
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": timestamp()},
             "spec": spec,
             "status": {"token": "" if dry_run else token, "expirationTimestamp": timestamp(expires)},
         }
@@ -68,7 +77,8 @@ class TokenEndpoints:
             return
         about = (reference.get("apiVersion", ""), reference.get("kind", ""))
         if about not in _KINDS:
-            raise bad_request(f'cannot bind token to object of type "{about[0]}, Kind={about[1]}"')
+            group, _, version = about[0].rpartition("/")
+            raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={about[1]}")
         kind, gvr = _KINDS[about]
         name = reference.get("name", "")
         obj = self._reader.get(gvr, name, namespace if gvr.namespaced else "")
@@ -78,7 +88,7 @@ class TokenEndpoints:
         if wanted and wanted != uid_of(obj):
             raise conflict(
                 "",
-                gvr.resource,
+                reference["kind"],
                 name,
                 f"the UID in the bound object reference ({wanted}) does not match the UID in record. "
                 "The object might have been deleted and then recreated",
@@ -87,13 +97,12 @@ class TokenEndpoints:
             owner = account["metadata"]["name"]
             spec = obj.get("spec") or {}
             if (spec.get("serviceAccountName") or "default") != owner:
-                why = (
-                    f'cannot bind token for serviceaccount "{owner}" to pod running with different serviceaccount name.'
-                )
-                raise forbidden("", "pods", name, why)
-            node = self._reader.get(NODES, spec["nodeName"]) if spec.get("nodeName") else None
-            if node is not None:
-                yield "node", node
+                why = "to pod running with different serviceaccount name."
+                raise bad_request(f'cannot bind token for serviceaccount "{owner}" {why}')
+            if spec.get("nodeName"):
+                # Told for who asks where the pod runs, even if there is no such node.
+                node = self._reader.get(NODES, spec["nodeName"])
+                yield "node", node or {"metadata": {"name": spec["nodeName"], "uid": ""}}
         yield kind, obj
 
     async def review(self, body: Object) -> Object:
@@ -103,13 +112,17 @@ class TokenEndpoints:
         if not token:
             raise bad_request("token is required for TokenReview in authentication")
         status: Object = {"user": {}}
-        found = await self._authenticator.review_token(token, spec.get("audiences") or ())
-        if found is None:
-            status["error"] = "[invalid bearer token]"
-        else:
-            status = {"authenticated": True, "user": user_object(found[0])}
-            if found[1]:
-                status["audiences"] = list(found[1])
+        try:
+            found = await self._authenticator.review_token(token, spec.get("audiences") or ())
+        except TokenRejected as error:
+            found = None
+            status["error"] = f"[invalid bearer token, {error}]"
+        if found is not None:
+            status = {"authenticated": True, "user": user_object(found.user)}
+            if found.audiences:
+                status["audiences"] = list(found.audiences)
+        elif "error" not in status:
+            status["error"] = "invalid bearer token"
         return {
             "kind": "TokenReview",
             "apiVersion": "authentication.k8s.io/v1",
@@ -125,7 +138,7 @@ class TokenEndpoints:
             "jwks_uri": f"{self._url or self._tokens.issuer}/openid/v1/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": self._tokens.algorithms(),
         }
 
     def jwks(self) -> Object:

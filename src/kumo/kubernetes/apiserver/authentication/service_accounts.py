@@ -1,54 +1,45 @@
-"""Service-account tokens: JWTs signed with ES256, as upstream's bound tokens (KEP-1205) carry their claims.
+"""Service-account tokens: JWTs, as upstream's bound tokens (KEP-1205) and the older ones of Secrets carry their claims.
 
 A token names its account and may be bound to a pod, a secret or a node; it dies with any of them. The signature is
-verified once for a token (about 0.1 ms), the existence of what it names at every use.
+verified once for a token (about 0.1 ms), the existence of what it names whenever something of those kinds has changed.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
+import json
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 
-from kumo.api.objects import Object, is_deleting, parse_timestamp, uid_of
-from kumo.api.resources import GVR, NODES, PODS, SECRETS, SERVICEACCOUNTS
-from kumo.api.users import UserInfo, service_account_user
+from kumo.api.objects import Object, uid_of
+from kumo.api.resources import GVR
+from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader
-from kumo.machinery.listener.identity import CREDENTIAL_ID
+from kumo.kubernetes.apiserver.authentication.account_checks import check_objects, check_times, resources_of
+from kumo.kubernetes.apiserver.authentication.claims import LEGACY_ISSUER, TokenClaims, read_claims, user_of
+from kumo.kubernetes.apiserver.authentication.results import Proven, TokenRejected, common_audiences
+from kumo.machinery.signing_keys import (
+    ALGORITHMS,
+    VerificationKey,
+    load_signing_key,
+    load_verification_keys,
+)
 
-ALGORITHM = "ES256"
 POD_EXPIRY = 3607
 """The lifetime that the kubelet asks for; such tokens live a year and warn after it (upstream's extension)."""
 EXTENDED_EXPIRY = 365 * 24 * 3600
 _REMEMBERED = 8192
-_LEEWAY = 60.0
-_BOUND: dict[str, GVR] = {"pod": PODS, "secret": SECRETS, "node": NODES}
-
-
-@dataclass(frozen=True, slots=True)
-class TokenClaims:
-    """What a verified token says. `bound` maps pod, secret and node to their (name, uid); times in epoch seconds."""
-
-    namespace: str
-    name: str
-    uid: str
-    audiences: tuple[str, ...]
-    expires: float
-    not_before: float
-    token_id: str
-    bound: tuple[tuple[str, str, str], ...] = ()
+_BAD_SIGNATURE = "go-jose/go-jose: error in cryptographic primitive"
 
 
 @dataclass(slots=True)
@@ -62,9 +53,11 @@ class _Verified:
 
 
 class ServiceAccountTokens:
-    """Issues and verifies tokens of `issuer` with the key at `key_path` (PEM, P-256).
+    """Issues tokens of `issuer` with the key at `key_path` (PEM), and verifies them.
 
-    `audiences` are those that this API server is; a token needs one of them to be let in.
+    `audiences` are those that this API server is; a token needs one of them to be let in. `other_keys` (PEM files)
+    verify too, so that the signing key can be changed while old tokens live; `other_issuers` are believed likewise.
+    `used` is told namespace and name of the Secret whose token was used.
     """
 
     def __init__(
@@ -74,21 +67,26 @@ class ServiceAccountTokens:
         key_path: Path,
         reader: Reader,
         audiences: tuple[str, ...] = (),
+        other_keys: Sequence[Path] = (),
+        other_issuers: Sequence[str] = (),
+        used: Callable[[str, str], None] = lambda namespace, name: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = issuer
-        self.audiences = audiences or (issuer,)
+        self.audiences = audiences or (issuer, *other_issuers)
+        self._issuers = frozenset((issuer, LEGACY_ISSUER, *other_issuers))
         self._reader = reader
         self._clock = clock
-        private = serialization.load_pem_private_key(key_path.read_bytes(), None)
-        if not isinstance(private, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{key_path} is not an ECDSA key")
-        der = private.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
-        self._key = ECKey.import_key(private, {"kid": self.key_id, "use": "sig", "alg": ALGORITHM})
-        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._used = used
+        self._key = load_signing_key(key_path)
+        keys = [self._key.public, *load_verification_keys(other_keys)]
+        self._keys: dict[str, VerificationKey] = {key.kid: key for key in reversed(keys)}
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that signs."""
+        return self._key.public.kid
 
     # -- issuing ----------------------------------------------------------------------------------------------------
 
@@ -129,101 +127,71 @@ class ServiceAccountTokens:
             "nbf": now,
             "sub": f"system:serviceaccount:{meta['namespace']}:{meta['name']}",
         }
-        token = jwt.encode({"alg": ALGORITHM, "kid": self.key_id}, claims, self._key, algorithms=[ALGORITHM])
-        return token, float(private.get("warnafter", expires))
+        return self._key.sign(claims), float(private.get("warnafter", expires))
 
     # -- verifying --------------------------------------------------------------------------------------------------
 
-    def authenticate(self, token: str, audiences: Iterable[str] = ()) -> tuple[UserInfo, tuple[str, ...]] | None:
-        """The token's user, and those of `audiences` (default: this server's) that it is for; None if it proves nobody.
+    def authenticate(self, token: str, audiences: Sequence[str] = ()) -> Proven | None:
+        """The token's user, and those of `audiences` (default: this server's) that it is for; None for others' tokens.
 
         Checked at every use: lifetime, audience, and that the account and whatever the token is bound to still exist.
+        Raises TokenRejected for a token of this issuer that proves nobody.
         """
-        known = self._verified.get(token)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        known = self._verified.get(digest)
         if known is None:
             claims = self._verify(token)
             if claims is None:
                 return None
-            resources = (SERVICEACCOUNTS, *(_BOUND[kind] for kind, _, _ in claims.bound))
-            known = self._verified[token] = _Verified(claims, self._user(claims), resources)
+            known = self._verified[digest] = _Verified(claims, user_of(claims), resources_of(claims))
             if len(self._verified) > _REMEMBERED:
                 self._verified.popitem(last=False)
         claims = known.claims
+        common = common_audiences(claims.audiences or self.audiences, audiences or self.audiences)
         now = self._clock()
-        if not claims.not_before - _LEEWAY <= now < claims.expires:
-            return None
-        wanted = tuple(audiences) or self.audiences
-        common = tuple(a for a in wanted if a in claims.audiences)
-        if not common:
-            return None
+        check_times(claims, now)
         revisions = tuple(map(self._reader.revision, known.resources))
         if revisions != known.seen:
-            alive, lasting = self._alive(claims, now)
-            if not alive:
-                return None
+            lasting = check_objects(self._reader, claims, now, token)
             known.seen = revisions if lasting else ()
-        return known.user, common
+        if claims.secret:
+            self._used(claims.namespace, claims.secret)
+        return Proven(known.user, common)
 
     def _verify(self, token: str) -> TokenClaims | None:
-        if token.count(".") != 2:
+        """The claims of a token of this issuer whose signature is good; None for anybody else's."""
+        parts = token.split(".")
+        if len(parts) != 3:
             return None
-        try:
-            found = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-        except (JoseError, ValueError, TypeError, KeyError):
+        header, payload = _decoded(parts[0]), _decoded(parts[1])
+        if payload is None or payload.get("iss") not in self._issuers or header is None:
             return None
-        private = found.get("kubernetes.io")
-        if found.get("iss") != self.issuer or not isinstance(private, dict):
-            return None
-        try:
-            account = private["serviceaccount"]
-            audience = found["aud"]
-            bound = tuple((kind, private[kind]["name"], private[kind]["uid"]) for kind in _BOUND if kind in private)
-            return TokenClaims(
-                namespace=private["namespace"],
-                name=account["name"],
-                uid=account["uid"],
-                audiences=(audience,) if isinstance(audience, str) else tuple(audience),
-                expires=float(found["exp"]),
-                not_before=float(found.get("nbf", 0)),
-                token_id=found.get("jti", ""),
-                bound=bound,
-            )
-        except (KeyError, TypeError, ValueError):
-            return None
-
-    def _alive(self, claims: TokenClaims, now: float) -> tuple[bool, bool]:
-        """Whether all that the token names exists, and whether that stays so until one of them changes."""
-        kinds = {kind for kind, _, _ in claims.bound}
-        named = [(SERVICEACCOUNTS, claims.name, claims.uid)]
-        # The node of a pod's token is told, not required (as upstream).
-        named += [(_BOUND[k], name, uid) for k, name, uid in claims.bound if k != "node" or "pod" not in kinds]
-        lasting = True
-        for gvr, name, uid in named:
-            obj = self._reader.get(gvr, name, claims.namespace if gvr.namespaced else "")
-            if obj is None or uid_of(obj) != uid or _gone(obj, now):
-                return False, False
-            lasting = lasting and not is_deleting(obj)
-        return True, lasting
-
-    def _user(self, claims: TokenClaims) -> UserInfo:
-        extra: dict[str, tuple[str, ...]] = {}
-        if claims.token_id:
-            extra[CREDENTIAL_ID] = (f"JTI={claims.token_id}",)
-        for kind, name, uid in claims.bound:
-            if kind != "secret":
-                extra[f"authentication.kubernetes.io/{kind}-name"] = (name,)
-                extra[f"authentication.kubernetes.io/{kind}-uid"] = (uid,)
-        user = service_account_user(claims.namespace, claims.name, claims.uid)
-        return UserInfo(user.name, user.groups, user.uid, extra)
+        named = self._keys.get(header["kid"]) if isinstance(header.get("kid"), str) else None
+        for key in (named,) if named is not None else self._keys.values():
+            if key.algorithm not in ALGORITHMS or header.get("alg") != key.algorithm:
+                continue
+            try:
+                return read_claims(jwt.decode(token, key.key, algorithms=[key.algorithm]).claims)
+            except (JoseError, ValueError, TypeError, KeyError):
+                continue
+        raise TokenRejected(_BAD_SIGNATURE)
 
     # -- OIDC discovery ---------------------------------------------------------------------------------------------
 
+    def algorithms(self) -> list[str]:
+        """The algorithms of the keys, sorted."""
+        return sorted({key.algorithm for key in self._keys.values()})
+
     def public_keys(self) -> Object:
-        """The JSON Web Key Set (RFC 7517) that verifies this issuer's tokens."""
-        public = dict(self._key.as_dict(private=False))
-        return {"keys": [{**public, "kid": self.key_id, "use": "sig", "alg": ALGORITHM}]}
+        """The JSON Web Key Set (RFC 7517) that verifies this issuer's tokens, the key that signs first."""
+        others = [key for key in self._keys.values() if key.kid != self.key_id]
+        return {"keys": [key.described() for key in (self._key.public, *others)]}
 
 
-def _gone(obj: Object, now: float) -> bool:
-    """Whether the object's deletion is over but for finalizers: a minute past its timestamp (as upstream)."""
-    return is_deleting(obj) and parse_timestamp(obj["metadata"]["deletionTimestamp"]) + 60 < now
+def _decoded(part: str) -> dict[str, Any] | None:
+    """A part of a token, which proves nothing yet."""
+    try:
+        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
