@@ -167,9 +167,13 @@ def compiled(where: Environment, expression: str, results: Iterable[Type] = ()) 
         )
     wanted = tuple(results)
     if wanted and program.type not in wanted and program.type.kind != "error":
-        listed = str(wanted[0]) if len(wanted) == 1 else "one of [" + " ".join(map(str, wanted)) + "]"
+        listed = str(wanted[0]) if len(wanted) == 1 else "one of [" + " ".join(_shown(w) for w in wanted) + "]"
         return Compiled(expression, None, f"must evaluate to {listed} but got {program.type}")
     return Compiled(expression, program)
+
+
+def _shown(kind: Type) -> str:
+    return "null_type" if kind == NULL else str(kind)
 
 
 class OutOfBudget(Exception):

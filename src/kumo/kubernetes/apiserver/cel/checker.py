@@ -139,6 +139,11 @@ class Checker:
 
     def _select(self, node: Select) -> Type:
         name = "" if node.test else qualified_name(node)
+        if name and name in self._scopes[0]:
+            # A variable with a dot in its name (`authorizer.requestResource`).
+            found = self._lookup(name)
+            assert found is not None
+            return found
         if name and (name in _TYPE_NAMES or name in self._messages) and self._lookup(name.split(".")[0]) is None:
             return types.type_of(_TYPE_NAMES.get(name) or self._messages[name])
         found = self._field(node, node.operand, node.field, optional=False)

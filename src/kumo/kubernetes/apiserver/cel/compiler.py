@@ -23,6 +23,7 @@ from kumo.kubernetes.apiserver.cel.syntax import (
     Select,
     StructExpr,
     is_bind,
+    qualified_name,
 )
 from kumo.kubernetes.apiserver.cel.types import Type
 from kumo.kubernetes.apiserver.cel.values import Optional, contains, equal, fits
@@ -81,6 +82,9 @@ class Compiler:
     def _select(self, node: Select) -> Code:
         if node.type.kind == "type" and not node.test:
             return code.constant(node.type.parameters[0])
+        whole = "" if node.test else qualified_name(node)
+        if whole and (slot := self._find(whole)) is not None:
+            return Code(code.path(slot, whole, ()), attribute=True, base=1)
         name = _field_name(node.operand.type, node.field)
         if node.test:
             return self._test(node, name)
