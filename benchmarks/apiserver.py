@@ -197,7 +197,7 @@ class Bench:
 
         def job(repeat: int, number: int) -> Callable[[Connection], Awaitable[None]]:
             wanted = pod(f"p{number:05d}", number)
-            wanted["metadata"]["labels"]["turn"] = str(repeat)
+            wanted["metadata"]["labels"]["turn"] = f"t{repeat + 1}"
             body = json.dumps(wanted).encode()
             path = f"{PODS}/p{number:05d}?fieldManager=bench&force=true"
 
