@@ -127,9 +127,9 @@ def test_keys_in_upstreams_order() -> None:
 
 
 def test_the_oldest_updaters_are_put_together() -> None:
-    obj = updated(None, deployment(), "m00", now="2026-01-01T00:00:00Z")
+    obj = updated(None, deployment(paused=True), "m00", now="2026-01-01T00:00:00Z")
     for number in range(1, MAX_UPDATERS + 3):
-        new = deployment(**obj["spec"] | {})
+        new = deployment(paused=True)
         new["metadata"] = {"name": "d", "annotations": {f"k{n}": "v" for n in range(1, number + 1)}}
         obj = updated(obj, new, f"m{number:02}", now=f"2026-01-{number + 1:02}T00:00:00Z")
     managers = [e["manager"] for e in obj["metadata"]["managedFields"]]
@@ -312,7 +312,7 @@ def test_custom_kinds() -> None:
 @given(items, items)
 def test_merge_and_compare_laws(one: list[Object], two: list[Object]) -> None:
     root = shape()
-    old, new = deployment(*one), deployment(*two)
+    old, new = deployment({"name": "z"}, *one), deployment({"name": "z"}, *two)
     merged = merge(root, old, new)
     assert merge(root, merged, new) == merged
     assert not compare(root, old, old)

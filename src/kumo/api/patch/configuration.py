@@ -30,7 +30,7 @@ def complaints(shape: Shape, value: Any, path: str = "") -> Iterator[Complaint]:
     if value is None:
         return
     kind = "deduced" if node is None else node.type
-    if kind in ("any", "deduced"):
+    if kind in ("any", "deduced", "int-or-string"):
         return
     if kind in ("object", "map"):
         if not isinstance(value, dict):
@@ -53,8 +53,8 @@ def _of_fields(shape: Shape, value: dict[str, Any], path: str) -> Iterator[Compl
     assert node is not None
     fields = node.fields
     closed = bool(fields) and node.values is None and not node.preserve
-    for name, child in value.items():
-        known = fields.get(name)
+    for name in sorted(value):
+        child, known = value[name], fields.get(name)
         if known is None and closed:
             yield Complaint(f"{path}.{name}", "field not declared in schema")
             return

@@ -140,6 +140,8 @@ class Shape:
                 default = child.schema.get("default") if child is not None else None
                 if default is None and below is not None and below.name:
                     default = _KEY_DEFAULTS.get(key)
+                    if child is not None and default is None and key in (below.schema.get("required") or ()):
+                        default = _SCALAR_ZEROS.get(child.type)
                 if default is not None:
                     self.key_defaults[key] = default
         return self.key_defaults.get(name)

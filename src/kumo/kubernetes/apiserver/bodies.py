@@ -170,6 +170,34 @@ def duplicates(data: bytes, decoded: Any) -> list[str]:
     return found
 
 
+def yaml_duplicates(data: bytes) -> list[str]:
+    """What to say of the keys that a YAML (or JSON) document has twice: `line 7: key "paused" already set in map`."""
+    loader = _Loader(data)
+    try:
+        root = loader.get_single_node()
+    except (yaml.YAMLError, RecursionError):
+        return []
+    finally:
+        loader.dispose()
+    found: list[str] = []
+    waiting, seen = [root] if root is not None else [], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, child in node.value:
+                if key.value in keys:
+                    found.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set in map')
+                keys.add(key.value) if isinstance(key.value, str) else None
+                waiting.append(child)
+    return found
+
+
 class _Pairs(list[tuple[str, Any]]):
     """An object as the pairs it was written with."""
 

@@ -10,12 +10,14 @@ from kumo.api.resources import GVK
 from kumo.api.schema import DecodeError, KindSchema
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.write_options import check_options
 
 
 async def read_object(call: Call) -> Object:
     """The body as an object of the call's kind. Raises 400, 413, 415."""
     gvk = call.resource.gvk
     data = await bodies.read(call.request)
+    check_options(call)
     kind = bodies.media_type(call.request)
     value = bodies.decode(data, kind, gvk.kind)
     twice = [] if call.query.get("fieldValidation") == "Ignore" else bodies.duplicates(data, value)

@@ -58,18 +58,29 @@ def tracker(core: Core, call: Call, subresource: str | None = None) -> Tracker:
 
 
 def view(registry: Registry, resource: Resource, obj: Object, version: str) -> tuple[Object, Shape] | None:
-    """The resource's object in another version, and that version's shape; None when it is not served there."""
-    if version == resource.gvk.api_version:
-        return obj, shape_of(resource.schema.root)
-    group, _, name = version.rpartition("/")
-    other = registry.find(group, name, resource.type.resource)
-    if other is None or other.stored.gvk != resource.stored.gvk:
+    """The resource's object (of the version it names) in another version, and that version's shape.
+
+    None when the resource is not served in one of them.
+    """
+    source = _served(registry, resource, obj.get("apiVersion") or resource.gvk.api_version)
+    target = _served(registry, resource, version)
+    if source is None or target is None:
         return None
-    if resource.to_stored is not None:
-        obj = resource.to_stored(obj)
-    if other.from_stored is not None:
-        obj = other.from_stored(obj)
-    return {**obj, "apiVersion": version}, shape_of(other.schema.root)
+    if source is not target:
+        if source.to_stored is not None:
+            obj = source.to_stored(obj)
+        if target.from_stored is not None:
+            obj = target.from_stored(obj)
+        obj = {**obj, "apiVersion": version}
+    return obj, shape_of(target.schema.root)
+
+
+def _served(registry: Registry, resource: Resource, version: str) -> Resource | None:
+    if version == resource.gvk.api_version:
+        return resource
+    group, _, name = version.rpartition("/")
+    found = registry.find(group, name, resource.type.resource)
+    return found if found is not None and found.stored.gvk == resource.stored.gvk else None
 
 
 def updating(core: Core, call: Call, subresource: str) -> Track:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kumo.api.errors import Cause, StatusError, bad_request, invalid, unsupported_media_type
+from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, unsupported_media_type
 from kumo.api.objects import Object
 from kumo.api.patch.apply import Applied, apply
 from kumo.api.patch.json_patch import apply_json_patch
@@ -21,6 +21,7 @@ from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.goformat import go_value
 from kumo.kubernetes.apiserver.incoming import check_kind, decode
 from kumo.kubernetes.apiserver.updating import modify
+from kumo.kubernetes.apiserver.write_options import check_options
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -53,8 +54,9 @@ async def read_patch(call: Call) -> tuple[str, Any]:
             "the body of the request was in an unknown format - accepted media types include: " + listed
         )
     data = await bodies.read(call.request, _LIMIT)
+    check_options(call, kind)
     if kind == APPLY_PATCH:
-        return kind, bodies.decode_yaml(data, call.resource.gvk.kind)
+        return kind, _decode_yaml(call, data)
     try:
         return kind, bodies.decode_json(data, call.resource.gvk.kind)
     except StatusError as error:
@@ -103,19 +105,22 @@ def _complain(call: Call, complaints: list[str], body: Any) -> None:
 
 async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
     """Server-side apply: create what is not there, else merge by the schema. Raises 409 for what others manage."""
-    if not call.query.get("fieldManager"):
-        raise invalid(
-            "meta.k8s.io",
-            "PatchOptions",
-            "",
-            [Cause("fieldManager", "Required value: is required for apply patch", "FieldValueRequired")],
-        )
     config = configuration(call, body, call.resource.gvk)
     manager, where = call.query["fieldManager"], managed_fields.tracker(core, call)
     if core.storage.get(call.resource, call.namespace, call.info.name) is None and not call.info.subresource:
         try:
-            made = merged(call, call.resource.gvk, lambda: apply(where, None, core.copy(config), manager))
-            fresh = conforming(call, {**made.object, "apiVersion": call.resource.gvk.api_version}, body)
+            made = merged(call.resource.gvk, config, lambda: apply(where, None, core.copy(config), manager))
+            fresh = _applied(call, made.object)
+            stated = fresh["metadata"].get("uid")
+            if stated:
+                kind, why = call.resource.type, "and no existing object was found"
+                raise conflict(
+                    kind.group,
+                    kind.resource,
+                    call.info.name,
+                    f"uid mismatch: the provided object specified uid {stated}, {why}",
+                )
+            fresh["metadata"].pop("resourceVersion", None)
             return await create_object(core, call, fresh, name=call.info.name, managed=made.managed_fields)
         except StatusError as error:
             if error.reason != "AlreadyExists":
@@ -123,33 +128,90 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
     managed: list[Object] = []
 
     def make(old: Object) -> Object:
-        made = merged(
-            call, call.resource.gvk, lambda: apply(where, old, core.copy(config), manager, force=call.flag("force"))
-        )
+        force = call.flag("force")
+        made = merged(call.resource.gvk, config, lambda: apply(where, old, core.copy(config), manager, force=force))
         managed[:] = made.managed_fields
-        return conforming(call, made.object, body)
+        fresh = _applied(call, made.object)
+        uid = fresh["metadata"].get("uid")
+        if uid != old["metadata"]["uid"]:
+            cause = Cause("metadata.uid", f'Invalid value: "{uid}": field is immutable')
+            raise invalid(call.resource.gvk.group, call.resource.gvk.kind, call.info.name, [cause])
+        return fresh
 
     track = lambda old, new, stated: managed  # noqa: E731
     return await modify(core, call, make, track=track), False
 
 
+def _decode_yaml(call: Call, data: bytes) -> Any:
+    """What is to be applied; keys that are there twice are told of. Raises 400."""
+    try:
+        found = bodies.decode_yaml(data, call.resource.gvk.kind)
+    except StatusError as error:
+        why = error.message.rpartition("yaml parse error: ")[2].partition(' in "<')[0]
+        raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {why}") from None
+    how = call.field_validation()
+    twice = bodies.yaml_duplicates(data) if how != "Ignore" else []
+    if twice and how == "Strict":
+        listed = "".join(f"\n  {text}" for text in twice)
+        raise bad_request(f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:{listed}")
+    call.warnings += twice
+    return found
+
+
 def configuration(call: Call, body: Any, gvk: GVK) -> Object:
     """What is applied, as an object. Raises 400."""
+    if body is None:
+        body = {}
     if not isinstance(body, dict):
-        raise bad_request("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ")
+        what = "array" if isinstance(body, list) else "string" if isinstance(body, str) else "number"
+        raise bad_request(
+            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what} "
+            "into Go value of type map[string]interface {}"
+        )
     version, kind = body.get("apiVersion") or "", body.get("kind") or ""
     if version != gvk.api_version or kind != gvk.kind:
-        raise bad_request(f"invalid object type: {version}, Kind={kind}")
+        shown = version if "/" in version else f"/{version}"
+        raise bad_request(f"invalid object type: {shown}, Kind={kind}")
     meta = body.get("metadata")
     if isinstance(meta, dict) and meta.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
     return body
 
 
-def merged(call: Call, gvk: GVK, do: Callable[[], Applied]) -> Applied:
+def merged(gvk: GVK, config: Object, do: Callable[[], Applied]) -> Applied:
     """What comes of the apply. Raises 500 for a configuration that doesn't fit the schema, as upstream."""
     try:
         return do()
     except TypedError as error:
-        where = f"{call.namespace}/{call.info.name}; {gvk.api_version}, Kind={gvk.kind}"
+        meta = config.get("metadata") or {}
+        where = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}; {gvk.group}/{gvk.version}, Kind={gvk.kind}"
         raise StatusError(500, "", f"failed to create typed patch object ({where}): {error}") from None
+
+
+def _applied(call: Call, obj: Object) -> Object:
+    """What came of an apply, as its schema has it, in the place that the path names. Raises 400, 500."""
+    gvk, name = call.resource.gvk, call.info.name
+    try:
+        found, _ = decode(call.resource.schema, obj)
+    except StatusError as error:
+        stated = obj.get("metadata") or {}
+        where = (
+            f"{stated.get('namespace') or ''}/{stated.get('name') or ''}; {gvk.group}/{gvk.version}, Kind={gvk.kind}"
+        )
+        why = error.message.partition(f"cannot be handled as a {gvk.kind}: ")[2] or error.message
+        raise StatusError(
+            500,
+            "",
+            f"failed to convert new object ({where}) to proper version: unable to convert unstructured object to "
+            f"{gvk.group}/{gvk.version}, Kind={gvk.kind}: {why}",
+        ) from None
+    meta = found.setdefault("metadata", {})
+    if call.resource.type.namespaced:
+        if (meta.get("namespace") or call.info.namespace) != call.info.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        meta["namespace"] = call.info.namespace
+    if not meta.get("name"):
+        raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if meta["name"] != name:
+        raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+    return found

@@ -14,6 +14,7 @@ from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema
 from kumo.api.selectors import to_text
 from kumo.kubernetes.apiserver import bodies, managed_fields
+from kumo.kubernetes.apiserver.admission_view import Projected
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.incoming import check_kind
@@ -92,7 +93,7 @@ async def put_scale(core: Core, call: Call) -> Object:
         now["metadata"]["managedFields"] = to_scale(entries, path_of)
         if kind == APPLY_PATCH:
             made = merged(
-                call, GVK_SCALE, lambda: apply(tracker, now, core.copy(body), manager, force=call.flag("force"))
+                GVK_SCALE, body, lambda: apply(tracker, now, core.copy(body), manager, force=call.flag("force"))
             )
             wanted, scaled = made.object, made.managed_fields
         else:
@@ -108,7 +109,12 @@ async def put_scale(core: Core, call: Call) -> Object:
     def track(old: Object, new: Object, stated: list[Object] | None) -> list[Object]:
         return managed
 
-    entry = await modify(core, call, make, subresource="scale", track=track)
+    view = Projected(
+        GVK_SCALE,
+        lambda obj: scale_of(obj, where),
+        lambda obj, scale: _set(obj, where.spec, _replicas(call, scale)),
+    )
+    entry = await modify(core, call, make, subresource="scale", view=view, track=track)
     return scale_of(call.resource.object(entry), where)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, modified, not_found
 from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.admission_view import WHOLE, AdmissionView
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
@@ -17,6 +18,7 @@ from kumo.kubernetes.apiserver.creating import create_object, raise_invalid, wro
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
 from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_managed, updating
+from kumo.kubernetes.apiserver.operation_options import operation_options
 from kumo.kubernetes.apiserver.storage import Gone
 
 _ATTEMPTS = 12
@@ -61,15 +63,16 @@ async def modify(
     make: Make,
     *,
     subresource: str | None = None,
-    operation_options: str = "UpdateOptions",
     free: bool = False,
+    view: AdmissionView = WHOLE,
     track: Track | None = None,
 ) -> Entry:
     """Bring the object to the state that `make` wants, by way of defaults, admission and validation.
 
     `subresource` is what strategy and admission are told (by default the call's); `free` leaves out the strategy's
-    limits, for the API server's own changes (binding, finalize). `track` gives the new state's managedFields (by
-    default those of an update by the call). Raises 404, 409, 422 and what admission refuses.
+    limits, for the API server's own changes (binding, finalize). `view` is how admission sees the update. `track` gives
+    the new state's managedFields (by default those of an update by the call). Raises 404, 409, 422 and what admission
+    refuses.
     """
     below = call.info.subresource if subresource is None else subresource
     entry = core.storage.get(call.resource, call.namespace, call.info.name)
@@ -81,13 +84,13 @@ async def modify(
         old = call.resource.object(entry)
         new = make(call.resource.object(entry))
         check_version(call, new, old)
-        attributes = await _prepare(core, call, new, old, track, below, operation_options, dry, free)
+        attributes = await _prepare(core, call, new, old, track, below, view, dry, free)
         try:
             if dry:
                 core.admission.abandon(attributes)
             if _ends(new):
                 return core.storage.draft(call.resource, new, 0) if dry else await _finish(core, call, entry, new)
-            if _same(new, old):
+            if _same(new, old) and not core.storage.is_stale(call.resource, entry):
                 return entry
             if dry:
                 return core.storage.draft(call.resource, new, entry.revision)
@@ -111,7 +114,15 @@ def check_version(call: Call, new: Object, old: Object) -> None:
 
 
 async def _prepare(
-    core: Core, call: Call, new: Object, old: Object, track: Track, below: str, options: str, dry: bool, free: bool
+    core: Core,
+    call: Call,
+    new: Object,
+    old: Object,
+    track: Track,
+    below: str,
+    view: AdmissionView,
+    dry: bool,
+    free: bool,
 ) -> AdmissionAttributes:
     """Carry over, default, admit and validate the new state, in place; what admission was told."""
     resource, strategy = call.resource, call.resource.strategy
@@ -133,20 +144,17 @@ async def _prepare(
         old_object=old,
         subresource=below,
         dry_run=dry,
-        options={"kind": options, "apiVersion": "meta.k8s.io/v1"},
+        options=operation_options("UpdateOptions", call.query),
         warnings=call.warnings,
+        audit_annotations=call.audit_annotations,
     )
-    await core.admit(attributes, resource)
-    if attributes.object is not new and attributes.object is not None:
-        wanted = attributes.object
-        new.clear()
-        new.update(wanted)
-        attributes.object = new
+    await view.admit(core, attributes, resource, new, old)
     admitted(new, managed)
     try:
         if not free:
             raise_invalid(call, new, strategy.validate_update(new, old, below))
-        await core.check(attributes)
+            call.warnings += strategy.warnings(new, old, below)
+        await view.check(core, attributes)
     except StatusError:
         core.admission.abandon(attributes)
         raise
