@@ -24,6 +24,7 @@ from kumo.machinery import kubeconfig, tls
 from kumo.machinery.client import Client
 from kumo.machinery.listener import Listener
 from kumo.machinery.transport import HttpTransport, InProcessTransport
+from kumo.store.base import Store
 from kumo.store.sqlite import SqliteStore
 
 ADMIN = UserInfo("kubernetes-admin", (MASTERS_GROUP, AUTHENTICATED_GROUP))
@@ -53,9 +54,15 @@ class RunningApiServer:
 
 @asynccontextmanager
 async def running_apiserver(
-    tmp_path: Path, *, https: bool = False, port: int = 0, default_account: bool = True, **config: Any
+    tmp_path: Path,
+    *,
+    https: bool = False,
+    port: int = 0,
+    default_account: bool = True,
+    store: Store | None = None,
+    **config: Any,
 ) -> AsyncIterator[RunningApiServer]:
-    """Start an API server whose data is below `tmp_path`; `config` are fields of ApiServerConfig.
+    """Start an API server whose data is below `tmp_path` (or in `store`); `config` are fields of ApiServerConfig.
 
     `default_account`: make the service account that pods of the namespace `default` need (a controller's work).
     """
@@ -70,7 +77,7 @@ async def running_apiserver(
         listener = Listener(_not_yet, port=port, tls=tls.server_context(pair, ca.files.cert), grace=0.5)
         await listener.start()
         wanted = replace(wanted, ca_certificate=ca.files.cert, port=listener.port)
-    server = ApiServer(SqliteStore(tmp_path / "store" / "kumo.db"), replace(wanted, **config))
+    server = ApiServer(store or SqliteStore(tmp_path / "store" / "kumo.db"), replace(wanted, **config))
     await server.start()
     task = asyncio.create_task(server.run())
     running = RunningApiServer(server, Client(InProcessTransport(server.handle, ADMIN)), pki)

@@ -12,9 +12,11 @@ import os
 import sqlite3
 from pathlib import Path
 
-from kumo.store.base import Corrupted, Locked, NoSpace, StoreError, Unavailable
+from kumo.store.base import Corrupted, Locked, NoSpace, OutcomeUnknown, StoreError, Unavailable
 
 SCHEMA_VERSION = 1
+_UNSYNCED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+"""The transaction may be in the log, complete, but not on the disk."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS live(
@@ -32,7 +34,13 @@ INSERT OR IGNORE INTO meta VALUES('revision', 0), ('compacted', 0);
 
 def translate(error: sqlite3.Error, path: Path) -> StoreError:
     """The store's error for one of SQLite's."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if extended in _UNSYNCED:
+        return OutcomeUnknown(
+            f"the disk below the database {path} failed to keep what was written ({error}): whether the last write will "
+            "be there after a restart is not known. Look after the disk; writes go on once it has taken everything"
+        )
     if code == sqlite3.SQLITE_FULL:
         return NoSpace(f"no space left for the database {path}: free some disk space, writes will work again then")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

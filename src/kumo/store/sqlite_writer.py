@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 import msgspec
 
-from kumo.store.base import CompareFailed, Event, KeyValue, StoreError, Unavailable
+from kumo.store.base import CompareFailed, Event, KeyValue, OutcomeUnknown, StoreError, Unavailable
 from kumo.store.sqlite_batch import Mismatch, Operation, Plan, Planner, Version, Write
 from kumo.store.sqlite_file import open_writer, translate
 
@@ -55,6 +55,7 @@ class Writer:
         self._leases: dict[int, float] = {}
         self._leased: dict[int, set[str]] = {}
         self._trim_to = 0
+        self._distrusted = False
         self.revision = 0
         self.compacted = 0
         self._connection: sqlite3.Connection | None = None
@@ -121,12 +122,16 @@ class Writer:
                 return batch, True
 
     def _commit(self, connection: sqlite3.Connection, batch: list[Operation]) -> None:
+        if self._distrusted and (why := self._make_sure(connection)) is not None:
+            self._applied([(operation, why) for operation in batch], [], self.revision)
+            return
         plan = Planner(self._index, self._leases, self._leased, self.revision).plan(batch)
         try:
             before = self._write(connection, plan)
         except Exception as error:  # Whatever it is, the writers must hear of it, and this thread must go on.
             self._roll_back(connection)
             reason = self._reason(error)
+            self._distrusted = isinstance(reason, OutcomeUnknown)
             self._applied([(operation, reason) for operation in batch], [], self.revision)
             return
         # The batch is on disk: nothing that goes wrong from here on may make memory forget it.
@@ -160,6 +165,22 @@ class Writer:
             connection.execute("UPDATE meta SET value=? WHERE name='revision'", (plan.revision,))
         connection.execute("COMMIT")
         return before
+
+    def _make_sure(self, connection: sqlite3.Connection) -> StoreError | None:
+        """After a failed fsync: bring all that was ever acknowledged from the log into the file; the reason why not.
+
+        A kernel that failed to write a page may take it for written, so that the next fsync succeeds without it. What
+        was acknowledged had been synced before; it is written and synced once more, elsewhere, and the log is then cut
+        to nothing, with the failed transaction. Until that is done nothing is written and nothing acknowledged.
+        """
+        try:
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            return Unavailable(f"the database {self._path} is not written to since its disk failed: {error}")
+        if busy:
+            return Unavailable(f"the database {self._path} is being repaired after its disk failed")
+        self._distrusted = False
+        return None
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
