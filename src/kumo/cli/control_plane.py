@@ -10,6 +10,7 @@ import structlog
 
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.cli import prepare
+from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
 from kumo.cli.process import run_until_told
@@ -29,7 +30,7 @@ from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener, ListenError
-from kumo.machinery.tls import server_context
+from kumo.machinery.tls import follow_trust, server_context
 from kumo.machinery.transport import InProcessTransport
 from kumo.store.base import StoreError
 from kumo.store.sqlite import SqliteStore
@@ -64,12 +65,15 @@ class ControlPlane:
         self._late.target = server.handle
         with reporter.timed("API server: the store is open and the default objects are there"):
             await server.start()
+        context = server_context(self._pki.apiserver, self._pki.ca)
+        follow_trust(context, [self._pki.ca, self._pki.front_proxy_ca])
         listener = Listener(
             by_prefix(server.handle, {p: w.handler for w in self._wings if w.handler for p in w.prefixes}),
             host="0.0.0.0",
             port=instance.port,
-            tls=server_context(self._pki.apiserver, self._pki.ca),
+            tls=context,
             name="apiserver",
+            identify=server.identify,
         )
         try:
             await listener.start()
@@ -95,8 +99,11 @@ class ControlPlane:
 
     def _server(self) -> ApiServer:
         instance, pki = self._instance, self._pki
+        known, anonymous = authentication(instance, pki)
         config = ApiServerConfig(
             service_account_key=pki.signing_key,
+            authentication=known,
+            anonymous=anonymous,
             ca_certificate=pki.ca,
             kubelet_client_certificate=pki.kubelet_client.cert,
             kubelet_client_key=pki.kubelet_client.key,

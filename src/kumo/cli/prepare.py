@@ -25,6 +25,9 @@ class Pki:
     ca: Path
     ca_key: Path
     """What the controller manager signs certificate requests with."""
+    front_proxy_ca: Path
+    front_proxy: tls.KeyPair
+    """How the API server proves itself to aggregated ones, and the CA that such proxies are known by."""
     apiserver: tls.KeyPair
     kubelet_client: tls.KeyPair
     """How the API server proves itself to nodes."""
@@ -42,6 +45,7 @@ def certificates(instance: Instance) -> Pki:
     directory, address = instance.pki_dir, node_address()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca = tls.ensure_ca(directory)
+    proxies = tls.ensure_ca(directory, "front-proxy-ca", "front-proxy-ca")
     names = [instance.node_name, address, instance.kubernetes_ip]
 
     def client(name: str, user: str, *groups: str) -> tls.KeyPair:
@@ -50,6 +54,8 @@ def certificates(instance: Instance) -> Pki:
     return Pki(
         ca=ca.files.cert,
         ca_key=ca.files.key,
+        front_proxy_ca=proxies.files.cert,
+        front_proxy=tls.ensure_client_certificate(proxies, directory, "front-proxy-client", "front-proxy-client"),
         apiserver=tls.ensure_server_certificate(ca, directory, names=names),
         kubelet_client=client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters"),
         admin=client("admin", "kubernetes-admin", "system:masters"),

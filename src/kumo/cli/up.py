@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from kumo.cli import facts, leftovers, prepare
+from kumo.cli import facts, identity, leftovers, prepare
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
@@ -30,9 +31,16 @@ from kumo.host import kvm
 @click.option(
     "--mirror", "mirrors", multiple=True, metavar="HOST=URL", help="Pull images of HOST from URL. Repeatable."
 )
+@identity.options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
-    data_dir: Path, port: int | None, node_name: str, no_node: bool, mirrors: tuple[str, ...], detach: bool
+    data_dir: Path,
+    port: int | None,
+    node_name: str,
+    no_node: bool,
+    mirrors: tuple[str, ...],
+    detach: bool,
+    **providers: Any,
 ) -> None:
     """Turn this machine into a cloud, and keep it running until interrupted (or, with --detach, in the background)."""
     began = time.monotonic()
@@ -43,6 +51,7 @@ def command(
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
+    identity.keep(instance.root, providers)
     save(instance)
     prepare.directories(instance)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile

@@ -97,7 +97,9 @@ class ApiServer:
             self._assemble(config)
             self._custom.load()
             ca_pem = config.ca_certificate.read_text() if config.ca_certificate else ""
-            where = BootstrapConfig(config.service_cidr, config.advertise_address, config.port, ca_pem)
+            where = BootstrapConfig(
+                config.service_cidr, config.advertise_address, config.port, ca_pem, config.authentication.front_proxy
+            )
             try:
                 await bootstrap(self.client, where, config.default_objects)
             except StatusError as error:

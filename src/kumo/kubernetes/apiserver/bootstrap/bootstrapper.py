@@ -24,7 +24,9 @@ from kumo.api.resources import (
     ROLES,
     SERVICES,
 )
+from kumo.kubernetes.apiserver.authentication.front_proxy import FrontProxyConfig
 from kumo.kubernetes.apiserver.bootstrap.default_roles import default_rbac
+from kumo.kubernetes.apiserver.bootstrap.identity_objects import identity_objects
 from kumo.kubernetes.apiserver.bootstrap.reconcile import reconciled
 from kumo.machinery.client import Client
 
@@ -55,6 +57,7 @@ class BootstrapConfig:
     advertise_address: str
     advertise_port: int = 6443
     client_ca_pem: str = ""
+    front_proxy: FrontProxyConfig | None = None
 
 
 async def bootstrap(client: Client, config: BootstrapConfig, extra: Sequence[tuple[GVR, Object]] = ()) -> None:
@@ -63,7 +66,9 @@ async def bootstrap(client: Client, config: BootstrapConfig, extra: Sequence[tup
     Raises the StatusError of a write that fails for another reason than somebody being faster.
     """
     await _ensure(client, [(NAMESPACES, _namespace(n)) for n in SYSTEM_NAMESPACES])
-    wanted = [(_KINDS[o["kind"]], o) for o in (*default_rbac(), *_priority_classes(), *_own_service(config))]
+    identity = identity_objects(config.client_ca_pem, config.front_proxy)
+    defaults = (*default_rbac(), *_priority_classes(), *_own_service(config), *identity)
+    wanted = [(_KINDS[o["kind"]], o) for o in defaults]
     await _ensure(client, wanted)
     namespaces = [(g, o) for g, o in extra if g == NAMESPACES]
     await _ensure(client, namespaces)
@@ -182,13 +187,4 @@ def _own_service(config: BootstrapConfig) -> list[Object]:
             "spec": {"cidrs": [config.service_cidr]},
         }
     )
-    if config.client_ca_pem:
-        found.append(
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-                "data": {"client-ca-file": config.client_ca_pem},
-            }
-        )
     return found

@@ -39,7 +39,9 @@ def reconciled(found: Object, wanted: Object) -> Object | None:
     elif kind == "Service":
         new["spec"]["ports"] = wanted["spec"]["ports"]
     elif kind == "ConfigMap":
-        new["data"] = {**(new.get("data") or {}), **wanted.get("data", {})}
+        have = new.get("data") or {}
+        # Since when something is noted stays as it was first written.
+        new["data"] = {**have, **{k: v for k, v in wanted.get("data", {}).items() if k != "since" or k not in have}}
     return new if new != found else None
 
 
