@@ -14,6 +14,7 @@ from kumo.kubernetes.apiserver.cel.assignability import (
     substituted,
     unwrapped,
 )
+from kumo.kubernetes.apiserver.cel.escaping import escaped
 from kumo.kubernetes.apiserver.cel.functions import Overload
 from kumo.kubernetes.apiserver.cel.libraries import Functions
 from kumo.kubernetes.apiserver.cel.numbers import Uint
@@ -155,7 +156,7 @@ class Checker:
         if target.kind == "map":
             found = target.parameters[1]
         elif target.kind == "struct":
-            known = target.fields.get(field)
+            known = target.fields.get(field) or target.fields.get(escaped(field))
             if known is not None:
                 found = known
             else:
@@ -234,8 +235,7 @@ class Checker:
             return now
         if self._fits(before, now):
             return most_general(before, now)
-        self._mismatch(node, before, now)
-        return ERROR
+        return DYN  # Literals of mixed types are refused afterwards, outside of `format`.
 
     def _inner(self, node: Expr, found: Type, optional: bool) -> Type:
         if not optional:

@@ -11,7 +11,7 @@ from kumo.kubernetes.apiserver.cel.checker import Checker
 from kumo.kubernetes.apiserver.cel.compiler import Compiler
 from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded
 from kumo.kubernetes.apiserver.cel.libraries import standard, with_json_patch
-from kumo.kubernetes.apiserver.cel.literals import check_literals
+from kumo.kubernetes.apiserver.cel.literals import check_literals, check_mixed
 from kumo.kubernetes.apiserver.cel.parser import parse
 from kumo.kubernetes.apiserver.cel.source import Issues
 from kumo.kubernetes.apiserver.cel.syntax import Expr
@@ -67,6 +67,7 @@ class Environment:
             checker.run(root)
             if not issues:
                 check_literals(root, issues)
+                check_mixed(root, issues)
         except RecursionError:
             issues.report(0, "expression recursion limit exceeded: 250")
         if issues:

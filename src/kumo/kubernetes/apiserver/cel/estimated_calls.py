@@ -197,7 +197,7 @@ def _lists(sizes: Estimator, node: Call, overload: Overload) -> Found | None:
         return _allocating(1, size)
     if name == "list_distinct":
         return _allocating(2, size.times(size))
-    if name.endswith("_sort") or name.endswith("_sortByAssociatedKeys"):
+    if name.endswith(("_sort", "_sortByAssociatedKeys")):
         keys = sizes.size(args[0]) if args else size
         text = STRING_FACTOR if "_string_" in name or "_bytes_" in name else 0.0
         return _allocating(2 + text, keys.times(keys))

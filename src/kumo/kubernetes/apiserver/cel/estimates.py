@@ -70,8 +70,8 @@ class Estimator:
         return self._paths.get(id(node), ())
 
     def declaration(self, path: Path) -> Declaration | None:
-        """What is declared there."""
-        if not path or path[0].startswith("@"):
+        """What is declared there (of what is not below a variable, the root: upstream takes it for that too)."""
+        if not path:
             return None
         found: Declaration | None = self._declared
         for step in path[1:]:

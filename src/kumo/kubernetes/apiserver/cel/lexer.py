@@ -24,7 +24,8 @@ _TOKEN = re.compile(
     |(?P<op>==|!=|<=|>=|&&|\|\||[-+*/%!<>?:.,()\[\]{}])""",
     re.VERBOSE,
 )
-_END = {q: re.compile(rf"(?:[^\\\n\r{q}]|\\.)*{q}", re.DOTALL) for q in "\"'"}
+_GOOD_ESCAPE = r"\\(?:[abfnrtv\\'\"`?]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})"
+_BODY = {q: re.compile(rf"(?:[^\\\n\r{q}]|{_GOOD_ESCAPE})*") for q in "\"'"}
 _END_RAW = {q: re.compile(rf"[^\n\r{q}]*{q}") for q in "\"'"}
 _SIMPLE = {
     "a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34, "`": 96, "?": 63,
@@ -50,8 +51,9 @@ def tokens(text: str, issues: Issues) -> list[Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            issues.report(at, f"Syntax error: token recognition error at: '{_shown(text[at])}'")
-            at += 1
+            width = 2 if text[at] in "=&|" else 1
+            issues.report(at, f"Syntax error: token recognition error at: '{_shown(text[at : at + width])}'")
+            at += width
             continue
         kind, begun = match.lastgroup or "", at
         at = match.end()
@@ -60,9 +62,8 @@ def tokens(text: str, issues: Issues) -> list[Token]:
         if kind == "string":
             end = _string_end(text, match.group(), at)
             if end is None:
-                line = text[begun:].split("\n", 1)[0] if not match.group().endswith(('"""', "'''")) else text[begun:]
-                issues.report(begun, f"Syntax error: token recognition error at: '{_shown(line)}'")
-                at = begun + len(line)
+                at = _broken_string_end(text, match.group(), at)
+                issues.report(begun, f"Syntax error: token recognition error at: '{_shown(text[begun:at])}'")
                 continue
             found.append(_string(text[begun:end], match.group(), begun, issues))
             at = end
@@ -99,13 +100,29 @@ def _string_end(text: str, opening: str, at: int) -> int | None:
     quote = opening.lstrip("rRbB")
     raw = "r" in opening.lower()
     if len(quote) == 1:
-        match = (_END_RAW if raw else _END)[quote].match(text, at)
-        return match.end() if match else None
+        if raw:
+            match = _END_RAW[quote].match(text, at)
+            return match.end() if match else None
+        body = _BODY[quote].match(text, at)
+        end = body.end() if body else at
+        return end + 1 if text[end : end + 1] == quote else None
     while at < len(text):
         if text.startswith(quote, at):
             return at + 3
         at += 2 if text[at] == "\\" and not raw else 1
     return None
+
+
+def _broken_string_end(text: str, opening: str, at: int) -> int:
+    """How far the text looks like a string, which it is not."""
+    quote = opening.lstrip("rRbB")
+    if len(quote) > 1:
+        return len(text)
+    body = _BODY[quote].match(text, at)
+    end = body.end() if body else at
+    if text[end : end + 1] == "\\":
+        end += 1
+    return end + (1 if end < len(text) and text[end] not in "\r\n" else 0)
 
 
 def _string(text: str, opening: str, offset: int, issues: Issues) -> Token:

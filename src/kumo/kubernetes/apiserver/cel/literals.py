@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from kumo.kubernetes.apiserver.cel.errors import CelError
+from kumo.kubernetes.apiserver.cel.libraries.formatting import VERBS
 from kumo.kubernetes.apiserver.cel.source import Issues
 from kumo.kubernetes.apiserver.cel.syntax import (
     Call,
@@ -17,6 +19,7 @@ from kumo.kubernetes.apiserver.cel.syntax import (
     StructExpr,
 )
 from kumo.kubernetes.apiserver.cel.times import parse_duration, parse_timestamp
+from kumo.kubernetes.apiserver.cel.types import Type
 
 
 def _pattern(text: str) -> object:
@@ -42,6 +45,61 @@ def check_literals(root: Expr, issues: Issues) -> None:
                     _CHECKS[node.function](argument.value)
                 except (ValueError, CelError):
                     issues.report(argument.offset, f"invalid {node.function} argument")
+
+
+def check_mixed(root: Expr, issues: Issues) -> None:
+    """Report lists and maps of mixed types, but for those in arguments of `format`."""
+    exempt: set[int] = set()
+    for node in nodes(root):
+        if isinstance(node, Call) and node.function == "format":
+            for arg in node.args:
+                exempt.update(id(below) for below in nodes(arg))
+            _check_format(node, issues)
+    for node in nodes(root):
+        if id(node) in exempt:
+            continue
+        if isinstance(node, ListExpr):
+            _alike(node.elements, [i in node.optional for i in range(len(node.elements))], issues)
+        elif isinstance(node, MapExpr):
+            _alike([e[0] for e in node.entries], [False] * len(node.entries), issues)
+            _alike([e[1] for e in node.entries], [e[2] for e in node.entries], issues)
+
+
+def _alike(parts: list[Expr], optional: list[bool], issues: Issues) -> None:
+    wanted: Type | None = None
+    for part, maybe in zip(parts, optional, strict=True):
+        found = part.type.parameters[0] if maybe and part.type.name == "optional_type" else part.type
+        if wanted is None:
+            wanted = found
+        elif found != wanted:
+            issues.report(part.offset, f"expected type '{wanted}' but found '{found}'")
+            return
+
+
+def _check_format(node: Call, issues: Issues) -> None:
+    template, args = node.target, node.args[0] if node.args else None
+    if not isinstance(template, Literal) or not isinstance(template.value, str) or not isinstance(args, ListExpr):
+        return
+    verbs = [v for v in re.findall(r"%(?:(%)|(?:\.\d+)?(.)|$)", template.value, re.DOTALL) if not v[0]]
+    for index, (_, verb) in enumerate(verbs):
+        if not verb:
+            issues.report(node.offset, "unexpected end of string")
+            return
+        if index >= len(args.elements):
+            issues.report(node.offset, f"index {index} out of range")
+            return
+        if verb not in VERBS:
+            text = f'could not parse formatting clause: unrecognized formatting clause "{verb}"'
+            issues.report(node.offset, text)
+            return
+        kinds, what = VERBS[verb]
+        given = args.elements[index]
+        if given.type.kind not in kinds and given.type.kind not in ("dyn", "param"):
+            issues.report(given.offset, f"error during formatting: {what}, was given {given.type.name}")
+            return
+    if len(args.elements) > len(verbs):
+        wanted, found = len(verbs), len(args.elements)
+        issues.report(node.offset, f"too many arguments supplied to string.format (expected {wanted}, got {found})")
 
 
 def nodes(root: Expr) -> Iterator[Expr]:

@@ -176,7 +176,6 @@ _MACROS: dict[tuple[str, int, bool], Callable[[int, Expr, list[Expr]], Expr]] = 
     ("all", 2, True): _all(False),
     ("exists", 2, True): _exists(False),
     ("exists_one", 2, True): _exists_one(False),
-    ("existsOne", 2, True): _exists_one(False),
     ("map", 2, True): _map,
     ("map", 3, True): _map,
     ("filter", 2, True): _filter,

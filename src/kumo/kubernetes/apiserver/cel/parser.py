@@ -90,7 +90,7 @@ class _Parser:
         found = self.expression()
         if self._next.kind != "end":
             token = self._next
-            if token.kind in ("literal", "ident", "quoted", ")", "]", "}", ":", "!", ","):
+            if self._tokens[self._at + 1].kind == "end":
                 raise self._fail(token, f"Syntax error: extraneous input '{token.text}' expecting <EOF>")
             raise self._unexpected(token, "<EOF>")
         return found

@@ -126,7 +126,7 @@ def _object(schema: Schema, name: str) -> Declaration:
 
 
 def _string(schema: Schema) -> Declaration:
-    form, longest = schema.get("format"), schema.get("maxLength")
+    form, longest = str(schema.get("format") or ""), schema.get("maxLength")
     if form == "byte":
         return Declaration(types.BYTES, 2, REQUEST_SIZE - 2 if longest is None else max(longest, 0))
     if form in _NAMED_STRINGS:

@@ -15,7 +15,12 @@ from kumo.kubernetes.apiserver.cel.values import type_of_value
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
-_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+_DIGITS = re.compile(r"[0-9]{1,20}")
+
+
+def _fail(given: str, wanted: str) -> CelError:
+    return CelError(f"type conversion error from '{given}' to '{wanted}'")
 
 
 def _bool(text: str) -> bool:
@@ -23,7 +28,7 @@ def _bool(text: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise CelError("type conversion error from 'string' to 'bool'")
+    raise _fail("string", "bool")
 
 
 def _bytes_text(value: bytes) -> str:
@@ -36,15 +41,13 @@ def _bytes_text(value: bytes) -> str:
 def _int(text: str) -> int:
     if _WHOLE.fullmatch(text) and INT_MIN <= int(text) <= INT_MAX:
         return int(text)
-    why = "value out of range" if _WHOLE.fullmatch(text) else "invalid syntax"
-    raise CelError(f'strconv.ParseInt: parsing "{text}": {why}')
+    raise _fail("string", "int")
 
 
 def _uint(text: str) -> Uint:
-    if re.fullmatch(r"\d+", text) and int(text) <= UINT_MAX:
+    if _DIGITS.fullmatch(text) and int(text) <= UINT_MAX:
         return Uint(int(text))
-    why = "value out of range" if re.fullmatch(r"\d+", text) else "invalid syntax"
-    raise CelError(f'strconv.ParseUint: parsing "{text}": {why}')
+    raise _fail("string", "uint")
 
 
 def _double(text: str) -> float:
@@ -53,7 +56,7 @@ def _double(text: str) -> float:
             raise ValueError
         return float(text)
     except ValueError:
-        raise CelError(f'strconv.ParseFloat: parsing "{text}": invalid syntax') from None
+        raise _fail("string", "double") from None
 
 
 def _double_to_int(value: float) -> int:
@@ -71,15 +74,15 @@ def _double_to_uint(value: float) -> Uint:
 def _duration(text: str) -> Duration:
     try:
         return parse_duration(text)
-    except ValueError as error:
-        raise CelError(str(error)) from None
+    except ValueError:
+        raise _fail("string", "google.protobuf.Duration") from None
 
 
 def _timestamp(text: str) -> Timestamp:
     try:
         return parse_timestamp(text)
-    except ValueError as error:
-        raise CelError(str(error)) from None
+    except ValueError:
+        raise _fail("string", "google.protobuf.Timestamp") from None
 
 
 def double_text(value: float) -> str:

@@ -13,6 +13,33 @@ from kumo.kubernetes.apiserver.cel.types import Type
 from kumo.kubernetes.apiserver.cel.values import Lazy, type_of_value
 
 _VERB = re.compile(r"%(?:(%)|(?:\.(\d+))?(.)|$)", re.DOTALL)
+_STRING_KINDS = (
+    "string",
+    "bool",
+    "bytes",
+    "int",
+    "uint",
+    "double",
+    "map",
+    "list",
+    "type",
+    "duration",
+    "timestamp",
+    "null",
+)
+_STRING_RULE = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
+_DOUBLES = ("double", "int", "uint")
+VERBS = {
+    "s": (_STRING_KINDS, _STRING_RULE),
+    "d": (("int", "uint"), "decimal clause can only be used on integers"),
+    "f": (_DOUBLES, "fixed-point clause can only be used on doubles"),
+    "e": (_DOUBLES, "scientific clause can only be used on doubles"),
+    "b": (("int", "uint", "bool"), "only integers and bools can be formatted as binary"),
+    "x": (("int", "uint", "string", "bytes"), "only integers, byte buffers, and strings can be formatted as hex"),
+    "X": (("int", "uint", "string", "bytes"), "only integers, byte buffers, and strings can be formatted as hex"),
+    "o": (("int", "uint"), "octal clause can only be used on integers"),
+}
+"""By verb: the kinds of types it takes, and the rule in upstream's words."""
 _LENGTH_LIMIT = 10_000_000
 _QUOTES = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\\v", 92: "\\\\", 34: '\\"'}
 
@@ -54,7 +81,7 @@ def _filled(verb: str, value: Any, precision: int) -> str:
     if verb == "d":
         if type(value) in (int, Uint):
             return str(int(value))
-        raise CelError(_wrong("decimal clause can only be used on integers", value))
+        raise CelError(_wrong(VERBS["d"][1], value))
     if verb in "fe":
         return _fraction(verb, value, precision)
     if verb == "b":
@@ -62,13 +89,13 @@ def _filled(verb: str, value: Any, precision: int) -> str:
             return "1" if value else "0"
         if type(value) in (int, Uint):
             return f"{int(value):b}"
-        raise CelError(_wrong("only integers and bools can be formatted as binary", value))
+        raise CelError(_wrong(VERBS["b"][1], value))
     if verb in "xX":
         return _hex(verb, value)
     if verb == "o":
         if type(value) in (int, Uint):
             return f"{int(value):o}"
-        raise CelError(_wrong("octal clause can only be used on integers", value))
+        raise CelError(_wrong(VERBS["o"][1], value))
     raise CelError(f'could not parse formatting clause: unrecognized formatting clause "{verb}"')
 
 
@@ -78,8 +105,7 @@ def _wrong(what: str, value: Any) -> str:
 
 def _fraction(verb: str, value: Any, precision: int) -> str:
     if type(value) not in (float, int, Uint):
-        kind = "fixed-point" if verb == "f" else "scientific"
-        raise CelError(_wrong(f"{kind} clause can only be used on doubles", value))
+        raise CelError(_wrong(VERBS[verb][1], value))
     number = float(value)
     if number != number:
         return "NaN"
@@ -96,7 +122,7 @@ def _hex(verb: str, value: Any) -> str:
     elif isinstance(value, bytes):
         text = value.hex()
     else:
-        raise CelError(_wrong("only integers, byte buffers, and strings can be formatted as hex", value))
+        raise CelError(_wrong(VERBS["x"][1], value))
     return text.upper() if verb == "X" else text
 
 
@@ -120,7 +146,4 @@ def _text(value: Any) -> str:
         return "[" + ", ".join(map(_text, value)) + "]"
     if isinstance(value, dict | Lazy):
         return "{" + ", ".join(sorted(f"{_text(k)}: {_text(v)}" for k, v in value.items())) + "}"
-    raise CelError(
-        "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, "
-        f"types, durations, and timestamps, was given {type_of_value(value).name}"
-    )
+    raise CelError(_wrong(_STRING_RULE, value))

@@ -19,6 +19,10 @@ def _value(found: Optional[Any]) -> Any:
     return found.value
 
 
+def _unwrapped(items: list[Any]) -> list[Any]:
+    return [item.value for item in items if item.present]
+
+
 def overloads() -> list[Overload]:
     """Everything here; `or`, `orValue` and the operators `.?` and `[?]` are the compiler's."""
     wrap = "optional"
@@ -34,6 +38,10 @@ def overloads() -> list[Overload]:
         overload("hasValue", f"optional_hasValue = {wrap}<V>.() -> bool", lambda o: o.present),
         overload("or", f"optional_or_optional = {wrap}<V>.({wrap}<V>) -> {wrap}<V>", lambda a, b: a),
         overload("orValue", f"optional_orValue_value = {wrap}<V>.(V) -> V", lambda a, b: a),
+        overload("first", f"list_first = list<V>.() -> {wrap}<V>", lambda v: some(v[0]) if v else NOTHING),
+        overload("last", f"list_last = list<V>.() -> {wrap}<V>", lambda v: some(v[-1]) if v else NOTHING),
+        overload("optional.unwrap", f"optional_unwrap = (list<{wrap}<V>>) -> list<V>", _unwrapped),
+        overload("unwrapOpt", f"optional_unwrapOpt = list<{wrap}<V>>.() -> list<V>", _unwrapped),
         overload("_?._", f"select_optional_field = (dyn, string) -> {wrap}<V>", _value),
         overload("_[?_]", f"list_optindex_optional_int = (list<V>, int) -> {wrap}<V>", _value),
         overload("_[?_]", f"optional_list_optindex_optional_int = ({wrap}<list<V>>, int) -> {wrap}<V>", _value),

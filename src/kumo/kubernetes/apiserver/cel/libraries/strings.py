@@ -13,6 +13,16 @@ from kumo.kubernetes.apiserver.cel.libraries.formatting import format_text, quot
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_GO_ERRORS = {
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "trailing \\": "trailing backslash at end of expression",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "invalid named capture group": "invalid named capture",
+}
 _RESULT_LIMIT = 10_000_000
 
 
@@ -28,7 +38,13 @@ def regex(pattern: str) -> Any:
         return re2.compile(pattern, options)
     except re2.error as error:
         text = error.args[0]
-        raise CelError(f"error parsing regexp: {text.decode() if isinstance(text, bytes) else text}") from None
+        raise CelError(_go_error(text.decode() if isinstance(text, bytes) else str(text))) from None
+
+
+def _go_error(text: str) -> str:
+    """What RE2 complains about, in the words of Go's package."""
+    what, colon, where = text.partition(": ")
+    return f"error parsing regexp: {_GO_ERRORS.get(what, what)}: `{where}`" if colon else text
 
 
 def _char_at(text: str, index: int) -> str:
