@@ -70,8 +70,10 @@ def _options(call: Call, body: Object) -> DeleteOptions:
     """The options of the deletion: a dry run if the request or the body says so. Raises 422."""
     stated = body.get("deleteOptions") or {}
     dry = call.dry_run()
-    if any(value != "All" for value in stated.get("dryRun") or ()):
-        text = f'Unsupported value: "{stated["dryRun"][0]}": supported values: "All"'
+    wanted = stated.get("dryRun") or ()
+    if any(value != "All" for value in wanted):
+        listed = ",".join(f'"{value}"' for value in wanted)
+        text = f'Unsupported value: [{listed}]: supported values: "All"'
         raise invalid("meta.k8s.io", "DeleteOptions", "", [Cause("dryRun", text, "FieldValueNotSupported")])
     options = parse_options(stated, {})
     return replace(options, dry_run=("All",)) if dry else options
