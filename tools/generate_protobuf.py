@@ -10,10 +10,11 @@ from the packages golang-k8s-{api,apimachinery,apiextensions-apiserver}-dev of t
 repeated field or `%` for a map from strings; after it `-` when a zero value is left out of JSON. A field without a name
 is inlined: its fields stand among its parent's. In `zeros.txt`:
 
-    package.Message name- name+kind ...
+    package.Message name- name+kind name=Type @Embedded.name- ...
 
 `-` is after a field that is left out when it is zero or empty, `+` before the kind of one that is always there (`s`,
-`i`, `b`, `o` for an object, `l` for a list or map, `q`, `n` for an IntOrString); pointers and times are not listed.
+`i`, `b`, `o` for an object, `l` for a list or map, `q`, `n` for an IntOrString), `=` before its Go type when that has a
+name of its own; a name after `@` is of the embedded struct that the field is in. What has none of these is not listed.
 """
 
 from __future__ import annotations
@@ -165,17 +166,37 @@ class Table:
         """The line of a message in the other table: what becomes of its zero values."""
         return f"{name} {' '.join(self._zeros(name))}"
 
-    def _zeros(self, name: str) -> Iterator[str]:
+    def _zeros(self, name: str, inside: str = "") -> Iterator[str]:
         package = name.rpartition(".")[0]
         for _, written, json_tag, _ in _FIELD.findall(self.structs[name]):
             json_name, _, options = json_tag.partition(",")
             kind = self.type_of(package, written).removeprefix("=")
-            if "inline" in options and self.qualified(package, written) in self.structs:
-                yield from self._zeros(self.qualified(package, written))
-            if written.startswith("*") or "inline" in options or "omitzero" in options or kind.endswith("Time"):
+            full = self.qualified(package, written)
+            if "inline" in options:
+                if full in self.structs:
+                    yield from self._zeros(full, "" if json_name else f"@{full.rpartition('.')[2]}.")
                 continue
-            mark = _ZERO_MARKS.get(kind, "l" if kind[0] in "*%" or written.startswith("[]") else "o")
-            yield f"{json_name}-" if "omitempty" in options and mark not in "oqn" else f"{json_name}+{mark}"
+            mark = ""
+            if not written.startswith("*") and "omitzero" not in options and not kind.endswith("Time"):
+                mark = _ZERO_MARKS.get(kind, "l" if kind[0] in "*%" or written.startswith("[]") else "o")
+                mark = "-" if "omitempty" in options and mark not in "oqn" else f"+{mark}"
+            shown = self.go_type(package, written)
+            mark += f"={shown}" if shown else ""
+            if mark or inside:
+                yield f"{inside}{json_name}{mark}"
+
+    def go_type(self, package: str, written: str) -> str:
+        """A scalar's, list's or map's Go type as Go's messages have it, if it has a name of its own; else empty."""
+        written = written.removeprefix("*")
+        lists = written.startswith("[]")
+        bare = written.removeprefix("[]")
+        full = self.qualified(package, bare)
+        if bare == "types.UID":
+            return "types.UID"
+        if full not in self.named or full in _FOREIGN or bare in _FOREIGN:
+            return ""
+        short = full.split(".")
+        return f"{'[]' if lists else ''}{short[-2]}.{short[-1]}"
 
 
 def make(source: Path) -> tuple[str, str]:

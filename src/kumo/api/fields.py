@@ -12,7 +12,7 @@ from kumo.api.errors import Cause
 def shown(value: Any) -> str:
     """A value as messages show it: texts quoted, numbers plain, the rest as JSON."""
     if value is None:
-        return '"null"'
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

@@ -14,6 +14,7 @@ from typing import Any
 
 from kumo.api import quantities
 from kumo.api.schema.nodes import Node
+from kumo.api.schema.zeros import marks_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _BOUNDS = {"int32": 1 << 31, "int64": 1 << 63}
@@ -63,25 +64,32 @@ def decode(node: Node, value: Any, unknown: list[str]) -> Any:
 
 
 class _Place:
-    """Where the walk is: the innermost struct, the dotted path without indexes, and the path with them."""
+    """Where the walk is: the innermost struct, the dotted path without indexes, and the path with them.
 
-    __slots__ = ("dotted", "path", "struct")
+    `go` is the Go type of the place, if it has a name of its own.
+    """
 
-    def __init__(self, struct: str, dotted: str, path: str) -> None:
+    __slots__ = ("dotted", "go", "path", "struct")
+
+    def __init__(self, struct: str, dotted: str, path: str, go: str = "") -> None:
         self.struct = struct
         self.dotted = dotted
         self.path = path
+        self.go = go
 
-    def field(self, struct: str, name: str) -> _Place:
-        return _Place(
-            struct, f"{self.dotted}.{name}" if self.dotted else name, f"{self.path}.{name}" if self.path else name
-        )
+    def field(self, node: Node, name: str) -> _Place:
+        marks = marks_of(node.definition)
+        dotted = f"{self.dotted}.{name}" if self.dotted else name
+        if name in marks.embedded:
+            dotted = f"{dotted[: -len(name)]}{marks.embedded[name]}.{name}"
+        path = f"{self.path}.{name}" if self.path else name
+        return _Place(node.name, dotted, path, marks.types.get(name, ""))
 
     def key(self, name: str) -> _Place:
         return _Place(self.struct, self.dotted, f"{self.path}.{name}")
 
     def item(self, index: int) -> _Place:
-        return _Place(self.struct, self.dotted, f"{self.path}[{index}]")
+        return _Place(self.struct, self.dotted, f"{self.path}[{index}]", self.go.removeprefix("[]"))
 
 
 def _walk(node: Node, value: Any, place: _Place, unknown: list[str]) -> Any:
@@ -113,7 +121,7 @@ def _object(node: Node, value: Any, place: _Place, unknown: list[str]) -> Any:
     fields, out = node.fields, {}
     for name, child in fields.items():
         if name in value:
-            found = _walk(child, value[name], place.field(node.name, name), unknown)
+            found = _walk(child, value[name], place.field(node, name), unknown)
             if found is not _DROP:
                 out[name] = found
     for name in value:
@@ -172,7 +180,7 @@ def _zero(node: Node) -> Any:
 
 def _mismatch(node: Node, value: Any, place: _Place) -> DecodeError:
     found = _json_kind(node, value)
-    wanted = go_type(node)
+    wanted = place.go or go_type(node)
     if not place.dotted:
         return DecodeError(f"json: cannot unmarshal {found} into Go value of type {wanted}")
     return DecodeError(

@@ -1,8 +1,8 @@
-"""What becomes of zero values in a built-in kind's JSON: which fields are left out, which are always there.
+"""What Go makes of a built-in kind's fields: which empty ones are left out of JSON, and how its messages name types.
 
 Upstream reads JSON into Go structs and writes them out again: a field that is empty and optional disappears, one that
 is no pointer and not optional appears. `kumo/api/data/zeros.txt` (made by tools/generate_protobuf.py) has a line a
-message: `core.v1.Container name+s image- resources+o ...`.
+message: `core.v1.Container name+s image- resources+o imagePullPolicy-=v1.PullPolicy ...`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 _PACKAGES = ("io.k8s.api.", "io.k8s.apimachinery.pkg.apis.")
 
@@ -22,19 +23,39 @@ def _lines() -> dict[str, str]:
     return dict(line.partition(" ")[::2] for line in file.read_text().splitlines())
 
 
-@cache
-def zeros_of(definition: str) -> Mapping[str, str]:
-    """The marks of a definition's fields: `-` for left out when zero, else the kind of zero that is always shown.
+class Marks(NamedTuple):
+    """What is known of a message's fields.
 
-    Kinds: `s` text, `i` number, `b` boolean, `o` object, `l` list or map, `q` quantity, `n` number or text. Fields that
-    are pointers are not in it; neither is anything of a definition outside Kubernetes' own API.
+    `zeros`: `-` for a field that is left out when zero, else the kind of zero that is always shown: `s` text, `i`
+    number, `b` boolean, `o` object, `l` list or map, `q` quantity, `n` number or text; pointers are not in it. `types`:
+    the Go types that have names of their own. `embedded`: the embedded struct that a field is in.
     """
-    for prefix in _PACKAGES:
-        if definition.startswith(prefix):
-            line = _lines().get(definition.removeprefix(prefix), "")
-            return {name: kind or "-" for name, kind in map(_mark, line.split())}
-    return {}
+
+    zeros: Mapping[str, str]
+    types: Mapping[str, str]
+    embedded: Mapping[str, str]
 
 
-def _mark(item: str) -> tuple[str, str]:
-    return (item[:-1], "-") if item.endswith("-") else (item[:-2], item[-1])
+@cache
+def marks_of(definition: str) -> Marks:
+    """The marks of a definition's fields; none for a definition outside Kubernetes' own API."""
+    found = Marks({}, {}, {})
+    prefix = next((p for p in _PACKAGES if definition.startswith(p)), "")
+    zeros, types, embedded = {}, {}, {}
+    for item in _lines().get(definition.removeprefix(prefix), "").split() if prefix else ():
+        item, _, kind = item.partition("=")
+        name, plus, zero = item.partition("+")
+        name, dropped = name.removesuffix("-"), name.endswith("-")
+        if name.startswith("@"):
+            struct, _, name = name[1:].partition(".")
+            embedded[name] = struct
+        if plus or dropped:
+            zeros[name] = zero or "-"
+        if kind:
+            types[name] = kind
+    return Marks(zeros, types, embedded) if prefix else found
+
+
+def zeros_of(definition: str) -> Mapping[str, str]:
+    """The `zeros` of a definition."""
+    return marks_of(definition).zeros

@@ -13,13 +13,14 @@ from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
 from kumo.kubernetes.apiserver.managed_fields import admitted, created, set_managed
+from kumo.kubernetes.apiserver.operation_options import operation_options
 
 _GENERATED_NAME_LIMIT = 63 - 5
 _ATTEMPTS = 8
 
 
 async def create(core: Core, call: Call) -> tuple[Entry, bool]:
-    """Create the object of the body; its entry, and whether it was really made (not so for a dry run)."""
+    """Create the object of the body; its entry, and that it was made (a dry run's, too, is answered so)."""
     obj = await read_object(call)
     return await create_object(core, call, obj)
 
@@ -50,7 +51,7 @@ async def create_object(
                 core.admission.abandon(attributes)
                 if core.storage.get(resource, draft["metadata"].get("namespace") or "", draft["metadata"]["name"]):
                     raise _exists(call, draft)
-                return core.storage.draft(resource, draft, 0), False
+                return core.storage.draft(resource, draft, 0), True
             return await core.storage.create(resource, draft), True
         except StatusError as error:
             core.admission.abandon(attributes)
@@ -97,8 +98,9 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
         call.user,
         object=obj,
         dry_run=dry,
-        options={"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
+        options=operation_options("CreateOptions", call.query),
         warnings=call.warnings,
+        audit_annotations=call.audit_annotations,
     )
     await core.admit(attributes, resource)
     assert attributes.object is not None
@@ -110,6 +112,7 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
     admitted(obj, managed)
     try:
         raise_invalid(call, obj, strategy.validate_create(obj))
+        call.warnings += strategy.warnings(obj)
         await core.check(attributes)
     except StatusError:
         core.admission.abandon(attributes)

@@ -49,6 +49,10 @@ class KindStrategy(Protocol):
         """What is wrong with an object's new state."""
         ...
 
+    def warnings(self, new: Object, old: Object | None = None, subresource: str = "") -> list[str]:
+        """What the writer of a good object should be told."""
+        ...
+
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         """The values of the fields that a selector can ask for."""
         ...

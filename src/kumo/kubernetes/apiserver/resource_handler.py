@@ -21,7 +21,7 @@ from kumo.kubernetes.apiserver.deleting import (
 from kumo.kubernetes.apiserver.eviction import evict
 from kumo.kubernetes.apiserver.forms import list_bytes
 from kumo.kubernetes.apiserver.listing import await_revision, list_objects, match_of, parse_revision
-from kumo.kubernetes.apiserver.partial_updates import finalize_namespace, partial_update
+from kumo.kubernetes.apiserver.partial_updates import finalize_namespace
 from kumo.kubernetes.apiserver.patching import patch
 from kumo.kubernetes.apiserver.responses import json_response
 from kumo.kubernetes.apiserver.scaling import get_scale, put_scale
@@ -33,7 +33,8 @@ from kumo.store.base import Store
 Handle = Callable[[Call], Awaitable[Answer]]
 _BY_VERSION = ("get", "list", "watch")
 """The verbs that say themselves how fresh an answer must be: a resourceVersion makes do with the cache."""
-_PARTIAL = ("ephemeralcontainers", "resize")
+_PARTS = ("status", "approval", "ephemeralcontainers", "resize")
+"""The subresources that are a part of their object, with rules of their own (`kinds.rules.Part`)."""
 
 
 class ResourceHandler:
@@ -135,7 +136,7 @@ class ResourceHandler:
             return await other(call)
         if info.verb not in known.verbs:
             raise method_not_allowed()
-        if name in ("status", "approval") or name in _PARTIAL:
+        if name in _PARTS:
             return await self._part(call)
         if name == "scale":
             value = get_scale(self._core, call) if info.verb == "get" else await put_scale(self._core, call)
@@ -151,8 +152,6 @@ class ResourceHandler:
     async def _part(self, call: Call) -> Answer:
         if call.info.verb == "get":
             return await self._get(call)
-        if call.info.subresource in _PARTIAL:
-            return entry_response(call, await partial_update(self._core, call))
         if call.info.verb == "patch":
             return entry_response(call, (await patch(self._core, call))[0])
         return entry_response(call, (await update(self._core, call))[0])

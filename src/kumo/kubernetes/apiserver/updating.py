@@ -31,7 +31,8 @@ async def update(core: Core, call: Call) -> tuple[Entry, bool]:
     obj = await read_object(call)
     meta = obj.setdefault("metadata", {})
     if not meta.get("name"):
-        raise bad_request("name must be provided") if "name" in meta else wrong_name("", call.info.name)
+        stated = f"the name of the object ({call.info.name} based on URL) was undeterminable: name must be provided"
+        raise bad_request(stated)
     if meta["name"] != call.info.name:
         raise wrong_name(meta["name"], call.info.name)
     if call.resource.type.namespaced:

@@ -11,7 +11,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object, metadata, new_uid
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, not_negative, set_default, spec_of, unchanged
-from kumo.kubernetes.apiserver.kinds.pod_validation import validate_template
+from kumo.kubernetes.apiserver.kinds.pod import validate_template
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 from kumo.kubernetes.apiserver.kinds.workloads import default_template

@@ -12,7 +12,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object, annotations_of
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, spec_of
-from kumo.kubernetes.apiserver.kinds.resource_validation import validate_quantity
+from kumo.kubernetes.apiserver.kinds.pod.resources import check_quantity
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 
 _LIMIT = 1024 * 1024
@@ -129,7 +129,7 @@ def _validate_quota(obj: Object) -> list[Cause]:
     for name, quantity in ((obj.get("spec") or {}).get("hard") or {}).items():
         here = f"spec.hard[{name}]"
         found += fields.each(here, name, names.check_qualified_name(name))
-        found += validate_quantity(here, name, quantity)
+        found += check_quantity(here, name, quantity)
     return found
 
 

@@ -47,6 +47,7 @@ def custom_strategy(
         empty_status=False,
         has_generation=True,
         status_keeps_metadata=True,
+        any_finalizer=True,
         fields={path.lstrip("."): _reader(path) for path in selectable},
     )
     return Strategy(gvk, namespaced, rules)

@@ -14,8 +14,10 @@ ANNOTATIONS_LIMIT = 256 * 1024
 _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 
-def validate_metadata(obj: Object, namespaced: bool, check_name: NameCheck) -> list[Cause]:
-    """What is wrong with the metadata of a new object."""
+def validate_metadata(
+    obj: Object, namespaced: bool, check_name: NameCheck, *, any_finalizer: bool = False
+) -> list[Cause]:
+    """What is wrong with the metadata of a new object; `any_finalizer`: also those without a domain are fine."""
     meta = obj.get("metadata") or {}
     found: list[Cause] = []
     generate = meta.get("generateName") or ""
@@ -31,10 +33,16 @@ def validate_metadata(obj: Object, namespaced: bool, check_name: NameCheck) -> l
     generation = meta.get("generation") or 0
     if generation < 0:
         found.append(fields.invalid("metadata.generation", generation, "must be greater than or equal to 0"))
-    found += validate_labels("metadata.labels", meta.get("labels"))
-    found += validate_annotations("metadata.annotations", meta.get("annotations"))
-    found += _owners(meta.get("ownerReferences") or ())
-    found += _finalizers(meta.get("finalizers") or ())
+    if meta.get("labels"):
+        found += validate_labels("metadata.labels", meta["labels"])
+    if meta.get("annotations"):
+        found += validate_annotations("metadata.annotations", meta["annotations"])
+    if meta.get("ownerReferences"):
+        found += _owners(meta["ownerReferences"])
+    if meta.get("finalizers"):
+        found += _finalizers(meta["finalizers"])
+        if not any_finalizer:
+            found += _known_finalizers(meta["finalizers"])
     return found
 
 
@@ -70,41 +78,52 @@ def validate_annotations(path: str, annotations: Mapping[str, str] | None) -> li
 def _owners(owners: Any) -> list[Cause]:
     found: list[Cause] = []
     controller = ""
+    path = "metadata.ownerReferences"
     for owner in owners:
-        path = "metadata.ownerReferences"
-        for key in ("apiVersion", "kind", "name", "uid"):
+        version, kind, name = (owner.get(key) or "" for key in ("apiVersion", "kind", "name"))
+        if not version or version.endswith("/") or version.count("/") > 1:
+            found.append(fields.invalid(f"{path}.apiVersion", version, "version must not be empty"))
+        for key in ("kind", "name", "uid"):
             if not owner.get(key):
-                text = "version must not be empty" if key == "apiVersion" else "must not be empty"
-                found.append(fields.invalid(f"{path}.{key}", owner.get(key) or "", text))
+                found.append(fields.invalid(f"{path}.{key}", owner.get(key) or "", "must not be empty"))
+        if (version, kind) == ("v1", "Event"):
+            found.append(fields.invalid(path, _owner(owner), "/v1, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
             if controller:
                 detail = (
                     'Only one reference can have Controller set to true. Found "true" in references for '
-                    f"{controller} and {owner.get('name')}"
+                    f"{controller} and {kind}/{name}"
                 )
-                found.append(fields.invalid(path, list(owners), detail))
+                found.append(fields.invalid(path, [_owner(o) for o in owners], detail))
             else:
-                controller = str(owner.get("name"))
+                controller = f"{kind}/{name}"
     return found
+
+
+def _owner(owner: Any) -> dict[str, Any]:
+    """An owner reference with its fields in the order of messages."""
+    shown = {key: owner.get(key) or "" for key in ("apiVersion", "kind", "name", "uid")}
+    return shown | {key: owner[key] for key in ("controller", "blockOwnerDeletion") if owner.get(key) is not None}
 
 
 def _finalizers(finalizers: Any) -> list[Cause]:
     found: list[Cause] = []
+    path = "metadata.finalizers"
     for finalizer in finalizers:
-        path = "metadata.finalizers"
         found += fields.each(path, finalizer, names.check_qualified_name(finalizer))
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-            detail = "name is neither a standard finalizer name nor is it fully qualified"
-            found.append(fields.invalid(path, finalizer, detail))
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
-        found.append(
-            fields.invalid(
-                "metadata.finalizers",
-                list(finalizers),
-                "finalizer orphan and foregroundDeletion cannot be both set",
-            )
-        )
+        detail = "finalizer orphan and foregroundDeletion cannot be both set"
+        found.append(fields.invalid(path, list(finalizers), detail))
     return found
+
+
+def _known_finalizers(finalizers: Any) -> list[Cause]:
+    detail = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        fields.invalid(f"metadata.finalizers[{index}]", finalizer, detail)
+        for index, finalizer in enumerate(finalizers)
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS
+    ]
 
 
 def validate_metadata_update(new: Object, old: Object) -> list[Cause]:
@@ -120,13 +139,21 @@ def validate_metadata_update(new: Object, old: Object) -> list[Cause]:
                 f"found new finalizers []string{{{listed}}}"
             )
             found.append(fields.forbidden("metadata.finalizers", detail))
-    for key in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if (fresh.get(key) or None) != (stale.get(key) or None):
-            found.append(fields.immutable(f"metadata.{key}", fresh.get(key)))
     generation = fresh.get("generation") or 0
     if generation < (stale.get("generation") or 0):
         found.append(fields.invalid("metadata.generation", generation, "must not be decremented"))
-    found += validate_labels("metadata.labels", fresh.get("labels"))
-    found += validate_annotations("metadata.annotations", fresh.get("annotations"))
-    found += _owners(fresh.get("ownerReferences") or ())
+    for key in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        if (fresh.get(key) or None) != (stale.get(key) or None):
+            found.append(fields.immutable(f"metadata.{key}", fresh.get(key)))
+    if fresh.get("labels"):
+        found += validate_labels("metadata.labels", fresh["labels"])
+    if fresh.get("annotations"):
+        found += validate_annotations("metadata.annotations", fresh["annotations"])
+    if fresh.get("ownerReferences"):
+        found += _owners(fresh["ownerReferences"])
     return found
+
+
+def validate_finalizers(obj: Object) -> list[Cause]:
+    """Finalizers must be of a domain, or Kubernetes' own; what most kinds check at each update."""
+    return _known_finalizers((obj.get("metadata") or {}).get("finalizers") or ())

@@ -10,7 +10,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object, name_of
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default, spec_of
-from kumo.kubernetes.apiserver.kinds.probe_validation import validate_port
+from kumo.kubernetes.apiserver.kinds.pod.handlers import validate_port
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 

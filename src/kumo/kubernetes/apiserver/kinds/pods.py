@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from typing import Any
 
-from kumo.api import fields
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, timestamp
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.pod_defaults import default_pod, default_pod_spec
-from kumo.kubernetes.apiserver.kinds.pod_validation import validate_pod_spec, validate_template
-from kumo.kubernetes.apiserver.kinds.qos import qos_class
-from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
-
-_MUTABLE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+from kumo.kubernetes.apiserver.kinds.pod import validate_template
+from kumo.kubernetes.apiserver.kinds.pod.defaults import default_pod, default_pod_spec
+from kumo.kubernetes.apiserver.kinds.pod.dropping import drop_disabled
+from kumo.kubernetes.apiserver.kinds.pod.options import options_for
+from kumo.kubernetes.apiserver.kinds.pod.parts import (
+    prepare_ephemeral,
+    prepare_resize,
+    validate_ephemeral,
+    validate_resize,
 )
+from kumo.kubernetes.apiserver.kinds.pod.scheduling import merge_label_keys
+from kumo.kubernetes.apiserver.kinds.pod.security import APPARMOR_CONTAINER
+from kumo.kubernetes.apiserver.kinds.pod.statuses import prepare_status, validate_status
+from kumo.kubernetes.apiserver.kinds.pod.updates import check_update
+from kumo.kubernetes.apiserver.kinds.pod.visiting import visit
+from kumo.kubernetes.apiserver.kinds.pod.warnings import apparmor_field, warn_of_pod, warn_of_status, warn_of_template
+from kumo.kubernetes.apiserver.kinds.pod.whole import validate_new, validate_whole
+from kumo.kubernetes.apiserver.kinds.qos import qos_class
+from kumo.kubernetes.apiserver.kinds.rules import Part, Rules, as_field, at
 
 
 def _default(pod: Object) -> None:
@@ -27,87 +33,42 @@ def _default(pod: Object) -> None:
 
 
 def _on_create(pod: Object) -> None:
-    status: dict[str, Any] = {"phase": "Pending", "qosClass": qos_class(pod.get("spec") or {})}
-    if at(pod, "spec.schedulingGates"):
+    spec = pod.get("spec") or {}
+    # As upstream: a class of service that the writer states is believed.
+    stated = (pod.get("status") or {}).get("qosClass")
+    status: dict[str, Any] = {"phase": "Pending", "qosClass": stated or qos_class(spec)}
+    if spec.get("schedulingGates"):
         status["conditions"] = [
             {
-                "type": "PodScheduled",
-                "status": "False",
-                "reason": "SchedulingGated",
-                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": None,
                 "lastTransitionTime": timestamp(),
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "reason": "SchedulingGated",
+                "status": "False",
+                "type": "PodScheduled",
             }
         ]
     pod["status"] = status
+    drop_disabled(spec, None)
+    merge_label_keys(spec, at(pod, "metadata.labels") or {})
+    annotations = at(pod, "metadata.annotations")
+    if annotations:
+        _profiles_from(annotations, spec)
 
 
-def _validate(pod: Object) -> list[Cause]:
-    return validate_pod_spec("spec", pod.get("spec"))
+def _profiles_from(annotations: dict[str, str], spec: dict[str, Any]) -> None:
+    """AppArmor profiles that are given in annotations go into their fields."""
+    whole = at(spec, "securityContext.appArmorProfile")
+    for container, _ in visit(spec) if at(spec, "os.name") != "windows" else ():
+        annotation = annotations.get(APPARMOR_CONTAINER + (container.get("name") or ""))
+        if annotation is not None and at(container, "securityContext.appArmorProfile") is None:
+            profile = apparmor_field(annotation)
+            if profile is not None and profile != whole:
+                container.setdefault("securityContext", {})["appArmorProfile"] = profile
 
 
-def _comparable(spec: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The spec with whatever may change made equal to the other's."""
-    out = copy.deepcopy(spec)
-    for key in ("containers", "initContainers"):
-        theirs = other.get(key) or []
-        for index, container in enumerate(out.get(key) or ()):
-            if index < len(theirs) and "image" in theirs[index]:
-                container["image"] = theirs[index]["image"]
-    for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
-        if key in other:
-            out[key] = other[key]
-        else:
-            out.pop(key, None)
-    if (other.get("terminationGracePeriodSeconds") or 0) < 0 and out.get("terminationGracePeriodSeconds") == 1:
-        out["terminationGracePeriodSeconds"] = other["terminationGracePeriodSeconds"]
-    if other.get("schedulingGates"):
-        for key in ("nodeSelector", "affinity"):
-            if key in other:
-                out[key] = other[key]
-            else:
-                out.pop(key, None)
-    return out
-
-
-def _validate_update(new: Object, old: Object) -> list[Cause]:
-    fresh, stale = new.get("spec") or {}, old.get("spec") or {}
-    found: list[Cause] = []
-    for key in ("containers", "initContainers"):
-        if len(fresh.get(key) or ()) != len(stale.get(key) or ()):
-            return [fields.forbidden(f"spec.{key}", "pod updates may not add or remove containers")]
-    deadline, before = fresh.get("activeDeadlineSeconds"), stale.get("activeDeadlineSeconds")
-    if before is not None and deadline != before:
-        if deadline is None:
-            detail = "must not update from a positive integer to nil value"
-            found.append(fields.invalid("spec.activeDeadlineSeconds", None, detail))
-        elif deadline > before:
-            detail = f"must be less than or equal to previous value ({before})"
-            found.append(fields.invalid("spec.activeDeadlineSeconds", deadline, detail))
-    if any(t not in _plain(fresh.get("tolerations")) for t in _plain(stale.get("tolerations"))):
-        detail = "existing toleration can not be modified except its tolerationSeconds"
-        found.append(fields.forbidden("spec.tolerations", detail))
-    gates = [g for g in fresh.get("schedulingGates") or () if g not in (stale.get("schedulingGates") or ())]
-    if gates:
-        detail = f"only deletion is allowed, but found new scheduling gate '{gates[0].get('name')}'"
-        found.append(fields.forbidden("spec.schedulingGates[0].name", detail))
-    changed = _comparable(fresh, stale)
-    if changed != stale:
-        found.append(fields.forbidden("spec", f"{_MUTABLE}\n{_difference(changed, stale)}"))
-    return found
-
-
-def _plain(tolerations: Any) -> list[dict[str, Any]]:
-    return [{k: v for k, v in t.items() if k != "tolerationSeconds"} for t in tolerations or ()]
-
-
-def _difference(new: dict[str, Any], old: dict[str, Any]) -> str:
-    """The fields that differ, old (`-`) and new (`+`)."""
-    lines = []
-    for key in sorted({*new, *old}):
-        if new.get(key) != old.get(key):
-            lines.append(f"- {key}: {json.dumps(old.get(key), sort_keys=True)}")
-            lines.append(f"+ {key}: {json.dumps(new.get(key), sort_keys=True)}")
-    return "\n".join(lines)
+def _on_update(new: Object, old: Object) -> None:
+    drop_disabled(new.get("spec") or {}, old.get("spec"))
 
 
 def _default_template(obj: Object) -> None:
@@ -116,12 +77,26 @@ def _default_template(obj: Object) -> None:
         default_pod_spec(template.setdefault("spec", {}))
 
 
+def _check_template_update(new: Object, old: Object) -> list[Cause]:
+    options = options_for(at(old, "template.spec"), is_pod=False)
+    return validate_template("template", new.get("template"), options)
+
+
+def _drop_from_template(new: Object, old: Object | None = None) -> None:
+    drop_disabled(at(new, "template.spec") or {}, at(old or {}, "template.spec"))
+
+
+def _warn_of_template(new: Object, old: Object | None) -> list[str]:
+    return warn_of_template("template", new.get("template"))
+
+
 def _host_network(pod: Object) -> str:
     return as_field(bool(at(pod, "spec.hostNetwork")))
 
 
 def _pod_ips(pod: Object) -> str:
-    return str(at(pod, "status.podIP") or "")
+    addresses = at(pod, "status.podIPs") or ()
+    return str(addresses[0].get("ip") or "") if addresses else str(at(pod, "status.podIP") or "")
 
 
 def rules() -> dict[GVK, Rules]:
@@ -130,10 +105,22 @@ def rules() -> dict[GVK, Rules]:
         GVK("", "v1", "Pod"): Rules(
             default=_default,
             on_create=_on_create,
-            validate=_validate,
-            validate_update=_validate_update,
+            on_update=_on_update,
+            validate=validate_whole,
+            validate_create=validate_new,
+            check_update=check_update,
+            revalidates=True,
+            prepare_status=prepare_status,
+            validate_status=validate_status,
+            warn=warn_of_pod,
+            warn_status=warn_of_status,
             has_status=True,
+            status_on_create=True,
             has_generation=True,
+            parts={
+                "ephemeralcontainers": Part(prepare_ephemeral, validate_ephemeral),
+                "resize": Part(prepare_resize, validate_resize),
+            },
             fields={
                 "spec.nodeName": "spec.nodeName",
                 "spec.restartPolicy": "spec.restartPolicy",
@@ -147,7 +134,11 @@ def rules() -> dict[GVK, Rules]:
         ),
         GVK("", "v1", "PodTemplate"): Rules(
             default=_default_template,
+            on_create=_drop_from_template,
+            on_update=_drop_from_template,
             validate=lambda obj: validate_template("template", obj.get("template")),
+            check_update=_check_template_update,
+            warn=_warn_of_template,
             has_generation=True,
         ),
     }

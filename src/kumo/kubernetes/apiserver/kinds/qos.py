@@ -13,7 +13,7 @@ def qos_class(spec: dict[str, Any]) -> str:
     """`Guaranteed`, `Burstable` or `BestEffort` (`pkg/apis/core/helper/qos`)."""
     everyone = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     pod_level = spec.get("resources")
-    if pod_level and (pod_level.get("requests") or pod_level.get("limits")):
+    if pod_level is not None:
         everyone = [{"resources": pod_level}]
     anything, guaranteed = False, True
     for container in everyone:

@@ -43,6 +43,11 @@ class Rules:
     - `default` sets defaults in place. `validate` looks at a whole object (create and update alike), `validate_update`
       at what changed, `validate_status` at a status write.
     - `on_create` and `on_update` do in place what the registry's strategy does beyond status and generation.
+    - `check_update` judges an update as a whole, in place of `validate_update` and `validate`.
+    - `warn` tells what is allowed but unwise, of a new state and the old one (None at creation); `warn_status` of a
+      status write.
+    - `prepare_status` carries over what a status write leaves unsaid. `any_finalizer`: names without a domain are fine.
+      `revalidates`: an update is judged as a new object too.
     - `validate_create` looks at new objects only. `parts` are subresources with rules of their own.
     - `status_on_create`: a new object may bring its status along (nodes). `empty_status`: a new object shows one.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
@@ -52,9 +57,15 @@ class Rules:
     validate: Callable[[Object], list[Cause]] = _no_complaint
     validate_create: Callable[[Object], list[Cause]] = _no_complaint
     validate_update: Callable[[Object, Object], list[Cause]] = _no_change_complaint
+    check_update: Callable[[Object, Object], list[Cause]] | None = None
     validate_status: Callable[[Object, Object], list[Cause]] = _no_change_complaint
+    warn: Callable[[Object, Object | None], list[str]] | None = None
+    warn_status: Callable[[Object, Object], list[str]] | None = None
     on_create: Callable[[Object], None] = _nothing
     on_update: Callable[[Object, Object], None] = _unchanged
+    prepare_status: Callable[[Object, Object], None] = _unchanged
+    any_finalizer: bool = False
+    revalidates: bool = False
     check_name: NameCheck = names.check_subdomain
     has_status: bool = False
     status_on_create: bool = False

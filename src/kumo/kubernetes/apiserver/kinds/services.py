@@ -10,7 +10,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default, spec_of
 from kumo.kubernetes.apiserver.kinds.metadata import validate_labels
-from kumo.kubernetes.apiserver.kinds.probe_validation import validate_port
+from kumo.kubernetes.apiserver.kinds.pod.handlers import validate_port
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cache
 
+from kumo.api import names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, metadata
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.metadata import validate_metadata, validate_metadata_update
+from kumo.api.schema import builtin_schema
+from kumo.kubernetes.apiserver.kinds.metadata import (
+    validate_finalizers,
+    validate_metadata,
+    validate_metadata_update,
+)
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 
 _STATUS_KEEPS = ("generation", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -48,8 +56,8 @@ class Strategy:
         else:
             metadata(obj).pop("generation", None)
         self.rules.on_create(obj)
-        if self.rules.has_status and self.rules.empty_status:
-            obj.setdefault("status", {})
+        if self.rules.has_status and self.rules.empty_status and not obj.get("status"):
+            obj["status"] = copy.deepcopy(_empty_status(self.gvk))
 
     def prepare_update(self, new: Object, old: Object, subresource: str = "") -> None:
         """Carry over what this write may not change: status by the object, everything else by its status.
@@ -58,6 +66,7 @@ class Strategy:
         """
         if subresource == "status":
             _keep_all_but_status(new, old, self.rules.status_keeps_metadata)
+            self.rules.prepare_status(new, old)
         part = self.rules.parts.get(subresource)
         if part is not None:
             part.prepare(new, old)
@@ -78,18 +87,45 @@ class Strategy:
 
     def validate_create(self, obj: Object) -> list[Cause]:
         """What is wrong with a new object."""
-        found = validate_metadata(obj, self.namespaced, self.rules.check_name)
-        return found + self.rules.validate_create(obj) + self.rules.validate(obj)
+        found = validate_metadata(obj, self.namespaced, self.rules.check_name, any_finalizer=self.rules.any_finalizer)
+        return found + self.rules.validate(obj) + self.rules.validate_create(obj)
 
     def validate_update(self, new: Object, old: Object, subresource: str = "") -> list[Cause]:
         """What is wrong with the new state of an object."""
-        found = validate_metadata_update(new, old)
+        found = self._validate_metadata(new, old, whole=self.rules.revalidates and not subresource)
         part = self.rules.parts.get(subresource)
         if part is not None:
             return found + part.validate(new, old)
         if subresource == "status":
             return found + self.rules.validate_status(new, old)
+        if self.rules.check_update is not None:
+            return found + self.rules.check_update(new, old)
         return found + self.rules.validate_update(new, old) + self.rules.validate(new)
+
+    def _validate_metadata(self, new: Object, old: Object, *, whole: bool) -> list[Cause]:
+        """What is wrong with the metadata of a new state, as often as upstream says it.
+
+        Once as of a new object and once as of an update for every kind; then the kind's own strategy does it again, the
+        `whole` if it looks at the object as at a new one.
+        """
+        rules = self.rules
+        found = validate_metadata(new, self.namespaced, names.check_path_segment, any_finalizer=True)
+        changes = validate_metadata_update(new, old)
+        found += changes
+        found += changes
+        if not rules.any_finalizer:
+            found += validate_finalizers(new)
+        if whole:
+            found += validate_metadata(new, self.namespaced, rules.check_name, any_finalizer=rules.any_finalizer)
+        return found
+
+    def warnings(self, new: Object, old: Object | None = None, subresource: str = "") -> list[str]:
+        """What the writer should be told of an object that is good: deprecated and misleading fields."""
+        if subresource == "status":
+            return self.rules.warn_status(new, old or {}) if self.rules.warn_status is not None else []
+        if subresource or self.rules.warn is None:
+            return []
+        return self.rules.warn(new, old)
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         """The fields that a field selector can ask for, with this object's values; all texts."""
@@ -131,3 +167,11 @@ def _differs(new: Object, old: Object) -> bool:
     ignored = ("metadata", "status", "apiVersion", "kind")
     mine = {k: v for k, v in new.items() if k not in ignored}
     return mine != {k: v for k, v in old.items() if k not in ignored}
+
+
+@cache
+def _empty_status(gvk: GVK) -> Object:
+    """The status of a kind whose fields all are zero: `{}`, `{"replicas": 0}`."""
+    made = builtin_schema(gvk).decode({"apiVersion": gvk.api_version, "kind": gvk.kind}).object
+    found: Object = made.get("status") or {}
+    return found

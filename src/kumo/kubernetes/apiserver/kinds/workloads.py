@@ -18,8 +18,8 @@ from kumo.kubernetes.apiserver.kinds.checks import (
     spec_of,
     unchanged,
 )
-from kumo.kubernetes.apiserver.kinds.pod_defaults import default_pod_spec
-from kumo.kubernetes.apiserver.kinds.pod_validation import validate_template
+from kumo.kubernetes.apiserver.kinds.pod import validate_template
+from kumo.kubernetes.apiserver.kinds.pod.defaults import default_pod_spec
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 

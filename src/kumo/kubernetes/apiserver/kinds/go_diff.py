@@ -1,0 +1,111 @@
+"""The difference of two objects as upstream prints it in refusals: a unified diff of its internal types as JSON.
+
+Those types have every field, by its Go name and in the order of the source; which that is, the protobuf table tells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from kumo.api.schema.zeros import zeros_of
+from kumo.kubernetes.apiserver.protobuf.table import Field, fields_of
+
+_NAMES = {
+    "apiVersion": "APIVersion",
+    "awsElasticBlockStore": "AWSElasticBlockStore",
+    "cephfs": "CephFS",
+    "clientIP": "ClientIP",
+    "csi": "CSI",
+    "dnsConfig": "DNSConfig",
+    "dnsPolicy": "DNSPolicy",
+    "downwardAPI": "DownwardAPI",
+    "fc": "FC",
+    "fsGroup": "FSGroup",
+    "fsGroupChangePolicy": "FSGroupChangePolicy",
+    "fsType": "FSType",
+    "gcePersistentDisk": "GCEPersistentDisk",
+    "gmsaCredentialSpec": "GMSACredentialSpec",
+    "gmsaCredentialSpecName": "GMSACredentialSpecName",
+    "grpc": "GRPC",
+    "httpGet": "HTTPGet",
+    "httpHeaders": "HTTPHeaders",
+    "ip": "IP",
+    "iqn": "IQN",
+    "iscsi": "ISCSI",
+    "iscsiInterface": "ISCSIInterface",
+    "nfs": "NFS",
+    "os": "OS",
+    "rbd": "RBD",
+    "scaleIO": "ScaleIO",
+    "seLinuxChangePolicy": "SELinuxChangePolicy",
+    "seLinuxOptions": "SELinuxOptions",
+    "setHostnameAsFQDN": "SetHostnameAsFQDN",
+    "storageos": "StorageOS",
+    "targetWWNs": "TargetWWNs",
+    "tcpSocket": "TCPSocket",
+    "tty": "TTY",
+    "uid": "UID",
+    "volumeID": "VolumeID",
+    "wwids": "WWIDs",
+}
+_MOVED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
+"""What a pod's spec says, and its security context internally."""
+_POINTERS = ("shareProcessNamespace", "hostUsers")
+_LEFT_OUT = ("serviceAccount", *_MOVED)
+_ZEROS: dict[str, Any] = {"s": "", "i": 0, "b": False, "d": 0, "Quantity": "0", "IntOrString": 0}
+
+
+def go_diff(message: str, old: Any, new: Any) -> str:
+    """The lines in which two values of that type (`core.v1.PodSpec`) differ, with three lines around each."""
+    before, after = (json.dumps(internal(message, v), indent=1, ensure_ascii=False).split("\n") for v in (old, new))
+    lines = difflib.unified_diff(before, after, lineterm="", n=3)
+    return "".join(f"{line}\n" for line in islice(lines, 2, None))  # Without the names of files.
+
+
+def internal(message: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A value of an API type with all fields of the internal type, empty ones too."""
+    value = value or {}
+    found: dict[str, Any] = {}
+    if message == "core.v1.PodSecurityContext":
+        found |= {_go_name(key): value.get(key, None if key in _POINTERS else False) for key in _MOVED}
+    marks = zeros_of(f"io.k8s.api.{message}")
+    for field in _fields(message):
+        if message == "core.v1.PodSpec" and field.name in _LEFT_OUT:
+            continue
+        if message == "core.v1.PodSpec" and field.name == "securityContext":
+            context = dict(value.get("securityContext") or {}) | {k: value[k] for k in _MOVED if k in value}
+            found["SecurityContext"] = internal("core.v1.PodSecurityContext", context)
+            continue
+        found[_go_name(field.name)] = _part(field, value.get(field.name), marks.get(field.name, ""))
+    return found
+
+
+def _fields(message: str) -> Iterator[Field]:
+    for field in fields_of(message).values():
+        if field.name:
+            yield field
+        else:
+            yield from _fields(field.type)
+
+
+def _part(field: Field, value: Any, mark: str) -> Any:
+    known = "." in field.type and not field.type.startswith("meta.v1.")
+    if field.shape == "*":
+        if not value:
+            return None
+        return [internal(field.type, item) for item in value] if known else list(value)
+    if field.shape:
+        return dict(sorted(value.items())) if value else None
+    if known:
+        return internal(field.type, value) if value is not None or mark == "o" else None
+    if value is None and mark:
+        return _ZEROS.get(field.type)
+    return value
+
+
+def _go_name(name: str) -> str:
+    return _NAMES.get(name) or name[:1].upper() + name[1:]
