@@ -11,6 +11,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.api.schema.builtin import object_meta
+from kumo.api.schema.correlation import Correlated
 from kumo.api.schema.decoding import DecodeError, decode
 from kumo.api.schema.kind import Decoded, cannot_handle
 from kumo.api.schema.nodes import Node
@@ -27,6 +28,7 @@ class CustomKindSchema:
         self.root: Node = root_node(schema, preserve=preserve)
         self._schema = schema
         self._meta = object_meta()
+        self._typed_lists: bool | None = None
 
     def decode(self, obj: Object, *, sparse: bool = False) -> Decoded:
         """A pruned copy; only apiVersion, kind and metadata are checked here. Raises DecodeError for those."""
@@ -59,9 +61,36 @@ class CustomKindSchema:
             obj.update(rest)
 
     def validate(self, obj: Object, old: Object | None = None) -> list[Cause]:
-        """What breaks the schema, and items of set and map lists that are there twice."""
-        found = causes(complaints(self._schema, obj))
-        return found + list(_duplicates(self.root, {k: v for k, v in obj.items() if k != "metadata"}, ""))
+        """What breaks the schema; of what is as it was in `old`, nothing."""
+        return self._causes(self._schema, obj, old, "")
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        """The same for a status write, which only the status counts in."""
+        schema = (self._schema.get("properties") or {}).get("status")
+        if schema is None or "status" not in new:
+            return []
+        return self._causes(schema, new["status"], old.get("status"), "status")
+
+    def _causes(self, schema: Mapping[str, Any], value: Any, old: Any, path: str) -> list[Cause]:
+        found = list(complaints(schema, value, path))
+        if found and old is not None:
+            found = list(complaints(schema, value, path, Correlated(value, old, schema, root=not path)))
+        return causes(iter(found))
+
+    def duplicates(self, obj: Object) -> list[Cause]:
+        """Items of set and map lists that are there twice."""
+        if self._typed_lists is None:
+            self._typed_lists = _has_typed_lists(self._schema)
+        if not self._typed_lists:
+            return []
+        return _duplicates(self.root, {k: v for k, v in obj.items() if k != "metadata"}, "")
+
+
+def _has_typed_lists(schema: Mapping[str, Any]) -> bool:
+    below = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    return schema.get("x-kubernetes-list-type") in ("set", "map") or any(
+        _has_typed_lists(child) for child in below if isinstance(child, Mapping)
+    )
 
 
 def _duplicates(node: Node, value: Any, path: str) -> list[Cause]:
@@ -70,20 +99,31 @@ def _duplicates(node: Node, value: Any, path: str) -> list[Cause]:
         for name, item in value.items():
             below = node.field(name)
             if below is not None and isinstance(item, dict | list):
-                found += _duplicates(below, item, f"{path}.{name}" if path else name)
+                inner = f"{path}[{name}]" if name not in node.fields else f"{path}.{name}" if path else name
+                found += _duplicates(below, item, inner)
     elif isinstance(value, list) and node.items is not None:
-        seen: set[str] = set()
+        if node.list_type in ("map", "set"):
+            found += _twice(node, value, path)
         for index, item in enumerate(value):
-            key: Any = item
-            if node.list_type == "map" and isinstance(item, dict):
-                key = {k: item[k] for k in node.list_keys if k in item}
-            if node.list_type in ("map", "set"):
-                text = json.dumps(key, sort_keys=True)
-                if text in seen:
-                    found.append(fields.duplicate(f"{path}[{index}]", key))
-                seen.add(text)
             if isinstance(item, dict | list):
                 found += _duplicates(node.items, item, f"{path}[{index}]")
+    return found
+
+
+def _twice(node: Node, value: list[Any], path: str) -> list[Cause]:
+    """Each item that is there again, once."""
+    found: list[Cause] = []
+    seen: dict[str, int] = {}
+    for index, item in enumerate(value):
+        key: Any = item
+        if node.list_type == "map":
+            if item is not None and not isinstance(item, dict):
+                return [fields.invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")]
+            key = {k: item[k] for k in node.list_keys if k in item} if item else {}
+        text = json.dumps(key, sort_keys=True)
+        seen[text] = seen.get(text, 0) + 1
+        if seen[text] == 2:
+            found.append(fields.duplicate(f"{path}[{index}]", key))
     return found
 
 

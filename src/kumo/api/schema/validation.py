@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kumo.api import fields
 from kumo.api.errors import Cause
+from kumo.api.schema.correlation import Correlated
 from kumo.api.schema.formats import check_format
 
 
@@ -27,8 +27,15 @@ class Complaint(NamedTuple):
     limit: Any = None
 
 
-def complaints(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[Complaint]:
-    """What of the value breaks the schema, in the order of a walk through the schema."""
+def complaints(
+    schema: Mapping[str, Any], value: Any, path: str = "", before: Correlated | None = None
+) -> Iterator[Complaint]:
+    """What of the value breaks the schema, in the order of a walk through the schema.
+
+    With its older state (`before`), what has not changed may stay wrong (upstream's ratcheting).
+    """
+    if before is not None and before.direct and before.unchanged():
+        return
     if value is None and schema.get("nullable"):
         return
     wrong = _wrong_type(schema, value, path)
@@ -40,12 +47,12 @@ def complaints(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterato
     if isinstance(value, str):
         yield from _string(schema, value, path)
     elif isinstance(value, dict):
-        yield from _object(schema, value, path)
+        yield from _object(schema, value, path, before)
     elif isinstance(value, list):
-        yield from _array(schema, value, path)
+        yield from _array(schema, value, path, before)
     elif not isinstance(value, bool) and isinstance(value, int | float):
         yield from _number(schema, value, path)
-    yield from _combined(schema, value, path)
+    yield from _combined(schema, value, path, before)
 
 
 def causes(found: Iterator[Complaint]) -> list[Cause]:
@@ -115,13 +122,17 @@ def _string(schema: Mapping[str, Any], value: str, path: str) -> Iterator[Compla
 
 
 @lru_cache(maxsize=2048)
-def _regex(pattern: str) -> re.Pattern[str]:
-    """The pattern as Go reads it: ASCII classes, `$` and `\\z` only at the very end."""
-    text = re.sub(r"(?<!\\)\$(?=$|\||\))", r"\\Z", pattern).replace("\\z", "\\Z")
+def _regex(pattern: str) -> Any:
+    """The pattern, by RE2: Go's syntax and meaning, and linear in time. A bad one (of old definitions) fits all."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 8 << 20
     try:
-        return re.compile(text, re.ASCII)
-    except re.error:
-        return re.compile("")
+        return re2.compile(pattern, options)
+    except re2.error:
+        return re2.compile("", options)
 
 
 def _number(schema: Mapping[str, Any], value: float, path: str) -> Iterator[Complaint]:
@@ -144,7 +155,9 @@ def _number(schema: Mapping[str, Any], value: float, path: str) -> Iterator[Comp
         yield Complaint(path, "format", value, text)
 
 
-def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iterator[Complaint]:
+def _object(
+    schema: Mapping[str, Any], value: dict[str, Any], path: str, before: Correlated | None
+) -> Iterator[Complaint]:
     for name in schema.get("required") or ():
         if name not in value:
             below = _below(path, name)
@@ -158,12 +171,12 @@ def _object(schema: Mapping[str, Any], value: dict[str, Any], path: str) -> Iter
     more = schema.get("additionalProperties")
     for name, item in value.items():
         if name in properties:
-            yield from complaints(properties[name], item, _below(path, name))
+            yield from complaints(properties[name], item, _below(path, name), before and before.key(name))
         elif isinstance(more, dict):
-            yield from complaints(more, item, _below(path, name))
+            yield from complaints(more, item, _below(path, name), before and before.key(name))
 
 
-def _array(schema: Mapping[str, Any], value: list[Any], path: str) -> Iterator[Complaint]:
+def _array(schema: Mapping[str, Any], value: list[Any], path: str, before: Correlated | None) -> Iterator[Complaint]:
     most, least = schema.get("maxItems"), schema.get("minItems")
     if most is not None and len(value) > most:
         yield Complaint(path, "maxItems", value, f"{_in(path)} should have at most {most} items", most)
@@ -174,17 +187,17 @@ def _array(schema: Mapping[str, Any], value: list[Any], path: str) -> Iterator[C
     items = schema.get("items")
     if isinstance(items, dict):
         for index, item in enumerate(value):
-            yield from complaints(items, item, f"{path}[{index}]")
+            yield from complaints(items, item, f"{path}[{index}]", before and before.index(index))
 
 
-def _combined(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Complaint]:
+def _combined(schema: Mapping[str, Any], value: Any, path: str, before: Correlated | None) -> Iterator[Complaint]:
     def good(part: Mapping[str, Any]) -> bool:
-        return next(complaints(part, value, path), None) is None
+        return next(complaints(part, value, path, before), None) is None
 
     several = [] if schema.get("x-kubernetes-int-or-string") else schema.get("anyOf") or []
     if several and not any(good(part) for part in several):
         yield Complaint(path, "anyOf", value, f'"{path}" must validate at least one schema (anyOf)')
-        yield from complaints(several[0], value, path)
+        yield from complaints(several[0], value, path, before)
     if schema.get("oneOf"):
         matching = sum(good(part) for part in schema["oneOf"])
         if matching != 1:
@@ -192,7 +205,7 @@ def _combined(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Comp
             text = f'"{path}" must validate one and only one schema (oneOf). {found}'
             yield Complaint(path, "oneOf", value, text)
     for part in schema.get("allOf") or ():
-        yield from complaints(part, value, path)
+        yield from complaints(part, value, path, before)
     if schema.get("not") and good(schema["not"]):
         yield Complaint(path, "not", value, f'"{path}" must not validate the schema (not)')
 

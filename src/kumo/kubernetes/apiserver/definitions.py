@@ -26,8 +26,9 @@ def _resource(definition: Object, version: Mapping[str, Any], stored_version: st
     spec = definition["spec"]
     kind = type_of(spec, version)
     gvk = GVK(spec["group"], version["name"], spec["names"]["kind"])
+    source = (version.get("schema") or {}).get("openAPIV3Schema")
     schema = crd_schema(
-        (version.get("schema") or {}).get("openAPIV3Schema"),
+        source,
         gvk,
         preserve_unknown_fields=bool(spec.get("preserveUnknownFields")),
     )
@@ -39,6 +40,8 @@ def _resource(definition: Object, version: Mapping[str, Any], stored_version: st
         namespaced=kind.namespaced,
         has_status=below.get("status") is not None,
         selectable=selectable,
+        source=source,
+        scale=below.get("scale"),
     )
     stored = next(v for v in spec["versions"] if v["name"] == stored_version)
     scale = below.get("scale")

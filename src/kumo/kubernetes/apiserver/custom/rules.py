@@ -9,10 +9,10 @@ from typing import Any
 
 from kumo.api import fields
 from kumo.api.errors import Cause
+from kumo.api.schema.correlation import MISSING, Correlated, MapItems
 from kumo.kubernetes.apiserver.cel import BOOL, STRING, Budget, CelError, CompileError, CostExceeded, Program
 from kumo.kubernetes.apiserver.cel.schemas import Adapter, adapter, declare
 from kumo.kubernetes.apiserver.cel.values import NOTHING, some
-from kumo.kubernetes.apiserver.custom.correlation import MISSING, Correlated, MapItems
 from kumo.kubernetes.apiserver.custom.field_paths import find_field
 from kumo.kubernetes.apiserver.custom.rule_checks import environment_of, type_name
 
