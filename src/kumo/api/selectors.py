@@ -187,11 +187,13 @@ class _Parser:
             if token != ",":
                 raise _unparsable(f"found '{token}', expected: ',' or 'end of string'")
             if not self._peek():
-                raise _unparsable("found '', expected: identifier after ','")
+                raise ValueError("found '', expected: identifier after ','")
 
     def _requirement(self) -> Requirement:
         if self._peek() == "!":
             self._take()
+            if self._peek() in ("", "!", "=", ",", "(", ")", "==", "!="):
+                raise _unparsable(f"found '{self._peek()}', expected: identifier")
             return Requirement(self._key(), "!")
         key = self._key()
         operator = self._peek()
@@ -217,7 +219,8 @@ class _Parser:
         values = {""} if self._peek() in (",", ")") else set()
         while (token := self._take()) != ")":
             if not token:
-                raise _unparsable("found '', expected: ',' or ')'")
+                wanted = "',' or ')'" if values else "',', ')' or identifier"
+                raise _unparsable(f"found '', expected: {wanted}")
             if token == ",":
                 if self._peek() in (",", ")"):
                     values.add("")

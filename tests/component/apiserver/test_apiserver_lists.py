@@ -124,7 +124,7 @@ async def test_remaining_count_and_token_errors(server: RunningApiServer) -> Non
     _, body, _ = await get(server, CONFIGMAPS.path("default"), "limit=2")
     assert body["metadata"]["remainingItemCount"] == 3
     status, body, _ = await get(server, CONFIGMAPS.path("default"), "limit=2&continue=nonsense")
-    assert status == 400 and body["message"].startswith("continue key is not valid")
+    assert status == 400 and body["message"].startswith("invalid continue token: continue key is not valid")
     status, body, _ = await get(server, CONFIGMAPS.path("default"), "limit=x")
     assert status == 400
 
@@ -161,7 +161,7 @@ async def test_resource_versions(server: RunningApiServer) -> None:
     assert status == 400
     status, body, _ = await get(server, path, "resourceVersion=99999999")
     assert (status, body["reason"]) == (504, "Timeout")
-    assert body["message"].startswith("Too large resource version: 99999999, current: ")
+    assert body["message"].startswith("Timeout: Too large resource version: 99999999, current: ")
 
 
 async def test_forms(server: RunningApiServer) -> None:

@@ -101,7 +101,7 @@ def test_label_selectors() -> None:
     ("text", "why"),
     [
         ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-        ("a,", "unable to parse requirement: found '', expected: identifier after ','"),
+        ("a,", "found '', expected: identifier after ','"),
         ("a in x", "unable to parse requirement: found 'x' expected: '('"),
         ("=a", "unable to parse requirement: found '=', expected: !, identifier, or 'end of string'"),
     ],

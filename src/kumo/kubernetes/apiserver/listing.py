@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from kumo.api.errors import Cause, StatusError, bad_request, expired, internal, invalid
+from kumo.api.errors import StatusError, bad_request, expired, internal
 from kumo.api.objects import Object
 from kumo.api.selectors import Requirement, Selector, parse_field_selector, parse_label_selector, require_fields
 from kumo.kubernetes.apiserver.call import Call, number
@@ -15,6 +15,7 @@ from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.forms import list_bytes, list_head, metadata_only, table
 from kumo.kubernetes.apiserver.keys import object_key, parse_key, resource_prefix
+from kumo.kubernetes.apiserver.list_options import check_list_options
 from kumo.kubernetes.apiserver.matching import Match
 from kumo.kubernetes.apiserver.pagination import INCONSISTENT, Position, decode_token, encode_token, token_expired
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
@@ -53,7 +54,7 @@ def too_new(revision: int, current: int) -> StatusError:
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
         "retryAfterSeconds": 1,
     }
-    return StatusError(504, "Timeout", f"Too large resource version: {revision}, current: {current}", details)
+    return StatusError(504, "Timeout", f"Timeout: Too large resource version: {revision}, current: {current}", details)
 
 
 async def await_revision(core: Core, revision: int) -> None:
@@ -66,7 +67,7 @@ async def await_revision(core: Core, revision: int) -> None:
             raise too_new(revision, core.cache.revision) from None
 
 
-def parse_revision(text: str, name: str = "resourceVersion") -> int:
+def parse_revision(text: str) -> int:
     """The number of a resource version, 0 for none. Raises 400."""
     if not text:
         return 0
@@ -74,7 +75,10 @@ def parse_revision(text: str, name: str = "resourceVersion") -> int:
     if not number_of_digits or number_of_digits > 20 or int(text) >= 1 << 64:
         why = "value out of range" if number_of_digits else "invalid syntax"
         shown = text[:40]
-        raise bad_request(f'invalid {name}: Invalid value: "{shown}": strconv.ParseUint: parsing "{shown}": {why}')
+        raise bad_request(
+            f'invalid resource version: resourceVersion: Invalid value: "{shown}": '
+            f'strconv.ParseUint: parsing "{shown}": {why}'
+        )
     return int(text)
 
 
@@ -82,31 +86,18 @@ class _Query:
     """The list's parameters, checked."""
 
     def __init__(self, call: Call) -> None:
-        self.match = match_of(call)
         self.limit = max(0, number(call, "limit"))
+        check_list_options(call, watch=False)
+        self.match = match_of(call)
         self.revision_text = call.query.get("resourceVersion", "")
-        self.revision = parse_revision(self.revision_text)
         self.how = call.query.get("resourceVersionMatch", "")
         token = call.query.get("continue", "")
         self.position = decode_token(token) if token else None
-        if self.how and (token or not self.revision_text):
-            reason = "forbidden when continue is provided" if token else "forbidden unless resourceVersion is provided"
-            raise _forbidden("resourceVersionMatch", f"resourceVersionMatch is {reason}")
-        if self.how not in ("", "Exact", "NotOlderThan"):
-            text = f'Unsupported value: "{self.how}": supported values: "Exact", "NotOlderThan", ""'
-            raise invalid(
-                "meta.k8s.io", "ListOptions", "", [Cause("resourceVersionMatch", text, "FieldValueNotSupported")]
-            )
-        if self.how == "Exact" and self.revision == 0:
-            raise _forbidden(
-                "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-            )
         if token and self.revision_text not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
-
-
-def _forbidden(field: str, why: str) -> StatusError:
-    return invalid("meta.k8s.io", "ListOptions", "", [Cause(field, f"Forbidden: {why}", "FieldValueForbidden")])
+        self.revision = parse_revision(self.revision_text)
+        if self.revision_text == "0":
+            self.limit = 0  # Any state will do: what is at hand is given whole.
 
 
 async def list_objects(core: Core, store: Store, call: Call) -> Response:
@@ -122,7 +113,7 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
         if where.revision > query.revision:
             found = await _from_store(store, call, where, query, Position(query.revision, "", ""))
             return _answer(call, *found)
-        return _answer(call, *_cut(query, where.entries(query.match), query.revision, len(where)))
+        return _answer(call, *_cut(query, where, where.entries(query.match), query.revision))
     if query.revision:
         await await_revision(core, query.revision)
     elif not query.revision_text:
@@ -131,7 +122,7 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
     whole = not query.limit and not query.match.selects and call.resource.plain
     if whole and not call.accepted.form and not call.accepted.yaml:
         return _whole(call, where.chunks(query.match.namespace), revision)
-    return _answer(call, *_cut(query, where.entries(query.match), revision, len(where)))
+    return _answer(call, *_cut(query, where, where.entries(query.match), revision))
 
 
 def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
@@ -166,16 +157,23 @@ def _in_pieces(head: bytes, raw: list[bytes]) -> Response:
 _Part = tuple[list[Entry], Object]
 
 
-def _cut(query: _Query, entries: Iterable[Entry], revision: int, total: int) -> _Part:
-    """The first `limit` entries and the list's metadata."""
+def _cut(query: _Query, where: ResourceCache, entries: Iterable[Entry], revision: int) -> _Part:
+    """The first `limit` entries and the list's metadata.
+
+    A selector's list goes on as long as there is anything after its last entry, whether it matches or not: how many
+    match is known only once all have been looked at.
+    """
     meta: Object = {"resourceVersion": str(revision)}
     if not query.limit:
         return list(entries), meta
     iterator = iter(entries)
     found = list(islice(iterator, query.limit))
-    rest = next(iterator, None)
-    if rest is not None:
-        last = found[-1]
+    if len(found) < query.limit:
+        return found, meta
+    last = found[-1]
+    if query.match.selects:
+        iterator = where.entries_after(last.namespace, last.name, Match(query.match.namespace))
+    if next(iterator, None) is not None:
         meta["continue"] = encode_token(Position(revision, last.namespace, last.name))
         if not query.match.selects:
             meta["remainingItemCount"] = 1 + sum(1 for _ in iterator)
@@ -191,7 +189,7 @@ async def _next_part(core: Core, store: Store, call: Call, query: _Query, where:
     await await_revision(core, position.revision)
     if where.revision <= position.revision:
         entries = where.entries_after(position.namespace, position.name, query.match)
-        return _answer(call, *_cut(query, entries, position.revision, len(where)))
+        return _answer(call, *_cut(query, where, entries, position.revision))
     return _answer(call, *await _from_store(store, call, where, query, position))
 
 
@@ -203,17 +201,21 @@ async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Qu
         prefix += f"{query.match.namespace}/"
     after = object_key(group, resource, position.namespace, position.name) if position.name else ""
     found: list[Entry] = []
+    rest = 0
     try:
         while True:
             page = await store.range(prefix, revision=position.revision, limit=_PAGE, start_after=after)
             for kv in page.kvs:
+                if query.limit and len(found) == query.limit:
+                    rest += 1
+                    continue
                 place = parse_key(kv.key)
                 if kv.value[:1] != b"{":
                     raise internal(f'unable to transform key "{kv.key}": {getattr(kv.value, "reason", "")}')
                 entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
                 if query.match.matches(entry, where.fields_of):
                     found.append(entry)
-            if not page.more or (query.limit and len(found) > query.limit):
+            if not page.more or (rest and query.match.selects):
                 break
             after = page.kvs[-1].key
     except Compacted:
@@ -223,10 +225,10 @@ async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Qu
     except FutureRevision as error:
         raise too_new(position.revision, error.current) from None
     meta: Object = {"resourceVersion": str(position.revision)}
-    if query.limit and len(found) > query.limit:
-        last = found[query.limit - 1]
-        meta["continue"] = encode_token(Position(position.revision, last.namespace, last.name))
-        del found[query.limit :]
+    if rest:
+        meta["continue"] = encode_token(Position(position.revision, found[-1].namespace, found[-1].name))
+        if not query.match.selects:
+            meta["remainingItemCount"] = rest
     return found, meta
 
 

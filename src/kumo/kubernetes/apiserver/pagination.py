@@ -34,21 +34,34 @@ def decode_token(token: str) -> Position:
     """What the token says. Raises 400."""
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        if not text.lstrip()[:1] == b"{":
+            raise _invalid(_not_json(text))
         found = msgspec.json.decode(text)
         if found["v"] != _VERSION:
-            raise bad_request(
-                f"continue key is not valid: server does not recognize this encoded version {found['v']!r}"
-            )
+            raise _invalid(f"server does not recognize this encoded version {found['v']!r}")
         start = str(found["start"]).rstrip("\0")
         namespace, _, name = start.rpartition("/")
         revision = found["rv"]
         if not isinstance(revision, int) or isinstance(revision, bool) or not INCONSISTENT <= revision < 1 << 63:
             raise ValueError("not a resource version")
     except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from None
+        raise _invalid(str(error)) from None
     if not revision:
-        raise bad_request("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+        raise _invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     return Position(revision, namespace, name)
+
+
+def _invalid(why: str) -> StatusError:
+    return bad_request(f"invalid continue token: continue key is not valid: {why}")
+
+
+def _not_json(text: bytes) -> str:
+    """What Go's decoder says of a text that is no JSON object."""
+    if not text:
+        return "unexpected end of JSON input"
+    first = text[0]
+    shown = chr(first) if 0x20 <= first < 0x7F else f"\\x{first:02x}"
+    return f"invalid character '{shown}' looking for beginning of value"
 
 
 def token_expired(position: Position) -> StatusError:

@@ -47,8 +47,6 @@ def _parse(method: str, path: str, query_string: str) -> RequestInfo:
         verb, name = _collection(query_string, fields)
     elif not name and verb == "delete":
         verb = "deletecollection"
-    elif verb == "get" and not subresource and _asks_for_watch(query_string):
-        verb = "watch"
     return RequestInfo(verb, path, group, version, namespace, resource, subresource, name, fields)
 
 
@@ -58,10 +56,6 @@ _remembered = lru_cache(maxsize=8192)(_parse)
 def flag(query: Mapping[str, str], name: str) -> bool:
     """Whether a query sets the flag: anything but `false` and `0` does, also nothing (`?watch`)."""
     return name in query and query[name].lower() not in ("false", "0")
-
-
-def _asks_for_watch(query_string: str) -> bool:
-    return "watch" in query_string and flag(first_values(query_string), "watch")
 
 
 def _requirements(query_string: str) -> tuple[tuple[str, str, str], ...]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from kumo.api.errors import Cause, StatusError, expired, invalid
+from kumo.api.errors import StatusError, expired
 from kumo.kubernetes.apiserver.call import Call, number
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.forms import bookmark, watch_view
+from kumo.kubernetes.apiserver.list_options import check_list_options
 from kumo.kubernetes.apiserver.listing import await_revision, match_of, parse_revision
 from kumo.kubernetes.apiserver.matching import Match
+from kumo.kubernetes.apiserver.negotiation import not_acceptable
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.kubernetes.apiserver.watch_hub import View, Watcher, event_line
-from kumo.machinery.http import Answer, Response, Upgrade, WebSocket
+from kumo.machinery.http import Answer, Response, Sink, Upgrade, WebSocket
 from kumo.machinery.relay import until_first
+from kumo.store.base import Unavailable
 
 BOOKMARK_INTERVAL = 60.0
 _CHUNK = 64 << 10
@@ -45,7 +49,13 @@ class _Watch:
 async def watch(core: Core, call: Call) -> Answer:
     """The stream of changes. Raises 400, 422, 504; a revision too old is told in the stream, as upstream."""
     asked = _asked(core, call)
-    await await_revision(core, asked.revision)
+    if asked.revision > core.cache.revision:
+        if not asked.initial:
+            return _answer(call, _later(asked))
+        try:
+            await await_revision(core, asked.revision)
+        except StatusError as error:
+            return _answer(call, _refused(error))
     if not asked.revision:
         await core.cache.catch_up()
     if asked.initial and asked.where.unreadable:
@@ -53,18 +63,40 @@ async def watch(core: Core, call: Call) -> Answer:
     if call.request.wants_websocket:
         offered = call.request.websocket_protocols
         return Upgrade(offered[0] if offered else "", lambda socket: _converse(asked, socket))
-    headers = {"Cache-Control": "no-cache, private"}
-    kind = "application/json"
-    if call.accepted.form:
-        kind = "application/json;stream=watch"
-    return Response(200, _lines(asked), kind, headers)
+    return _answer(call, WatchBody(asked))
+
+
+def _answer(call: Call, body: AsyncIterator[bytes]) -> Response:
+    return Response(200, body, "application/json", {"Cache-Control": "no-cache, private"})
+
+
+async def _refused(error: StatusError) -> AsyncGenerator[bytes, None]:
+    """A watch that ends with a refusal: it had begun before that was known."""
+    yield event_line("ERROR", encode(error.status))
+
+
+async def _later(asked: _Watch) -> AsyncGenerator[bytes, None]:
+    """A watch from a revision that is not there yet: silent until it is."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + asked.timeout
+    yield b""
+    try:
+        async with asyncio.timeout(asked.timeout):
+            while asked.core.cache.revision < asked.revision:
+                with suppress(Unavailable):
+                    await asked.core.cache.reach(asked.revision)
+    except TimeoutError:
+        return
+    asked.timeout = max(0.0, end - loop.time())
+    async for chunk in WatchBody(asked):
+        yield chunk
 
 
 async def _converse(asked: _Watch, socket: WebSocket) -> None:
     """Send each event as a text message, until the watch ends or the client closes."""
 
     async def send() -> None:
-        async for chunk in _lines(asked):
+        async for chunk in WatchBody(asked):
             for line in chunk.splitlines():
                 await socket.send(line.decode())
 
@@ -76,19 +108,13 @@ async def _converse(asked: _Watch, socket: WebSocket) -> None:
 
 
 def _asked(core: Core, call: Call) -> _Watch:
-    initial_text = call.query.get("sendInitialEvents", "")
-    how = call.query.get("resourceVersionMatch", "")
-    if how and not initial_text:
-        raise _forbidden(
-            "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        )
-    if initial_text and how != "NotOlderThan":
-        raise _forbidden(
-            "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        )
-    revision_text = call.query.get("resourceVersion", "")
-    send = call.flag("sendInitialEvents") and bool(initial_text)
-    revision = parse_revision(revision_text)
+    check_list_options(call, watch=True)
+    stated = bool(call.query.get("sendInitialEvents"))
+    revision = parse_revision(call.query.get("resourceVersion", ""))
+    # Who names no revision gets what is there first, as if asked for.
+    send = call.flag("sendInitialEvents") if stated else revision == 0
+    if call.accepted.yaml:
+        raise not_acceptable("application/json;stream=watch")
     timeout = float(number(call, "timeoutSeconds")) or random.uniform(_SHORTEST, _LONGEST)
     return _Watch(
         core,
@@ -97,50 +123,102 @@ def _asked(core: Core, call: Call) -> _Watch:
         match_of(call),
         watch_view(call.resource, call.accepted, call.query.get("includeObject", "Metadata")),
         revision,
-        initial=send or (revision == 0 and not initial_text),
+        initial=send,
         end=send,
         bookmarks=call.flag("allowWatchBookmarks"),
         timeout=timeout,
     )
 
 
-def _forbidden(field: str, why: str) -> StatusError:
-    return invalid("meta.k8s.io", "ListOptions", "", [Cause(field, f"Forbidden: {why}", "FieldValueForbidden")])
+class WatchBody:
+    """The events of a watch: pushed to a client's connection, or taken by who iterates (in process, or a WebSocket)."""
+
+    __slots__ = ("_asked", "_iterator")
+
+    def __init__(self, asked: _Watch) -> None:
+        self._asked = asked
+        self._iterator: AsyncGenerator[bytes, None] | None = None
+
+    async def feed(self, sink: Sink) -> None:
+        """Write the events to the sink as they happen, until the watch ends. Raises ConnectionError (client gone)."""
+        asked = self._asked
+        with _joined(asked) as (watcher, opening):
+            for chunk in opening:
+                sink.write(chunk)
+                if sink.blocked:
+                    await sink.drained()
+            watcher.attach(sink)
+            for timeout in _turns(asked, watcher):
+                if watcher.lines:
+                    await watcher.free()
+                await watcher.rest(timeout)
+                if asked.bookmarks and not watcher.closed and not watcher.lines:
+                    sink.write(_bookmark(asked))
+
+    def __aiter__(self) -> WatchBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = self._taken()
+        return await anext(self._iterator)
+
+    async def aclose(self) -> None:
+        """Leave the hub."""
+        if self._iterator is not None:
+            await self._iterator.aclose()
+
+    async def _taken(self) -> AsyncGenerator[bytes, None]:
+        """The events, as many at a time as there are."""
+        asked = self._asked
+        with _joined(asked) as (watcher, opening):
+            for chunk in opening:
+                yield chunk
+            for timeout in _turns(asked, watcher):
+                chunk = await watcher.take(timeout)
+                if chunk:
+                    yield chunk
+                elif asked.bookmarks and not watcher.closed:
+                    yield _bookmark(asked)
 
 
-async def _lines(asked: _Watch) -> AsyncIterator[bytes]:
-    """The events, as many at a time as there are."""
-    core, where, match, view = asked.core, asked.where, asked.match, asked.view
-    hub = where.hub
-    watcher = Watcher()
+@contextmanager
+def _joined(asked: _Watch) -> Iterator[tuple[Watcher, Iterator[bytes]]]:
+    """A watcher that gets all changes from now on, and what the watch begins with."""
+    hub, watcher = asked.where.hub, Watcher()
     first = _first(asked)
     if first is None:
         why = f"too old resource version: {asked.revision} ({hub.oldest})"
-        yield event_line("ERROR", encode(expired(why).status))
+        watcher.close()
+        yield watcher, iter((event_line("ERROR", encode(expired(why).status)),))
         return
-    hub.join(watcher, match, view)
+    hub.join(watcher, asked.match, asked.view)
     try:
-        # An empty chunk as well: it makes the head of the answer leave at once.
-        yield b""
-        for chunk in _gathered(first):
-            yield chunk
-        if asked.end and asked.bookmarks:
-            yield bookmark(asked.call.resource, asked.call.accepted, asked.at, initial_events_end=True)
-        if asked.call.begun is not None:
-            asked.call.begun()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + asked.timeout
-        while not watcher.closed:
-            left = end - loop.time()
-            if left <= 0:
-                return
-            chunk = await watcher.take(min(left, BOOKMARK_INTERVAL))
-            if chunk:
-                yield chunk
-            elif asked.bookmarks and not watcher.closed:
-                yield bookmark(asked.call.resource, asked.call.accepted, core.cache.revision)
+        yield watcher, _opening(asked, first)
     finally:
-        hub.leave(watcher, match, view)
+        hub.leave(watcher, asked.match, asked.view)
+
+
+def _opening(asked: _Watch, first: Iterable[bytes]) -> Iterator[bytes]:
+    """What the watch begins with; in any case a chunk, if empty: it makes the head of the answer leave at once."""
+    yield b""
+    yield from _gathered(first)
+    if asked.end and asked.bookmarks:
+        yield bookmark(asked.call.resource, asked.call.accepted, asked.at, initial_events_end=True)
+    if asked.call.begun is not None:
+        asked.call.begun()
+
+
+def _turns(asked: _Watch, watcher: Watcher) -> Iterator[float]:
+    """How long to wait for the next event, again and again until the watch ends."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + asked.timeout
+    while not watcher.closed and (left := end - loop.time()) > 0:
+        yield min(left, BOOKMARK_INTERVAL)
+
+
+def _bookmark(asked: _Watch) -> bytes:
+    return bookmark(asked.call.resource, asked.call.accepted, asked.core.cache.revision)
 
 
 def _gathered(lines: Iterable[bytes]) -> Iterator[bytes]:
