@@ -66,7 +66,9 @@ def not_found(field: str, value: Any, detail: str = "") -> Cause:
 
 def too_long(field: str, length: int) -> Cause:
     """`Too long`: more than `length` bytes."""
-    return Cause(field, f"Too long: may not be more than {length} bytes", "FieldValueTooLong")
+    return Cause(
+        field, f"Too long: may not be more than {length} byte{'' if length == 1 else 's'}", "FieldValueTooLong"
+    )
 
 
 def too_many(field: str, actual: int, most: int) -> Cause:

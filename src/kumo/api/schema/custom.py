@@ -37,8 +37,11 @@ class CustomKindSchema:
             if not isinstance(obj.get(key, ""), str):
                 raise cannot_handle(self.gvk, f"json: cannot unmarshal into Go struct field .{key} of type string")
         body = {k: v for k, v in obj.items() if k != "metadata"}
-        pruned: Object = prune(self.root, body, "", unknown)
+        embedded: list[str] = []
         try:
+            pruned: Object = prune(self.root, body, "", unknown, embedded)
+            unknown.sort()
+            unknown += embedded
             below: list[str] = []
             meta = decode(self._meta, obj.get("metadata"), below)
         except DecodeError as error:
@@ -69,12 +72,13 @@ class CustomKindSchema:
         schema = (self._schema.get("properties") or {}).get("status")
         if schema is None or "status" not in new:
             return []
-        return self._causes(schema, new["status"], old.get("status"), "status")
+        found = self._causes(schema, new["status"], old.get("status"), "status")
+        return [cause if cause.field == "<nil>" else _below_status(cause) for cause in found]
 
     def _causes(self, schema: Mapping[str, Any], value: Any, old: Any, path: str) -> list[Cause]:
-        found = list(complaints(schema, value, path))
+        found = list(complaints(schema, value))
         if found and old is not None:
-            found = list(complaints(schema, value, path, Correlated(value, old, schema, root=not path)))
+            found = list(complaints(schema, value, "", Correlated(value, old, schema, root=not path)))
         return causes(iter(found))
 
     def duplicates(self, obj: Object) -> list[Cause]:
@@ -84,6 +88,10 @@ class CustomKindSchema:
         if not self._typed_lists:
             return []
         return _duplicates(self.root, {k: v for k, v in obj.items() if k != "metadata"}, "")
+
+
+def _below_status(cause: Cause) -> Cause:
+    return Cause(f"status.{cause.field}", cause.message, cause.reason)
 
 
 def _has_typed_lists(schema: Mapping[str, Any]) -> bool:

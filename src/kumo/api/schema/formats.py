@@ -11,6 +11,50 @@ from urllib.parse import urlsplit
 from kumo.api import names
 from kumo.api.schema.decoding import TIME, canonical_time, check_base64
 
+_SECOND = 1_000_000_000
+_UNITS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1, ("ns", "nano")),
+    (1000, ("us", "µs", "micro")),
+    (10**6, ("ms", "milli")),
+    (_SECOND, ("s", "sec")),
+    (60 * _SECOND, ("m", "min")),
+    (3600 * _SECOND, ("h", "hr", "hour")),
+    (24 * 3600 * _SECOND, ("d", "day")),
+    (7 * 24 * 3600 * _SECOND, ("w", "wk", "week")),
+)
+_GO_UNITS = {
+    "ns": 1,
+    "us": 1000,
+    "µs": 1000,
+    "μs": 1000,
+    "ms": 10**6,
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "h": 3600 * _SECOND,
+}
+_GO_DURATION = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0")
+_GO_PART = re.compile(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)")
+_LOOSE_PART = re.compile(r"([0-9]+)\s*([A-Za-zµ]+)")
+
+
+def loose_duration(text: str) -> int | None:
+    """The nanoseconds of a duration as schemas allow them: Go's (`1h30m`), and `2 days`; None for other texts."""
+    if len(text) > 256:
+        return None
+    if _GO_DURATION.fullmatch(text):
+        found = sum(
+            int(whole or 0) * _GO_UNITS[unit] + (int(part) * _GO_UNITS[unit] // 10 ** len(part) if part else 0)
+            for whole, part, unit in _GO_PART.findall(text)
+        )
+        return -found if text[0] == "-" else found
+    total, known = 0, False
+    for count, unit in _LOOSE_PART.findall(text):
+        for size, variants in _UNITS:
+            if unit.lower() in variants or unit.lower().startswith(variants[-1]):
+                total += int(count) * size
+                known = True
+    return total if known else None
+
 
 def _reading(read: Callable[[str], object]) -> Callable[[str], bool]:
     def good(text: str) -> bool:
@@ -39,7 +83,7 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "uri": lambda text: bool(urlsplit(text).scheme),
     "hostname": lambda text: not names.check_subdomain(text.lower()),
     "email": lambda text: re.fullmatch(r"[^@\s]+@[^@\s]+", text) is not None,
-    "duration": lambda text: re.fullmatch(r"[+-]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+|0", text) is not None,
+    "duration": lambda text: loose_duration(text) is not None,
     "k8s-short-name": lambda text: not names.check_label(text),
     "k8s-long-name": lambda text: not names.check_subdomain(text),
 }

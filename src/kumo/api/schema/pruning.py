@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
+from kumo.api.schema.builtin import object_meta
+from kumo.api.schema.decoding import DecodeError, decode
 from kumo.api.schema.nodes import Node
 
+_WHOLE_LIMIT = 1e21
 
-def prune(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
+
+def prune(node: Node, value: Any, path: str, unknown: list[str], embedded: list[str] | None = None) -> Any:
     """A copy of the value without fields that the schema does not know; their paths are added to `unknown`.
 
-    Values of another type than the schema's are copied as they are: validation says what is wrong with them.
+    Values of another type than the schema's are copied as they are: validation says what is wrong with them. With a
+    list for `embedded`, type and metadata of embedded objects are read as such: paths of what is unknown in their
+    metadata are added to it, and DecodeError is raised for what can't be read.
     """
     if isinstance(value, dict):
         if node.type == "map" and node.values is not None:
-            return {k: prune(node.values, v, f"{path}.{k}" if path else k, unknown) for k, v in value.items()}
+            below = node.values
+            return {k: prune(below, v, f"{path}.{k}" if path else k, unknown, embedded) for k, v in value.items()}
         if node.type == "object":
-            return _prune_object(node, value, path, unknown)
+            return _prune_object(node, value, path, unknown, embedded)
         return copy.deepcopy(value)
     if isinstance(value, list):
         if node.type == "array" and node.items is not None:
-            return [prune(node.items, v, f"{path}[{i}]", unknown) for i, v in enumerate(value)]
+            return [prune(node.items, v, f"{path}[{i}]", unknown, embedded) for i, v in enumerate(value)]
         return copy.deepcopy(value)
+    if type(value) is float and value.is_integer() and abs(value) < _WHOLE_LIMIT:
+        return int(value)  # As Go writes it.
     return value
 
 
-def _prune_object(node: Node, value: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
+def _prune_object(
+    node: Node, value: dict[str, Any], path: str, unknown: list[str], embedded: list[str] | None
+) -> dict[str, Any]:
     fields, out = node.fields, {}
     for name, child in fields.items():
         if name in value:
-            out[name] = prune(child, value[name], f"{path}.{name}" if path else name, unknown)
+            below = f"{path}.{name}" if path else name
+            if node.embedded and embedded is not None and name in ("apiVersion", "kind", "metadata"):
+                out[name] = _head(child, name, value[name], below, embedded)
+            else:
+                out[name] = prune(child, value[name], below, unknown, embedded)
     if len(out) == len(value):
         return out
     for name, item in value.items():
@@ -40,6 +56,28 @@ def _prune_object(node: Node, value: dict[str, Any], path: str, unknown: list[st
             else:
                 unknown.append(f"{path}.{name}" if path else name)
     return out
+
+
+def _head(node: Node, name: str, value: Any, path: str, unknown: list[str]) -> Any:
+    """apiVersion, kind or metadata of an embedded object. Raises DecodeError."""
+    if name != "metadata":
+        if not isinstance(value, str):
+            raise DecodeError(f"{path}: Invalid value: {json.dumps(value)}: must be a string")
+        return value
+    if value is None:
+        return None
+    shown = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if not isinstance(value, dict):
+        kind = {str: "string", bool: "bool", list: "array"}.get(type(value), "number")
+        why = f"json: cannot unmarshal {kind} into Go value of type v1.ObjectMeta"
+        raise DecodeError(f"{path}: Invalid value: {shown}: {why}")
+    below: list[str] = []
+    try:
+        found = decode(object_meta(), value, below)
+    except DecodeError as error:
+        raise DecodeError(f"{path}: Invalid value: {shown}: {error}") from None
+    unknown += [f"{path}.{field}" for field in below]
+    return found
 
 
 def apply_defaults(node: Node, value: Any) -> None:
@@ -55,6 +93,9 @@ def apply_defaults(node: Node, value: Any) -> None:
             below = node.field(name)
             if below is not None and isinstance(item, dict | list):
                 apply_defaults(below, item)
+        if node.values is not None and not node.values.nullable and None in value.values():
+            for name in [k for k, v in value.items() if v is None and k not in node.fields]:
+                del value[name]
     elif isinstance(value, list) and node.items is not None:
         for item in value:
             if isinstance(item, dict | list):

@@ -41,9 +41,11 @@ def complaints(
     wrong = _wrong_type(schema, value, path)
     if wrong is not None:
         yield wrong
+        if isinstance(value, float) and schema.get("type") == "integer":
+            yield Complaint("", "format", "", f"Checked value must be of type integer (default format) in {path}")
+        yield from _choice(schema, value, path)
         return
-    if "enum" in schema and value not in schema["enum"]:
-        yield Complaint(path, "enum", value, f"{_in(path)} should be one of {_go_list(schema['enum'])}", schema["enum"])
+    yield from _choice(schema, value, path)
     if isinstance(value, str):
         yield from _string(schema, value, path)
     elif isinstance(value, dict):
@@ -53,6 +55,11 @@ def complaints(
     elif not isinstance(value, bool) and isinstance(value, int | float):
         yield from _number(schema, value, path)
     yield from _combined(schema, value, path, before)
+
+
+def _choice(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Complaint]:
+    if "enum" in schema and value not in schema["enum"]:
+        yield Complaint(path, "enum", value, f"{_in(path)} should be one of {_go_list(schema['enum'])}", schema["enum"])
 
 
 def causes(found: Iterator[Complaint]) -> list[Cause]:
@@ -70,7 +77,7 @@ def _cause(c: Complaint) -> Cause:
         return fields.too_long(path, c.limit)
     if c.code in ("maxItems", "maxProperties"):
         return fields.too_many(path, len(c.value), c.limit)
-    if c.code == "type":
+    if c.code in ("type", "form"):
         return fields.type_invalid(path, c.value, c.text)
     return fields.invalid(path, c.value, c.text)
 
@@ -109,16 +116,16 @@ def _wrong_type(schema: Mapping[str, Any], value: Any, path: str) -> Complaint |
 
 def _string(schema: Mapping[str, Any], value: str, path: str) -> Iterator[Complaint]:
     longest, shortest = schema.get("maxLength"), schema.get("minLength")
+    pattern = schema.get("pattern")
     if longest is not None and len(value) > longest:
         yield Complaint(path, "maxLength", value, f"{_in(path)} should be at most {longest} chars long", longest)
-    if shortest is not None and len(value) < shortest:
+    elif shortest is not None and len(value) < shortest:
         yield Complaint(path, "minLength", value, f"{_in(path)} should be at least {shortest} chars long", shortest)
-    pattern = schema.get("pattern")
-    if pattern and not _regex(pattern).search(value):
+    elif pattern and not _regex(pattern).search(value):
         yield Complaint(path, "pattern", value, f"{_in(path)} should match '{pattern}'")
     form = schema.get("format")
     if form and not check_format(form, value):
-        yield Complaint(path, "format", value, f'{_in(path)} must be of type {form}: "{value}"')
+        yield Complaint(path, "form", value, f'{_in(path)} must be of type {form}: "{value}"')
 
 
 @lru_cache(maxsize=2048)
@@ -152,7 +159,7 @@ def _number(schema: Mapping[str, Any], value: float, path: str) -> Iterator[Comp
     bits = {"int32": 31, "int64": 63}.get(schema.get("format") or "")
     if bits and not -(1 << bits) <= value < 1 << bits:
         text = f"Checked value must be of type integer with format {schema['format']} in {path}"
-        yield Complaint(path, "format", value, text)
+        yield Complaint("", "format", "", text)
 
 
 def _object(
@@ -166,7 +173,9 @@ def _object(
     if most is not None and len(value) > most:
         yield Complaint(path, "maxProperties", value, f"{_in(path)} should have at most {most} properties", most)
     if least is not None and len(value) < least:
-        yield Complaint(path, "minProperties", value, f"{_in(path)} should have at least {least} properties", least)
+        yield Complaint(
+            path, "minProperties", len(value), f"{_in(path)} should have at least {least} properties", least
+        )
     properties = schema.get("properties") or {}
     more = schema.get("additionalProperties")
     for name, item in value.items():
@@ -181,7 +190,7 @@ def _array(schema: Mapping[str, Any], value: list[Any], path: str, before: Corre
     if most is not None and len(value) > most:
         yield Complaint(path, "maxItems", value, f"{_in(path)} should have at most {most} items", most)
     if least is not None and len(value) < least:
-        yield Complaint(path, "minItems", value, f"{_in(path)} should have at least {least} items", least)
+        yield Complaint(path, "minItems", len(value), f"{_in(path)} should have at least {least} items", least)
     if schema.get("uniqueItems") and len({json.dumps(v, sort_keys=True) for v in value}) < len(value):
         yield Complaint(path, "uniqueItems", value, f"{_in(path)} shouldn't contain duplicates")
     items = schema.get("items")
@@ -196,18 +205,22 @@ def _combined(schema: Mapping[str, Any], value: Any, path: str, before: Correlat
 
     several = [] if schema.get("x-kubernetes-int-or-string") else schema.get("anyOf") or []
     if several and not any(good(part) for part in several):
-        yield Complaint(path, "anyOf", value, f'"{path}" must validate at least one schema (anyOf)')
+        yield Complaint("", "anyOf", "", f'"{path}" must validate at least one schema (anyOf)')
         yield from complaints(several[0], value, path, before)
     if schema.get("oneOf"):
         matching = sum(good(part) for part in schema["oneOf"])
         if matching != 1:
             found = "Found none valid" if not matching else f"Found {matching} valid alternatives"
             text = f'"{path}" must validate one and only one schema (oneOf). {found}'
-            yield Complaint(path, "oneOf", value, text)
-    for part in schema.get("allOf") or ():
-        yield from complaints(part, value, path, before)
+            yield Complaint("", "oneOf", "", text)
+            if not matching:
+                yield from complaints(schema["oneOf"][0], value, path, before)
+    broken = [c for part in schema.get("allOf") or () for c in complaints(part, value, path, before)]
+    if broken:
+        yield Complaint("", "allOf", "", f'"{path}" must validate all the schemas (allOf)')
+        yield from broken
     if schema.get("not") and good(schema["not"]):
-        yield Complaint(path, "not", value, f'"{path}" must not validate the schema (not)')
+        yield Complaint("", "not", "", f'"{path}" must not validate the schema (not)')
 
 
 def _below(path: str, name: str) -> str:

@@ -7,10 +7,11 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kumo.api.schema.formats import loose_duration
 from kumo.kubernetes.apiserver.cel import types
 from kumo.kubernetes.apiserver.cel.errors import CelError
 from kumo.kubernetes.apiserver.cel.escaping import escaped
-from kumo.kubernetes.apiserver.cel.times import parse_date, parse_duration, parse_timestamp
+from kumo.kubernetes.apiserver.cel.times import Duration, parse_date, parse_timestamp
 from kumo.kubernetes.apiserver.cel.types import Type
 from kumo.kubernetes.apiserver.cel.values import MapList, SetList
 
@@ -170,9 +171,16 @@ def adapter(schema: Schema) -> Adapter | None:
     return _object_adapter(below) if below else None
 
 
+def _duration(text: str) -> Duration:
+    found = loose_duration(text)
+    if found is None:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return Duration(found)
+
+
 def _text_adapter(form: str) -> Adapter | None:
     readers: Mapping[str, Callable[[str], Any]] = {
-        "duration": parse_duration,
+        "duration": _duration,
         "date": parse_date,
         "date-time": parse_timestamp,
         "byte": base64.b64decode,
