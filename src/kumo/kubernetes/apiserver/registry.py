@@ -41,6 +41,10 @@ class KindStrategy(Protocol):
         """Carry over what the write may not change."""
         ...
 
+    def settle(self, new: Object, old: Object, subresource: str = "") -> None:
+        """Count the generation, when nothing changes the object any more."""
+        ...
+
     def validate_create(self, obj: Object) -> list[Cause]:
         """What is wrong with a new object."""
         ...

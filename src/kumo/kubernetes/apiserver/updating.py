@@ -153,6 +153,7 @@ async def _prepare(
     admitted(new, managed)
     try:
         if not free:
+            strategy.settle(new, old, below)
             raise_invalid(call, new, strategy.validate_update(new, old, below))
             call.warnings += strategy.warnings(new, old, below)
         await view.check(core, attributes)

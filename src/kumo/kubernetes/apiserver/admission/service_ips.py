@@ -11,6 +11,8 @@ from kumo.api.resources import SERVICES
 from kumo.kubernetes.apiserver.admission.refusals import object_name
 from kumo.kubernetes.apiserver.admission.service_pools import AddressPool, Exhausted, OutOfRange, Pool, Taken
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
+from kumo.kubernetes.apiserver.kinds.service_carry import fill_families
+from kumo.kubernetes.apiserver.kinds.service_validation import validate_cluster_ips
 
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 _HEADLESS = "None"
@@ -48,7 +50,6 @@ class ServiceAllocator:
         old: dict[str, Any] = {}
         if attrs.operation == "UPDATE" and attrs.old_object is not None:
             old = attrs.old_object.get("spec") or {}
-            _keep(spec, old)
         given: list[Callable[[], None]] = []
         try:
             self._address(attrs, spec, old, given)
@@ -101,16 +102,13 @@ class ServiceAllocator:
     ) -> None:
         if (spec.get("type") or "ClusterIP") == "ExternalName":
             return
-        wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-        by_hand = wanted == _HEADLESS and not spec.get("selector")
-        policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack" if by_hand else "SingleStack")
-        if by_hand and policy != "SingleStack":
-            # Such endpoints may be of both families, whatever the cluster's is (as upstream).
-            first = next(iter(spec.get("ipFamilies") or ()), self._addresses.family)
-            spec["ipFamilies"] = [first, "IPv6" if first == "IPv4" else "IPv4"]
+        found: list[Cause] = []
+        validate_cluster_ips(spec, old, found)
+        found = found or fill_families(spec, old, self._addresses.family)
+        if found:
+            raise invalid("", "Service", object_name(attrs), found)
+        wanted = spec.get("clusterIP") or ""
         if wanted == _HEADLESS:
-            spec["clusterIP"], spec["clusterIPs"] = _HEADLESS, [_HEADLESS]
-            spec.setdefault("ipFamilies", [self._addresses.family])
             return
         pool = self._addresses.numbers
         if wanted and wanted == old.get("clusterIP"):
@@ -127,7 +125,6 @@ class ServiceAllocator:
             given.append(lambda: pool.release(number))
         spec["clusterIP"] = wanted
         spec["clusterIPs"] = [wanted]
-        spec.setdefault("ipFamilies", [self._addresses.family])
 
     def _chosen(self, attrs: AdmissionAttributes, wanted: str) -> int:
         try:
@@ -227,34 +224,3 @@ def _ports_of(spec: Object) -> Iterator[int]:
             yield port["nodePort"]
     if spec.get("healthCheckNodePort"):
         yield spec["healthCheckNodePort"]
-
-
-def _keep(spec: dict[str, Any], old: dict[str, Any]) -> None:
-    """Carry over what a writer left out: the address, and node ports of ports that have not changed."""
-    kind, was = spec.get("type") or "ClusterIP", old.get("type") or "ClusterIP"
-    if kind == "ExternalName":
-        if was != "ExternalName":
-            for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-                if spec.get(field) == old.get(field):
-                    spec.pop(field, None)
-        return
-    if was != "ExternalName":
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            if not spec.get(field) and old.get(field):
-                spec[field] = old[field]
-    if kind not in _WITH_NODE_PORTS:
-        # Node ports that only come along from the old form are given back.
-        before = {p.get("nodePort") for p in old.get("ports") or ()}
-        for port in spec.get("ports") or ():
-            if port.get("nodePort") in before:
-                port.pop("nodePort", None)
-        return
-    if was in _WITH_NODE_PORTS:
-        known = {(p.get("protocol") or "TCP", p.get("port")): p.get("nodePort") for p in old.get("ports") or ()}
-        used = {p.get("nodePort") for p in spec.get("ports") or ()}
-        for port in spec.get("ports") or ():
-            found = known.get((port.get("protocol") or "TCP", port.get("port")))
-            if not port.get("nodePort") and found and found not in used:
-                port["nodePort"] = found
-        if not spec.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
-            spec["healthCheckNodePort"] = old["healthCheckNodePort"]

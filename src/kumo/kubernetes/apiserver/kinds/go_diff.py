@@ -20,6 +20,7 @@ _NAMES = {
     "cephfs": "CephFS",
     "clientIP": "ClientIP",
     "csi": "CSI",
+    "diskURI": "DataDiskURI",
     "dnsConfig": "DNSConfig",
     "dnsPolicy": "DNSPolicy",
     "downwardAPI": "DownwardAPI",
@@ -38,12 +39,17 @@ _NAMES = {
     "iscsi": "ISCSI",
     "iscsiInterface": "ISCSIInterface",
     "nfs": "NFS",
+    "pdName": "PDName",
+    "pdID": "PdID",
+    "chapAuthDiscovery": "DiscoveryCHAPAuth",
+    "chapAuthSession": "SessionCHAPAuth",
     "os": "OS",
     "rbd": "RBD",
     "scaleIO": "ScaleIO",
     "seLinuxChangePolicy": "SELinuxChangePolicy",
     "seLinuxOptions": "SELinuxOptions",
     "setHostnameAsFQDN": "SetHostnameAsFQDN",
+    "sslEnabled": "SSLEnabled",
     "storageos": "StorageOS",
     "targetWWNs": "TargetWWNs",
     "tcpSocket": "TCPSocket",
@@ -52,6 +58,26 @@ _NAMES = {
     "volumeID": "VolumeID",
     "wwids": "WWIDs",
 }
+_RENAMED = {
+    "core.v1.GlusterfsVolumeSource": {"endpoints": "EndpointsName"},
+    "core.v1.RBDVolumeSource": {
+        "monitors": "CephMonitors",
+        "image": "RBDImage",
+        "pool": "RBDPool",
+        "user": "RadosUser",
+    },
+}
+_AFTER = {
+    "core.v1.PodSpec": {
+        "setHostnameAsFQDN": "subdomain",
+        "preemptionPolicy": "priority",
+        "enableServiceLinks": "overhead",
+        "overhead": "runtimeClassName",
+    },
+    "core.v1.PodSecurityContext": {"fsGroupChangePolicy": "fsGroup"},
+    "core.v1.Volume": {"quobyte": "rbd"},
+}
+"""Fields that stand elsewhere in the internal type: the field that each comes after."""
 _MOVED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
 """What a pod's spec says, and its security context internally."""
 _POINTERS = ("shareProcessNamespace", "hostUsers")
@@ -73,14 +99,29 @@ def internal(message: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     if message == "core.v1.PodSecurityContext":
         found |= {_go_name(key): value.get(key, None if key in _POINTERS else False) for key in _MOVED}
     marks = zeros_of(f"io.k8s.api.{message}")
-    for field in _fields(message):
+    renamed = _RENAMED.get(message, {})
+    for field in _in_order(message):
         if message == "core.v1.PodSpec" and field.name in _LEFT_OUT:
             continue
         if message == "core.v1.PodSpec" and field.name == "securityContext":
             context = dict(value.get("securityContext") or {}) | {k: value[k] for k in _MOVED if k in value}
             found["SecurityContext"] = internal("core.v1.PodSecurityContext", context)
             continue
-        found[_go_name(field.name)] = _part(field, value.get(field.name), marks.get(field.name, ""))
+        if field.type == "meta.v1.ObjectMeta":
+            found |= _part(field, value.get(field.name) or {}, "")  # Embedded: its fields stand among the others.
+            continue
+        found[renamed.get(field.name) or _go_name(field.name)] = _part(
+            field, value.get(field.name), marks.get(field.name, "")
+        )
+    return found
+
+
+def _in_order(message: str) -> list[Field]:
+    found = list(_fields(message))
+    for name, before in _AFTER.get(message, {}).items():
+        moved = next(field for field in found if field.name == name)
+        found.remove(moved)
+        found.insert(next(i for i, field in enumerate(found) if field.name == before) + 1, moved)
     return found
 
 
@@ -104,6 +145,8 @@ def _part(field: Field, value: Any, mark: str) -> Any:
         return internal(field.type, value) if value is not None or mark == "o" else None
     if value is None and mark:
         return _ZEROS.get(field.type)
+    if isinstance(value, dict) and field.type.startswith("meta.v1."):
+        return {part.name: value[part.name] for part in _fields(field.type) if part.name in value}
     return value
 
 

@@ -26,7 +26,7 @@ class Strategy:
     """What happens to objects of one kind on their way to the store. Objects are changed in place.
 
     Order of a create: `default`, `prepare_create`, (admission), `validate_create`. Of an update: `default`,
-    `prepare_update`, (admission), `validate_update`; for a status write, all with `subresource="status"`.
+    `prepare_update`, (admission), `settle`, `validate_update`; for a status write, all with `subresource="status"`.
     """
 
     gvk: GVK
@@ -82,8 +82,11 @@ class Strategy:
         else:
             metadata(new).pop("generation", None)
         self.rules.on_update(new, old)
-        if self.rules.has_generation and _differs(new, old):
-            metadata(new)["generation"] = (generation or 0) + 1
+
+    def settle(self, new: Object, old: Object, subresource: str = "") -> None:
+        """After admission: count the generation if anything but metadata and status differs."""
+        if subresource in ("", "scale") and self.rules.has_generation and _differs(new, old):
+            metadata(new)["generation"] = ((old.get("metadata") or {}).get("generation") or 0) + 1
 
     def validate_create(self, obj: Object) -> list[Cause]:
         """What is wrong with a new object."""

@@ -132,9 +132,12 @@ def default_container(container: dict[str, Any]) -> None:
         if isinstance(hook, dict) and hook.get("httpGet") is not None:
             _default_http(hook["httpGet"])
     for variable in container.get("env") or ():
-        reference = (variable.get("valueFrom") or {}).get("fieldRef")
-        if reference is not None and not reference.get("apiVersion"):
-            reference["apiVersion"] = "v1"
+        source = variable.get("valueFrom")
+        if source:
+            if source.get("fieldRef") is not None and not source["fieldRef"].get("apiVersion"):
+                source["fieldRef"]["apiVersion"] = "v1"
+            if source.get("fileKeyRef") is not None:
+                source["fileKeyRef"].setdefault("optional", False)
 
 
 def default_probe(probe: dict[str, Any]) -> None:
