@@ -166,7 +166,7 @@ def test_bad_strategic_patches() -> None:
     assert "does not contain declared merge key: name" in caught.value.message
     with pytest.raises(StatusError) as caught:
         apply_strategic_patch(old, {"spec": {"$patch": "smash"}}, deployment_root())
-    assert "unknown patch type found: smash" in caught.value.message
+    assert "unknown patch type: smash in map: map[$patch:smash]" in caught.value.message
 
 
 names = st.sampled_from(["a", "b", "c", "d"])

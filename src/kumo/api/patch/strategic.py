@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kumo.api.errors import bad_request, internal
+from kumo.api.errors import StatusError, bad_request
 from kumo.api.objects import Object
 from kumo.api.schema.nodes import Node
 
@@ -31,7 +31,9 @@ def apply_strategic_patch(obj: Object, patch: Any, root: Node) -> Object:
 
 def _merge_map(original: dict[str, Any], patch: dict[str, Any], node: Node | None) -> dict[str, Any]:
     if DIRECTIVE in patch:
-        return _directed(patch)
+        if patch[DIRECTIVE] != "merge":
+            return _directed(patch)
+        patch = {k: v for k, v in patch.items() if k != DIRECTIVE}
     result = _retained(original, patch)
     plain = {k: v for k, v in patch.items() if not k.startswith("$")}
     for key, value in patch.items():
@@ -56,7 +58,12 @@ def _directed(patch: dict[str, Any]) -> dict[str, Any]:
         return {k: _without_nulls(v) for k, v in patch.items() if k != DIRECTIVE}
     if kind == "delete":
         return {}
-    raise internal(f"unknown patch type found: {kind}")
+    raise _failed(f"unknown patch type: {kind} in map: {go_value(patch)}")
+
+
+def _failed(message: str) -> StatusError:
+    """500 without a reason: what upstream answers to an error that it has no words for."""
+    return StatusError(500, "", message)
 
 
 def _retained(original: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +91,8 @@ def _merge(original: Any, value: Any, node: Node | None) -> Any:
 def _clean(value: Any, node: Node | None) -> Any:
     """A value that meets nothing in the original: directives done, nulls gone."""
     if isinstance(value, dict):
-        return _merge_map({}, value, node)
+        # Upstream merges a map that says so into nothing, which leaves nothing.
+        return {} if value.get(DIRECTIVE) == "merge" else _merge_map({}, value, node)
     if isinstance(value, list):
         if node is not None and "merge" in node.strategies:
             kept = [v for v in value if not (isinstance(v, dict) and DIRECTIVE in v)]
@@ -102,10 +110,30 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _delete_from(result: dict[str, Any], key: str, gone: Any) -> None:
-    if not isinstance(gone, list) or any(isinstance(g, dict | list) for g in gone):
+    if not isinstance(gone, list):
+        return
+    if any(isinstance(g, dict | list) for g in gone):
         raise bad_request("invalid patch format of primitive list")
     if isinstance(result.get(key), list):
         result[key] = [v for v in result[key] if v not in gone]
+
+
+def _go_type(value: Any) -> str:
+    kinds = {dict: "map[string]interface {}", str: "string", bool: "bool", int: "int64", float: "float64"}
+    return kinds.get(type(value), "<nil>")
+
+
+def go_value(value: Any) -> str:
+    """A JSON value as Go prints it: `map[a:1 b:[x y]]`, `<nil>`, `true`."""
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{k}:{go_value(value[k])}" for k in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(map(go_value, value)) + "]"
+    return str(value)
 
 
 # -- lists that merge -------------------------------------------------------------------------------------------------
@@ -122,7 +150,7 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
         return _in_order(merged, patch, original, lambda v: v)
     key = node.merge_key
     if not key:
-        raise internal(f"cannot merge lists without merge key for {sample}")
+        raise _failed(f"cannot merge lists without merge key for {go_value(sample)}")
     plain, base = _specials(original, patch, key)
     if plain is None:
         return [_clean(v, node.items) for v in base]
@@ -152,7 +180,7 @@ def _specials(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any
         elif kind is None:
             plain.append(item)
         elif kind != "merge":
-            raise internal(f"unknown patch type found: {kind}")
+            raise _failed(f"unknown patch type: {kind} in map: {go_value(item)}")
     if replace:
         return None, plain
     return plain, [item for item in original if not gone or _key(item, key) not in gone]
@@ -160,7 +188,7 @@ def _specials(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any
 
 def _key(item: Any, key: str) -> Any:
     if not isinstance(item, dict) or key not in item:
-        raise internal(f"map: {item} does not contain declared merge key: {key}")
+        raise _failed(f"map: {go_value(item)} does not contain declared merge key: {key}")
     found = item[key]
     return found if not isinstance(found, dict | list) else repr(found)
 
@@ -187,7 +215,7 @@ def _in_order(merged: list[Any], wanted: list[Any], server: list[Any], key: Call
 def _merge_ordered(result: dict[str, Any], plain: dict[str, Any], field: str, order: Any, node: Node | None) -> None:
     """Merge one list and put it into the order that the patch gives; takes the list out of `plain`."""
     if not isinstance(order, list):
-        raise bad_request("invalid patch format of setElementOrder list")
+        raise _failed(f"expected a []interface {{}}, but received a {_go_type(order)}")
     child = node.field(field) if node else None
     key = child.merge_key if child else ""
     patch, original = plain.pop(field, None), result.get(field)
@@ -211,6 +239,7 @@ def _check_order(patch: Any, order: list[Any], identity: Callable[[Any], Any]) -
     ranks = {identity(v): i for i, v in enumerate(order)}
     found = [ranks.get(identity(v)) for v in items]
     if any(f is None for f in found) or found != sorted(f for f in found if f is not None):
-        raise bad_request(
-            f"The order in patch list:\n{items}\n doesn't match {ORDER.removesuffix('/')} list:\n{order}\n"
+        name = ORDER.removesuffix("/")
+        raise _failed(
+            f"The order in patch list:\n{go_value(items)}\n doesn't match {name} list:\n{go_value(order)}\n"
         )

@@ -10,6 +10,7 @@ import yaml
 
 from kumo.api.errors import StatusError, bad_request, too_large, unsupported_media_type
 from kumo.kubernetes.apiserver import protobuf
+from kumo.kubernetes.apiserver.json_errors import json_error
 from kumo.machinery.http import BodyTooLarge, Request
 
 LIMIT = 3 << 20
@@ -17,6 +18,8 @@ MAX_NODES = 300_000
 """The most values a YAML document may stand for once its aliases are followed."""
 MAX_DEPTH = 200
 """How deeply objects may nest: far more than any real one, far less than what recursion can take."""
+_SHOWN = 512
+"""How much of a body that can't be read its refusal quotes."""
 JSON = "application/json"
 YAML = "application/yaml"
 _decode = msgspec.json.Decoder().decode
@@ -62,7 +65,9 @@ def decode_json(data: bytes, expected: str) -> Any:
     try:
         return _shallow(data, _decode(data), expected)
     except msgspec.DecodeError as error:
-        raise _unreadable(expected, f"json parse error: {error}") from None
+        why = json_error(data) or str(error)
+        shown = data[:_SHOWN].decode(errors="replace") if data.lstrip()[:1] == b"{" else data[:_SHOWN].hex()
+        raise _unreadable(expected, f"json parse error: {why} ({shown or '<empty>'})") from None
     except RecursionError:
         raise _unreadable(expected, "json parse error: exceeded max depth") from None
     except UnicodeDecodeError as error:

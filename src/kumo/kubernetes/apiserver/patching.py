@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, unsupported_media_type
+from kumo.api.errors import StatusError, bad_request, conflict, unsupported_media_type
 from kumo.api.objects import Object
 from kumo.api.patch.apply import Applied, apply
-from kumo.api.patch.json_patch import apply_json_patch
-from kumo.api.patch.merge_patch import apply_merge_patch
-from kumo.api.patch.strategic import apply_strategic_patch
 from kumo.api.patch.typed import TypedError
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver import bodies, managed_fields
@@ -18,14 +15,20 @@ from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creating import create_object
 from kumo.kubernetes.apiserver.entry import Entry
-from kumo.kubernetes.apiserver.goformat import go_value
-from kumo.kubernetes.apiserver.incoming import check_kind, decode
+from kumo.kubernetes.apiserver.incoming import decode
+from kumo.kubernetes.apiserver.json_errors import json_error
+from kumo.kubernetes.apiserver.patched_objects import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    check_name,
+    check_uid,
+    conforming,
+    patched,
+)
 from kumo.kubernetes.apiserver.updating import modify
 from kumo.kubernetes.apiserver.write_options import check_options
 
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 _LIMIT = bodies.LIMIT
 
@@ -37,7 +40,9 @@ async def patch(core: Core, call: Call) -> tuple[Entry, bool]:
         return await _apply(core, call, body)
 
     def make(old: Object) -> Object:
-        return conforming(call, patched(call, kind, old, body), body)
+        fresh = conforming(call, patched(call, kind, core.copy(old), body), body)
+        check_uid(call, fresh["metadata"].get("uid") or "", old)
+        return fresh
 
     return await modify(core, call, make), False
 
@@ -60,47 +65,8 @@ async def read_patch(call: Call) -> tuple[str, Any]:
     try:
         return kind, bodies.decode_json(data, call.resource.gvk.kind)
     except StatusError as error:
-        raise bad_request(f"error decoding patch: {error.message.rpartition('json parse error: ')[2]}") from None
-
-
-def patched(call: Call, kind: str, old: Object, body: Any) -> Object:
-    """The object with the patch applied; only its form is checked. Raises 400, 422."""
-    if kind == JSON_PATCH:
-        found = apply_json_patch(old, body)
-    elif not isinstance(body, dict):
-        raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")
-    elif kind == MERGE_PATCH:
-        found = apply_merge_patch(old, body)
-    else:
-        found = apply_strategic_patch(old, body, call.resource.schema.root)
-    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
-        raise bad_request("the patch leaves no object")
-    return found
-
-
-def conforming(call: Call, obj: Object, body: Any) -> Object:
-    """The patched object as its schema has it, with the limits on what a patch may do to it."""
-    gvk, name = call.resource.gvk, call.info.name
-    check_kind(obj, gvk)
-    found, unknown = decode(call.resource.schema, obj)
-    if unknown:
-        _complain(call, [f'unknown field "{path}"' for path in unknown], body)
-    meta = found.setdefault("metadata", {})
-    if meta.get("name") != name:
-        text = f'Invalid value: "{meta.get("name") or ""}": field is immutable'
-        raise invalid(gvk.group, gvk.kind, name, [Cause("metadata.name", text)])
-    if call.resource.type.namespaced and meta.get("namespace") != call.info.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    return found
-
-
-def _complain(call: Call, complaints: list[str], body: Any) -> None:
-    how = call.field_validation()
-    if how == "Strict":
-        why = "strict decoding error: " + ", ".join(complaints)
-        raise invalid("", "", "", [Cause("patch", f'Invalid value: "{go_value(body)}": {why}')])
-    if how == "Warn":
-        call.warnings += complaints
+        why = json_error(data) or error.message.rpartition("json parse error: ")[2]
+        raise bad_request(why if kind == STRATEGIC_PATCH else f"error decoding patch: {why}") from None
 
 
 async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
@@ -132,10 +98,7 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
         made = merged(call.resource.gvk, config, lambda: apply(where, old, core.copy(config), manager, force=force))
         managed[:] = made.managed_fields
         fresh = _applied(call, made.object)
-        uid = fresh["metadata"].get("uid")
-        if uid != old["metadata"]["uid"]:
-            cause = Cause("metadata.uid", f'Invalid value: "{uid}": field is immutable')
-            raise invalid(call.resource.gvk.group, call.resource.gvk.kind, call.info.name, [cause])
+        check_uid(call, fresh["metadata"].get("uid") or "", old)
         return fresh
 
     track = lambda old, new, stated: managed  # noqa: E731
@@ -210,8 +173,5 @@ def _applied(call: Call, obj: Object) -> Object:
         if (meta.get("namespace") or call.info.namespace) != call.info.namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         meta["namespace"] = call.info.namespace
-    if not meta.get("name"):
-        raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
-    if meta["name"] != name:
-        raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+    check_name(meta, name)
     return found

@@ -18,13 +18,11 @@ from kumo.kubernetes.apiserver.admission_view import Projected
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.incoming import check_kind
+from kumo.kubernetes.apiserver.patched_objects import JSON_PATCH, MERGE_PATCH, patched
 from kumo.kubernetes.apiserver.patching import (
     APPLY_PATCH,
-    JSON_PATCH,
-    MERGE_PATCH,
     configuration,
     merged,
-    patched,
     read_patch,
 )
 from kumo.kubernetes.apiserver.registry import Scale
@@ -156,7 +154,7 @@ def _replicas(call: Call, wanted: Object) -> int:
             'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
             f"{kind} into Go struct field ScaleSpec.spec.replicas of type int32"
         )
-    if replicas < 0:
+    if replicas < 0 and call.resource.custom is None:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid("autoscaling", "Scale", call.info.name, [Cause("spec.replicas", text)])
     return replicas
