@@ -16,7 +16,7 @@ from kumo.kubernetes.apiserver.admission.quota.ledger import QUOTAS, Ledger, Quo
 from kumo.kubernetes.apiserver.admission.quota.writing import QuotaWriter
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 
-_ROUNDS = 4
+_ROUNDS = 10
 _PATIENCE = 10.0
 
 
