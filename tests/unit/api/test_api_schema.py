@@ -242,7 +242,7 @@ OF_TYPE = 'Invalid value: "{1}": {0} in body must be of type {2}: "{1}"'
     ],
 )
 def test_custom_validation(change: dict[str, Any], field: str, message: str) -> None:
-    found = schema().validate(widget(**change))
+    found = schema().validate(widget(**change)) + schema().duplicates(widget(**change))
     assert [(c.field, c.message) for c in found] == [(field, message)]
 
 

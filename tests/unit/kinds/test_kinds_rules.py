@@ -18,7 +18,7 @@ from kumo.kubernetes.apiserver.kinds.conversion import (
     event_from_core,
     event_to_core,
 )
-from kumo.kubernetes.apiserver.kinds.pod_defaults import pull_policy
+from kumo.kubernetes.apiserver.kinds.pod.defaults import pull_policy
 from kumo.kubernetes.apiserver.kinds.qos import qos_class
 
 pytestmark = pytest.mark.unit
@@ -426,9 +426,9 @@ def test_custom_resource_definition() -> None:
     ]
     bad = {**version, "storage": False, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {}}}}}
     found = complaints("CustomResourceDefinition", "ws.x.io", spec={**spec, "versions": [bad]})
-    path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].type"
-    assert found[0] == f"{path}: Required value: must not be empty for specified object fields"
-    assert found[1].endswith("must have exactly one version marked as storage version")
+    path = "spec.validation.openAPIV3Schema.properties[spec].type"
+    assert found[0].endswith("must have exactly one version marked as storage version")
+    assert found[1] == f"{path}: Required value: must not be empty for specified object fields"
 
 
 def test_conversions_round_trip() -> None:

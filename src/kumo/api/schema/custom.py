@@ -50,6 +50,13 @@ class CustomKindSchema:
         head: Object = {k: pruned.pop(k) for k in ("apiVersion", "kind") if k in pruned}
         return Decoded({**head, "metadata": meta, **pruned}, tuple(unknown))
 
+    def pruned(self, obj: Object) -> Object:
+        """A copy of an object that was read before, without what this schema does not know."""
+        body = {k: v for k, v in obj.items() if k != "metadata"}
+        found: Object = prune(self.root, body, "", [])
+        head: Object = {k: found.pop(k) for k in ("apiVersion", "kind") if k in found}
+        return {**head, "metadata": obj["metadata"], **found}
+
     def field(self, *path: str) -> Node | None:
         """See `KindSchema`."""
         return self.root.find(*path)

@@ -16,7 +16,8 @@ from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Object, is_deleting, timestamp
 from kumo.api.resources import CRDS, GVR
 from kumo.kubernetes.apiserver.core import Core
-from kumo.kubernetes.apiserver.definitions import accepted_names, name_conflict, resources_of
+from kumo.kubernetes.apiserver.custom import approval
+from kumo.kubernetes.apiserver.definitions import accept_names, resources_of
 from kumo.kubernetes.apiserver.deletion import CLEANUP_FINALIZER
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.matching import Match
@@ -35,7 +36,7 @@ class CustomResources:
         self._queue: WorkQueue[str] = WorkQueue()
         self._served: dict[str, list[tuple[str, str, str]]] = {}
         """By definition: what is served of it (group, version, resource)."""
-        self._generations: dict[str, tuple[str, int]] = {}
+        self._generations: dict[str, tuple[str, int, bool]] = {}
         self._listening: set[tuple[str, str]] = set()
 
     def load(self) -> None:
@@ -49,19 +50,24 @@ class CustomResources:
 
     def _changed(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
         name = (new or old).name  # type: ignore[union-attr]
+        if new is None or old is None or self._names_changed(old, new):
+            for other in self._definitions():
+                if other.name != name and other.name.partition(".")[2] == name.partition(".")[2]:
+                    self._queue.add(other.name)  # Names may have become free, or taken.
         if new is None:
             self._generations.pop(name, None)
             self._withdraw(name, [])
             return
         self._queue.add(name)
         definition = new.object()
-        version = (new.uid, int(definition["metadata"].get("generation") or 0))
+        meta = definition["metadata"]
+        version = (new.uid, int(meta.get("generation") or 0), bool(meta.get("deletionTimestamp")))
         if self._generations.get(name) == version:
             return
-        if not is_true(definition, "Established") and name_conflict(definition["spec"], self._others(definition))[0]:
+        if not is_true(definition, "Established") and accept_names(definition, self._others(definition))[1]:
             return
         try:
-            resources = resources_of(definition)
+            resources = resources_of(definition, new.revision)
         except Exception:
             _log.exception("a custom resource definition can't be served", name=name)
             return
@@ -71,6 +77,11 @@ class CustomResources:
             self._core.registry.add(found)
         self._serve_fields(resources[0].stored.group, resources[0].stored.resource)
         self._withdraw(name, served)
+
+    @staticmethod
+    def _names_changed(old: Entry, new: Entry) -> bool:
+        before, after = old.object().get("status") or {}, new.object().get("status") or {}
+        return before.get("acceptedNames") != after.get("acceptedNames")
 
     def _serve_fields(self, group: str, resource: str) -> None:
         """Note when an instance goes, for the clean-up of its definition."""
@@ -94,7 +105,7 @@ class CustomResources:
     def _others(self, definition: Object) -> list[Object]:
         own, group = definition["metadata"]["name"], definition["spec"]["group"]
         objects = (entry.object() for entry in self._definitions())
-        return [o["spec"] for o in objects if o["metadata"]["name"] != own and o["spec"]["group"] == group]
+        return [o for o in objects if o["metadata"]["name"] != own and o["spec"]["group"] == group]
 
     # -- conditions and clean-up ------------------------------------------------------------------------------------
 
@@ -123,29 +134,7 @@ class CustomResources:
         if is_deleting(definition):
             await self._clean_up(definition)
             return
-        status = definition.setdefault("status", {})
-        conditions = status.setdefault("conditions", [])
-        reason, message = name_conflict(definition["spec"], self._others(definition))
-        now = timestamp()
-        if reason:
-            changed = set_condition(conditions, _condition("NamesAccepted", "False", reason, message), now)
-            if not is_true(definition, "Established"):
-                why = "not all names are accepted"
-                changed |= set_condition(conditions, _condition("Established", "False", "NotAccepted", why), now)
-        else:
-            text = "no conflicts found"
-            changed = set_condition(conditions, _condition("NamesAccepted", "True", "NoConflicts", text), now)
-            text = "the initial names have been accepted"
-            changed |= set_condition(conditions, _condition("Established", "True", "InitialNamesAccepted", text), now)
-            names = accepted_names(definition["spec"])
-            changed |= status.get("acceptedNames") != names
-            status["acceptedNames"] = names
-        stored = next(v["name"] for v in definition["spec"]["versions"] if v.get("storage"))
-        versions = status.setdefault("storedVersions", [])
-        if stored not in versions:
-            versions.append(stored)
-            changed = True
-        if changed:
+        if judge(definition, self._others(definition)):
             await self._client.update_status(CRDS, definition)
 
     async def _clean_up(self, definition: Object) -> None:
@@ -179,11 +168,73 @@ class CustomResources:
                 raise
 
     async def _say_terminating(self, definition: Object, reason: str, message: str) -> None:
-        conditions = definition.setdefault("status", {}).setdefault("conditions", [])
+        known = definition.setdefault("status", {})
+        conditions = known["conditions"] = known.get("conditions") or []
         status = "False" if reason == "InstanceDeletionCompleted" else "True"
         if set_condition(conditions, _condition("Terminating", status, reason, message), timestamp()):
             made = await self._client.update_status(CRDS, definition)
             definition["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"]
+
+
+def judge(definition: Object, others: list[Object]) -> bool:
+    """Bring the definition's status up to date, in place; whether anything changed. `others` are those of its group."""
+    status = definition.setdefault("status", {})
+    conditions: list[Object] = status.get("conditions") or []
+    status["conditions"] = conditions
+    now = timestamp()
+    names, reason, message = accept_names(definition, others)
+    changed = bool(status.get("acceptedNames") != names)
+    approved = approval.condition(definition)
+    if approved is not None:
+        kind = "KubernetesAPIApprovalPolicyConformant"
+        changed |= set_condition(conditions, _condition(kind, *approved), now)
+    status["acceptedNames"] = names
+    if reason:
+        changed |= set_condition(conditions, _condition("NamesAccepted", "False", reason, message), now)
+        if not is_true(definition, "Established"):
+            why = "not all names are accepted"
+            changed |= set_condition(conditions, _condition("Established", "False", "NotAccepted", why), now)
+    else:
+        text = "no conflicts found"
+        changed |= set_condition(conditions, _condition("NamesAccepted", "True", "NoConflicts", text), now)
+        text = "the initial names have been accepted"
+        changed |= set_condition(conditions, _condition("Established", "True", "InitialNamesAccepted", text), now)
+    changed |= _structural(definition, conditions, now)
+    stored = next(v["name"] for v in definition["spec"]["versions"] if v.get("storage"))
+    versions = status.setdefault("storedVersions", [])
+    if stored not in versions:
+        versions.append(stored)
+        changed = True
+    return changed
+
+
+def _structural(definition: Object, conditions: list[Object], now: str) -> bool:
+    """NonStructuralSchema: only old definitions, written before it was a rule, can have it."""
+    had = any(c["type"] == "NonStructuralSchema" for c in conditions)
+    if not definition["spec"].get("preserveUnknownFields") and not had:
+        return False
+    found = non_structural(definition)
+    if found:
+        condition = _condition("NonStructuralSchema", "True", "Violations", found)
+        return set_condition(conditions, condition, now)
+    conditions[:] = [c for c in conditions if c["type"] != "NonStructuralSchema"]
+    return had
+
+
+def non_structural(definition: Object) -> str:
+    """What keeps the schemas of a definition from being structural, as its condition says it; empty for nothing."""
+    from kumo.kubernetes.apiserver.custom.structural import validate_structural
+
+    spec = definition["spec"]
+    found = []
+    if spec.get("preserveUnknownFields"):
+        found.append("spec.preserveUnknownFields: Invalid value: true: must be false")
+    for index, version in enumerate(spec["versions"]):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        if schema is not None:
+            causes = validate_structural(f"spec.versions[{index}].schema.openAPIV3Schema", schema)
+            found += [f"{c.field}: {c.message}" for c in causes]
+    return found[0] if len(found) == 1 else f"[{', '.join(found)}]" if found else ""
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> Object:

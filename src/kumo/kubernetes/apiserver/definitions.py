@@ -2,61 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kumo.api.objects import Object
-from kumo.api.resources import ALL_VERBS, GVK, ResourceType, Subresource
-from kumo.api.schema import crd_schema
+from kumo.api.resources import GVK, ResourceType, Subresource
+from kumo.api.schema import CustomKindSchema, crd_schema
 from kumo.kubernetes.apiserver.kinds.custom import custom_strategy
 from kumo.kubernetes.apiserver.registry import Resource, Scale
 
 _CHANGE = ("get", "patch", "update")
+_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""In the order of upstream's discovery."""
 
 
-def resources_of(definition: Object) -> list[Resource]:
-    """The served versions of the definition's resource."""
+def resources_of(definition: Object, revision: int = 0) -> list[Resource]:
+    """The served versions of the definition's resource. `revision` is that of the definition."""
     spec = definition["spec"]
-    stored_version = next(v["name"] for v in spec["versions"] if v.get("storage"))
-    served = [v for v in spec["versions"] if v.get("served")]
-    return [_resource(definition, version, stored_version, len(spec["versions"])) for version in served]
+    stored = next(v for v in spec["versions"] if v.get("storage"))
+    schemas = {v["name"]: _schema(spec, v) for v in spec["versions"]}
+    return [
+        _resource(definition, version, stored, schemas, revision)
+        for version in spec["versions"]
+        if version.get("served")
+    ]
 
 
-def _resource(definition: Object, version: Mapping[str, Any], stored_version: str, versions: int) -> Resource:
-    spec = definition["spec"]
-    kind = type_of(spec, version)
-    gvk = GVK(spec["group"], version["name"], spec["names"]["kind"])
-    source = (version.get("schema") or {}).get("openAPIV3Schema")
-    schema = crd_schema(
-        source,
-        gvk,
+def _schema(spec: Object, version: Mapping[str, Any]) -> CustomKindSchema:
+    return crd_schema(
+        (version.get("schema") or {}).get("openAPIV3Schema"),
+        GVK(spec["group"], version["name"], spec["names"]["kind"]),
         preserve_unknown_fields=bool(spec.get("preserveUnknownFields")),
     )
+
+
+def _resource(
+    definition: Object,
+    version: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    schemas: Mapping[str, CustomKindSchema],
+    revision: int,
+) -> Resource:
+    spec, name = definition["spec"], version["name"]
+    kind = type_of(spec, version)
+    gvk = GVK(spec["group"], name, spec["names"]["kind"])
     below = version.get("subresources") or {}
-    selectable = tuple(field["jsonPath"] for field in version.get("selectableFields") or ())
+    scale = below.get("scale")
     strategy = custom_strategy(
         gvk,
-        schema,
+        schemas[name],
         namespaced=kind.namespaced,
         has_status=below.get("status") is not None,
-        selectable=selectable,
-        source=source,
-        scale=below.get("scale"),
+        selectable=tuple(field["jsonPath"] for field in version.get("selectableFields") or ()),
+        source=(version.get("schema") or {}).get("openAPIV3Schema"),
+        scale=scale,
+        terminating=bool(definition["metadata"].get("deletionTimestamp")),
+        resource=spec["names"]["plural"],
     )
-    stored = next(v for v in spec["versions"] if v["name"] == stored_version)
-    scale = below.get("scale")
+    own = name == stored["name"]
+    simple = len(spec["versions"]) == 1 and (definition["metadata"].get("generation") or 1) == 1
     return Resource(
         kind,
         type_of(spec, stored),
-        schema,
+        schemas[name],
         strategy,
         columns=tuple(version.get("additionalPrinterColumns") or ()),
         custom=definition,
         scale=Scale(scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath") or "")
         if scale
         else None,
-        versions=versions,
+        to_stored=None if own else _to_stored(schemas[stored["name"]]),
+        from_stored=None if simple else _from_stored(schemas[name], schemas, stored["name"]),
+        fresh_from=revision + 1 if own else 0,
+        deprecated=_deprecation(gvk, version),
+        versions=len(spec["versions"]),
     )
+
+
+def _to_stored(schema: CustomKindSchema) -> Callable[[Object], Object]:
+    """Into the version in which objects lie: only what its schema knows, with its defaults."""
+
+    def convert(obj: Object) -> Object:
+        found = schema.pruned({**obj, "apiVersion": schema.gvk.api_version})
+        schema.apply_defaults(found)
+        return found
+
+    return convert
+
+
+def _from_stored(
+    schema: CustomKindSchema, schemas: Mapping[str, CustomKindSchema], stored: str
+) -> Callable[[Object], Object]:
+    """Out of the store, where objects may be older than the definition: defaults are set on reading too."""
+
+    def convert(obj: Object) -> Object:
+        source = schemas.get(str(obj.get("apiVersion")).rpartition("/")[2]) or schemas[stored]
+        found = source.pruned(obj)
+        source.apply_defaults(found)
+        if source is not schema:
+            found["apiVersion"] = schema.gvk.api_version
+            found = schema.pruned(found)
+        return found
+
+    return convert
+
+
+def _deprecation(gvk: GVK, version: Mapping[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    return version.get("deprecationWarning") or f"{gvk.api_version} {gvk.kind} is deprecated"
 
 
 def type_of(spec: Object, version: Mapping[str, Any]) -> ResourceType:
@@ -77,12 +131,12 @@ def type_of(spec: Object, version: Mapping[str, Any]) -> ResourceType:
         spec["scope"] == "Namespaced",
         tuple(names.get("shortNames") or ()),
         tuple(names.get("categories") or ()),
-        ALL_VERBS,
+        _VERBS,
         tuple(subresources),
     )
 
 
-def accepted_names(spec: Object) -> Object:
+def wanted_names(spec: Object) -> Object:
     """The names with what may be left out."""
     names = dict(spec["names"])
     names.setdefault("singular", names["kind"].lower())
@@ -90,19 +144,45 @@ def accepted_names(spec: Object) -> Object:
     return names
 
 
-def name_conflict(spec: Object, others: list[Object]) -> tuple[str, str]:
-    """Reason and message when a name is another definition's of the same group; empty when all are free."""
-    names = accepted_names(spec)
+def accept_names(definition: Object, others: list[Object]) -> tuple[Object, str, str]:
+    """The names that the definition has from now on; reason and message of a conflict, or empty texts.
+
+    A name is free when no other definition of the group has it among its accepted names; those that are not free stay
+    as they were. `others` are those definitions, whole.
+    """
+    resources: set[str] = set()
+    kinds: set[str] = set()
     for other in others:
-        theirs = accepted_names(other)
-        taken = {theirs["plural"], theirs["singular"], *(theirs.get("shortNames") or ())}
-        for key, reason in (("plural", "PluralConflict"), ("singular", "SingularConflict")):
-            if names[key] in taken:
-                return reason, f'"{names[key]}" is already in use'
-        clash = [s for s in names.get("shortNames") or () if s in taken]
-        if clash:
-            return "ShortNamesConflict", f'"{clash[0]}" is already in use'
-        for key, reason in (("kind", "KindConflict"), ("listKind", "ListKindConflict")):
-            if names[key] in (theirs["kind"], theirs["listKind"]):
-                return reason, f'"{names[key]}" is already in use'
-    return "", ""
+        theirs = (other.get("status") or {}).get("acceptedNames") or {}
+        resources |= {theirs.get("plural") or "", theirs.get("singular") or "", *(theirs.get("shortNames") or ())}
+        kinds |= {theirs.get("kind") or "", theirs.get("listKind") or ""}
+    wanted = wanted_names(definition["spec"])
+    had: Object = (definition.get("status") or {}).get("acceptedNames") or {}
+    found: Object = dict(had)
+    reason = message = ""
+    for key, taken, why in (
+        ("plural", resources, "PluralConflict"),
+        ("singular", resources, "SingularConflict"),
+        ("shortNames", resources, "ShortNamesConflict"),
+        ("kind", kinds, "KindConflict"),
+        ("listKind", kinds, "ListKindConflict"),
+    ):
+        clashes = _clashes(wanted.get(key), had.get(key), taken)
+        if clashes:
+            texts = [f'"{name}" is already in use' for name in clashes]
+            reason, message = why, texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+        elif wanted.get(key):
+            found[key] = wanted[key]
+        else:
+            found.pop(key, None)
+    if wanted.get("categories"):
+        found["categories"] = wanted["categories"]
+    else:
+        found.pop("categories", None)
+    return found, reason, message
+
+
+def _clashes(wanted: Any, had: Any, taken: set[str]) -> list[str]:
+    if isinstance(wanted, list):
+        return [name for name in wanted if name not in (had or ()) and name in taken]
+    return [wanted] if wanted and wanted != had and wanted in taken else []

@@ -93,6 +93,10 @@ class Resource:
     scale: Scale | None = None
     to_stored: Convert | None = None
     from_stored: Convert | None = None
+    fresh_from: int = 0
+    """From this revision on, what the store has is in this version already (0: never, if `from_stored` is set)."""
+    deprecated: str = ""
+    """What clients of this version are told."""
     versions: int = 1
     """In how many versions the custom resource is served: with more than one, stored bytes may name another."""
 
@@ -104,6 +108,8 @@ class Resource:
     def raw(self, entry: Entry) -> bytes:
         """The entry's JSON in this version."""
         if self.from_stored is not None:
+            if self.fresh_from and entry.revision >= self.fresh_from:
+                return entry.raw
             return encode(self.from_stored(entry.object()))
         if self.versions > 1:
             return at_version(entry.raw, self.gvk.api_version)

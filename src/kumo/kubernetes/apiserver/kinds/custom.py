@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kumo.api import fields, names
-from kumo.api.errors import Cause
+from kumo.api.errors import Cause, forbidden
 from kumo.api.json_path import JsonPath
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
@@ -168,12 +168,15 @@ def custom_strategy(
     selectable: tuple[str, ...] = (),
     source: Mapping[str, Any] | None = None,
     scale: Mapping[str, str] | None = None,
+    terminating: bool = False,
+    resource: str = "",
 ) -> Strategy:
     """The strategy of a custom kind.
 
     `has_status`: the status subresource is on, and with it status apart from spec; the generation counts spec changes
     either way. `selectable`: the JSON paths of `selectableFields` (`.spec.color`). `source`: the version's schema as
-    its definition has it; `scale`: the paths of the scale subresource.
+    its definition has it; `scale`: the paths of the scale subresource. `terminating`: the definition is being deleted,
+    and no object of the `resource` may come.
     """
     custom = _Custom(schema, source or {}, scale)
     rules = Rules(
@@ -188,9 +191,22 @@ def custom_strategy(
         has_generation=True,
         status_keeps_metadata=True,
         any_finalizer=True,
+        on_create=_refuser(gvk.group, resource) if terminating else _accept,
         fields={path.lstrip("."): _reader(path) for path in selectable},
     )
     return Strategy(gvk, namespaced, rules)
+
+
+def _accept(obj: Object) -> None:
+    """Nothing to do for a new object."""
+
+
+def _refuser(group: str, resource: str) -> Callable[[Object], None]:
+    def refuse(obj: Object) -> None:
+        why = "create not allowed while custom resource definition is terminating"
+        raise forbidden(group, resource, (obj.get("metadata") or {}).get("name") or "", why)
+
+    return refuse
 
 
 def _reader(path: str) -> Callable[[Object], str]:

@@ -31,7 +31,7 @@ def _storage_version(obj: Object) -> list[str]:
 
 def _create_definition(obj: Object) -> None:
     stored = _storage_version(obj)
-    obj["status"] = {"storedVersions": stored} if stored else {}
+    obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored or None}
 
 
 def _update_definition(new: Object, old: Object) -> None:
@@ -93,11 +93,13 @@ def rules() -> dict[GVK, Rules]:
             check_update=_validate_definition_update,
             has_status=True,
             has_generation=True,
+            any_finalizer=True,
         ),
         GVK("apiregistration.k8s.io", "v1", "APIService"): Rules(
             default=_default_service,
             validate=_validate_service,
             check_name=names.check_path_segment,
             has_status=True,
+            any_finalizer=True,
         ),
     }
