@@ -181,6 +181,7 @@ class ApiServer:
         async with asyncio.TaskGroup() as group:
             group.create_task(compact_regularly(self._store, self._config.compaction_interval), name="compaction")
             group.create_task(self._custom.run(), name="custom resources")
+            group.create_task(self._dynamic.run(self.client), name="admission policies")
             group.create_task(self._identity.run(), name="identity")
             group.create_task(give_back_regularly(self._cache), name="memory")
             group.create_task(self._operation.run(), name="operation")
@@ -280,6 +281,8 @@ class ApiServer:
         if resource is None or request.path.count("/") > 10:
             raise no_such_path()
         call = Call(request, info, user, resource, request.query)
+        if resource.deprecated:
+            call.warnings.append(resource.deprecated)
         if info.verb == "watch":
             call.begun = partial(self._operation.begun, request)
         return await self._resources.handle(call)
