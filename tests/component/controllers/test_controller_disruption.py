@@ -89,7 +89,10 @@ async def test_pods_that_no_budget_keeps(cluster: HollowCluster) -> None:
     for name, image in (("well", "busybox"), ("ill", "never"), ("other", "busybox")):
         meta = {"name": name, "namespace": "default", "labels": {"app": "web"} if name != "other" else {"app": "x"}}
         await cluster.client.create(PODS, {"metadata": meta, "spec": {"containers": [{"name": "c", "image": image}]}})
-    phase = lambda name: ((pods.get(name, "default") or {}).get("status") or {}).get("phase")  # noqa: E731
+
+    def phase(name: str) -> str:
+        return str(((pods.get(name, "default") or {}).get("status") or {}).get("phase"))
+
     await until(pods, lambda: all(phase(name) == "Running" for name in ("well", "ill", "other")))
     await cluster.client.create(BUDGETS, budget(minAvailable=1))
     await status(cluster, currentHealthy=1, disruptionsAllowed=0)

@@ -156,7 +156,7 @@ def test_stale_announcements() -> None:
 
 def test_what_uses_storage() -> None:
     claim: Object = {"metadata": {"name": "p-e", "namespace": "ns"}}
-    user = {"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"volumes": []}}
+    user: Object = {"metadata": {"name": "p", "namespace": "ns", "uid": "u"}}
     user["spec"] = {"nodeName": "n", "volumes": [{"name": "e", "ephemeral": {}}]}
     assert not pod_uses(user, claim)
     claim["metadata"]["ownerReferences"] = [{"uid": "u", "controller": True}]
