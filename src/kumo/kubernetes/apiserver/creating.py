@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from kumo.api.errors import Cause, StatusError, already_exists, bad_request, invalid
-from kumo.api.objects import Object, name_suffix, new_uid, timestamp
+from kumo.api.objects import Object, is_deleting, name_suffix, new_uid, timestamp
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
@@ -14,6 +14,7 @@ from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
 from kumo.kubernetes.apiserver.managed_fields import admitted, created, set_managed
 from kumo.kubernetes.apiserver.operation_options import operation_options
+from kumo.kubernetes.apiserver.registry import Resource
 
 _GENERATED_NAME_LIMIT = 63 - 5
 _ATTEMPTS = 8
@@ -56,8 +57,19 @@ async def create_object(
         except StatusError as error:
             core.admission.abandon(attributes)
             if error.reason != "AlreadyExists" or not generate or attempt == _ATTEMPTS - 1:
-                raise
+                raise _explained(core, resource, draft, error) from None
     raise AssertionError("unreachable")
+
+
+def _explained(core: Core, resource: Resource, obj: Object, error: StatusError) -> StatusError:
+    """The refusal; whose object is on its way out is told so."""
+    if error.reason == "AlreadyExists":
+        meta = obj["metadata"]
+        entry = core.storage.get(resource, meta.get("namespace") or "", meta["name"])
+        if entry is not None and is_deleting(entry.object()):
+            message = f"object is being deleted: {error.message}"
+            return StatusError(error.code, error.reason, message, error.details)
+    return error
 
 
 def _place(call: Call, meta: Object, name: str) -> None:

@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from kumo.api.errors import Cause, StatusError, bad_request, invalid, is_not_found, method_not_allowed, modified
+from kumo.api.errors import StatusError, is_not_found, method_not_allowed, modified
 from kumo.api.objects import Object
-from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
-from kumo.kubernetes.apiserver.deletion import DeleteOptions, check_preconditions, mark, parse_options
+from kumo.kubernetes.apiserver.deletion import DeleteOptions, check_preconditions, last_state, mark
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.matching import Match
-from kumo.kubernetes.apiserver.operation_options import delete_options
 from kumo.kubernetes.apiserver.storage import Gone
 from kumo.kubernetes.apiserver.updating import missing
 
 _ATTEMPTS = 12
-_RETURNS_OBJECT = frozenset(
-    ("pods", "persistentvolumes", "persistentvolumeclaims", "podtemplates", "resourcequotas", "serviceaccounts")
+_JOBS_LEAVE_PODS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+    "set propagationPolicy=Orphan to suppress this warning"
 )
-"""Core resources whose deletion answers with the object itself (the others: with a Status)."""
-
-
-async def read_options(call: Call) -> DeleteOptions:
-    """The DeleteOptions of the request. Raises 400, 422."""
-    data = await bodies.read(call.request)
-    body: Object = {}
-    if data:
-        value = bodies.decode(data, bodies.media_type(call.request), "DeleteOptions")
-        if not isinstance(value, dict):
-            raise bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
-        if value.get("kind", "DeleteOptions") != "DeleteOptions":
-            raise bad_request("decoded object cannot be converted to DeleteOptions")
-        body = value
-    try:
-        options = parse_options(body, call.query)
-    except ValueError as error:
-        raise bad_request(str(error)) from None
-    if any(value != "All" for value in options.dry_run):
-        text = f'Unsupported value: "{options.dry_run[0]}": supported values: "All"'
-        raise invalid("meta.k8s.io", "DeleteOptions", "", [Cause("dryRun", text, "FieldValueNotSupported")])
-    return replace(options, stated=delete_options(body, call.query))
+_RETURNS_OBJECT = frozenset(
+    [
+        *(
+            ("", name)
+            for name in (
+                "namespaces",
+                "persistentvolumeclaims",
+                "persistentvolumes",
+                "pods",
+                "podtemplates",
+                "resourcequotas",
+                "serviceaccounts",
+                "services",
+            )
+        ),
+        *(
+            ("resource.k8s.io", name)
+            for name in ("deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices")
+        ),
+        *(
+            ("storage.k8s.io", name)
+            for name in ("csidrivers", "csinodes", "storageclasses", "volumeattachments", "volumeattributesclasses")
+        ),
+    ]
+)
+"""Resources whose deletion answers with the object itself (the others: with a Status)."""
 
 
 async def delete(
@@ -54,6 +55,7 @@ async def delete(
     """
     resource, name = call.resource, name or call.info.name
     namespace = call.namespace
+    _warn(call, options)
     entry = core.storage.get(resource, namespace, name)
     for _ in range(_ATTEMPTS):
         if entry is None:
@@ -69,12 +71,15 @@ async def delete(
                     (entry, True) if marked is None else (core.storage.draft(resource, marked, entry.revision), False)
                 )
             if marked is None:
-                return await core.storage.remove(resource, entry), True
+                gone = await core.storage.remove(resource, entry)
+                if resource.type.kind == "Pod" and not resource.type.group:
+                    return core.storage.draft(resource, last_state(old), gone.revision), True
+                return gone, True
             return await core.storage.replace(resource, entry, marked), False
-        except Gone as gone:
+        except Gone as changed:
             if options.resource_version:
                 raise modified(resource.type.group, resource.type.resource, name) from None
-            entry = gone.entry
+            entry = changed.entry
     raise modified(resource.type.group, resource.type.resource, name)
 
 
@@ -96,25 +101,38 @@ async def _admit(core: Core, call: Call, old: Object, namespace: str, name: str,
     await core.check(attributes)
 
 
-async def delete_collection(core: Core, call: Call, match: Match, options: DeleteOptions) -> list[Entry]:
-    """Delete every object that matches; their last states."""
+def _warn(call: Call, options: DeleteOptions) -> None:
+    """Tell what else a deletion does, or doesn't."""
+    if call.info.resource == "jobs" and call.info.group == "batch" and not options.propagation:
+        call.warnings.append(_JOBS_LEAVE_PODS)
+
+
+async def delete_collection(
+    core: Core, call: Call, match: Match, options: DeleteOptions, limit: int = 0
+) -> tuple[list[Entry], Entry | None]:
+    """Delete every object that matches (no more than `limit` of them, if given).
+
+    Their last states; and where a limit has cut the collection short, the last of them.
+    """
     if call.resource.type.namespaced and not call.info.namespace:
         raise method_not_allowed()
     where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
+    wanted = list(where.entries(match))
+    cut = wanted[limit - 1] if limit and len(wanted) > limit else None
     found = []
-    for entry in list(where.entries(match)):
+    for entry in wanted[:limit] if limit else wanted:
         one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings)
         try:
             found.append((await delete(core, one, options, entry.name))[0])
         except StatusError as error:
             if not is_not_found(error):
                 raise
-    return found
+    return found, cut
 
 
 def answers_with_object(call: Call) -> bool:
     """Whether the answer to a finished deletion is the object."""
-    return not call.info.group and call.info.resource in _RETURNS_OBJECT
+    return (call.info.group, call.info.resource) in _RETURNS_OBJECT
 
 
 def success(call: Call, entry: Entry) -> Object:

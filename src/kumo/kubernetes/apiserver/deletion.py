@@ -10,15 +10,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from kumo.api.errors import Cause, StatusError, conflict, invalid
+from kumo.api.errors import Cause, conflict, invalid
 from kumo.api.objects import Object, parse_timestamp, timestamp
 from kumo.api.resources import ResourceType
+from kumo.kubernetes.apiserver.write_options import dry_run_causes
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 """Keeps a deleted definition until its instances are gone."""
 DEFAULT_GRACE = 30
+_POLICIES = ("Foreground", "Background", "Orphan")
 _ORPHANING = {("", "ReplicationController"), ("batch", "Job")}
 """Kinds whose dependents are kept unless the client says otherwise, for old clients' sake."""
 
@@ -37,29 +39,45 @@ class DeleteOptions:
 
 
 def parse_options(body: Object, query: dict[str, str]) -> DeleteOptions:
-    """The options of the body and the query; the body's win. Raises 422."""
-    grace: Any = body.get("gracePeriodSeconds")
-    if grace is None and query.get("gracePeriodSeconds"):
-        grace = int(query["gracePeriodSeconds"])
-    propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
-    orphan = body.get("orphanDependents")
-    if orphan is None and query.get("orphanDependents"):
-        orphan = query["orphanDependents"] in ("true", "1")
+    """The options of decoded ones (an eviction's), completed by a query's. Raises 422."""
+    from_query: Object = {}
+    if query.get("gracePeriodSeconds"):
+        from_query["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+    if query.get("orphanDependents"):
+        from_query["orphanDependents"] = query["orphanDependents"] in ("true", "1")
+    if query.get("propagationPolicy"):
+        from_query["propagationPolicy"] = query["propagationPolicy"]
+    if query.get("dryRun"):
+        from_query["dryRun"] = [query["dryRun"]]
+    return checked_options(from_query | {k: v for k, v in body.items() if v is not None})
+
+
+def checked_options(body: Object) -> DeleteOptions:
+    """The options, of decoded ones. Raises 422 with all that is wrong."""
+    policy: Any = body.get("propagationPolicy")
+    orphan: Any = body.get("orphanDependents")
+    dry = [str(value) for value in body.get("dryRun") or ()]
+    causes: list[Cause] = []
+    if policy is not None and orphan is not None:
+        text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+        causes.append(Cause("propagationPolicy", text))
+    if policy is not None and policy not in _POLICIES:
+        supported = ", ".join(f'"{name}"' for name in (*_POLICIES, "nil"))
+        text = f'Unsupported value: "{policy}": supported values: {supported}'
+        causes.append(Cause("propagationPolicy", text, "FieldValueNotSupported"))
+    causes += dry_run_causes(dry)
+    if causes:
+        raise invalid("meta.k8s.io", "DeleteOptions", "", causes)
     if orphan is not None:
-        if propagation:
-            text = 'Invalid value: "' + propagation + '": orphanDependents and deletionPropagation cannot be both set'
-            raise _invalid_option("propagationPolicy", text)
-        propagation = "Orphan" if orphan else "Background"
-    if propagation not in ("", "Orphan", "Background", "Foreground"):
-        text = f'Unsupported value: "{propagation}": supported values: "Background", "Foreground", "Orphan"'
-        raise _invalid_option("propagationPolicy", text, "FieldValueNotSupported")
+        policy = "Orphan" if orphan else "Background"
     wanted = body.get("preconditions") or {}
-    dry = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
-    return DeleteOptions(grace, propagation, wanted.get("uid") or "", wanted.get("resourceVersion") or "", tuple(dry))
-
-
-def _invalid_option(field: str, text: str, reason: str = "FieldValueInvalid") -> StatusError:
-    return invalid("meta.k8s.io", "DeleteOptions", "", [Cause(field, text, reason)])
+    return DeleteOptions(
+        body.get("gracePeriodSeconds"),
+        policy or "",
+        wanted.get("uid") or "",
+        wanted.get("resourceVersion") or "",
+        tuple(dry),
+    )
 
 
 def check_preconditions(kind: ResourceType, obj: Object, options: DeleteOptions) -> None:
@@ -70,13 +88,13 @@ def check_preconditions(kind: ResourceType, obj: Object, options: DeleteOptions)
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({meta['uid']}). "
             "The object might have been deleted and then recreated"
         )
-        raise conflict(kind.group, kind.resource, meta["name"], why)
+        raise conflict(kind.group, kind.kind, meta["name"], why)
     if options.resource_version and options.resource_version != meta["resourceVersion"]:
         why = (
             f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
             f"ResourceVersion in record ({meta['resourceVersion']}). The object might have been modified"
         )
-        raise conflict(kind.group, kind.resource, meta["name"], why)
+        raise conflict(kind.group, kind.kind, meta["name"], why)
 
 
 def mark(kind: ResourceType, obj: Object, options: DeleteOptions, now: float | None = None) -> Object | None:
@@ -104,6 +122,16 @@ def mark(kind: ResourceType, obj: Object, options: DeleteOptions, now: float | N
     if not finalizers and not meta["deletionGracePeriodSeconds"] and not _keeps(obj):
         return None
     return marked
+
+
+def last_state(obj: Object, now: float | None = None) -> Object:
+    """How an object of a kind with a grace period is shown when it goes at once: marked, with none left."""
+    meta = dict(obj["metadata"])
+    if not meta.get("deletionTimestamp") and meta.get("generation"):
+        meta["generation"] += 1
+    meta["deletionTimestamp"] = timestamp(time.time() if now is None else now)
+    meta["deletionGracePeriodSeconds"] = 0
+    return {**obj, "metadata": meta}
 
 
 def _keeps(obj: Object) -> bool:

@@ -8,19 +8,21 @@ from kumo.api.errors import bad_request, method_not_allowed, no_such_path
 from kumo.kubernetes.apiserver.answers import entry_response, object_response
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.binding import bind, read_binding
-from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.call import Call, number
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creating import create
+from kumo.kubernetes.apiserver.delete_options import read_options
 from kumo.kubernetes.apiserver.deleting import (
     answers_with_object,
     delete,
     delete_collection,
-    read_options,
     success,
 )
 from kumo.kubernetes.apiserver.eviction import evict
 from kumo.kubernetes.apiserver.forms import list_bytes
+from kumo.kubernetes.apiserver.list_options import check_list_options
 from kumo.kubernetes.apiserver.listing import await_revision, list_objects, match_of, parse_revision
+from kumo.kubernetes.apiserver.pagination import Position, encode_token
 from kumo.kubernetes.apiserver.partial_updates import finalize_namespace
 from kumo.kubernetes.apiserver.patching import patch
 from kumo.kubernetes.apiserver.responses import json_response
@@ -118,9 +120,14 @@ class ResourceHandler:
 
     async def _delete_collection(self, call: Call) -> Answer:
         options = await read_options(call)
-        found = await delete_collection(self._core, call, match_of(call), options)
+        check_list_options(call, watch=False)
+        limit = max(0, number(call, "limit"))
+        revision = self._core.cache.revision
+        found, cut = await delete_collection(self._core, call, match_of(call), options, limit)
         kind = call.resource.type
-        meta = {"resourceVersion": str(self._core.cache.revision)}
+        meta = {"resourceVersion": str(revision)}
+        if cut is not None:
+            meta["continue"] = encode_token(Position(revision, cut.namespace, cut.name))
         raw = [call.resource.raw(entry) for entry in found]
         return json_response(call.request, list_bytes(f"{kind.kind}List", kind.gvk.api_version, meta, raw))
 
