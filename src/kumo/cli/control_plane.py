@@ -10,6 +10,7 @@ import structlog
 
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.cli import prepare
+from kumo.cli.admission import admission
 from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
@@ -104,6 +105,7 @@ class ControlPlane:
             service_account_key=pki.signing_key,
             authentication=known,
             anonymous=anonymous,
+            admission=admission(instance),
             ca_certificate=pki.ca,
             kubelet_client_certificate=pki.kubelet_client.cert,
             kubelet_client_key=pki.kubelet_client.key,

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from kumo.cli import facts, identity, leftovers, prepare
+from kumo.cli import admission, facts, identity, leftovers, prepare
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
@@ -32,6 +32,7 @@ from kumo.host import kvm
     "--mirror", "mirrors", multiple=True, metavar="HOST=URL", help="Pull images of HOST from URL. Repeatable."
 )
 @identity.options
+@admission.options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
     data_dir: Path,
@@ -52,6 +53,7 @@ def command(
     instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     identity.keep(instance.root, providers)
+    admission.keep(instance.root, providers)
     save(instance)
     prepare.directories(instance)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile
