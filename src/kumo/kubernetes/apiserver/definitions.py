@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kumo.api.objects import Object
 from kumo.api.resources import GVK, ResourceType, Subresource
 from kumo.api.schema import CustomKindSchema, crd_schema
+from kumo.kubernetes.apiserver.discovery import version_order
 from kumo.kubernetes.apiserver.kinds.custom import custom_strategy
 from kumo.kubernetes.apiserver.registry import Resource, Scale
 
@@ -74,7 +75,7 @@ def _resource(
         to_stored=None if own else _to_stored(schemas[stored["name"]]),
         from_stored=None if simple else _from_stored(schemas[name], schemas, stored["name"]),
         fresh_from=revision + 1 if own else 0,
-        deprecated=_deprecation(gvk, version),
+        deprecated=_deprecation(gvk, version, spec["versions"]),
         versions=len(spec["versions"]),
     )
 
@@ -107,10 +108,16 @@ def _from_stored(
     return convert
 
 
-def _deprecation(gvk: GVK, version: Mapping[str, Any]) -> str:
+def _deprecation(gvk: GVK, version: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -> str:
+    """What clients of a deprecated version are told: its own words, or what to use instead."""
     if not version.get("deprecated"):
         return ""
-    return version.get("deprecationWarning") or f"{gvk.api_version} {gvk.kind} is deprecated"
+    if version.get("deprecationWarning"):
+        return str(version["deprecationWarning"])
+    good = sorted((v["name"] for v in versions if v.get("served") and not v.get("deprecated")), key=version_order)
+    newer = [name for name in good if version_order(name) < version_order(gvk.version)]
+    instead = f"; use {gvk.group}/{newer[0]} {gvk.kind}" if newer else ""
+    return f"{gvk.api_version} {gvk.kind} is deprecated{instead}"
 
 
 def type_of(spec: Object, version: Mapping[str, Any]) -> ResourceType:

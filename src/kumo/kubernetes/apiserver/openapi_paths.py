@@ -56,7 +56,13 @@ def _served(resource: Resource) -> Served:
         return Served(resource.type)
     versions = resource.custom["spec"]["versions"]
     version = next(v for v in versions if v["name"] == resource.type.version)
-    return Served(resource.type, True, (version.get("schema") or {}).get("openAPIV3Schema"))
+    return Served(
+        resource.type,
+        True,
+        (version.get("schema") or {}).get("openAPIV3Schema"),
+        resource.custom["spec"]["names"].get("listKind") or "",
+        tuple(field["jsonPath"] for field in version.get("selectableFields") or ()),
+    )
 
 
 def _binary(request: Request, document: Document) -> Response:

@@ -25,11 +25,16 @@ _BEARER = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One served version of a resource; `schema` is a custom kind's openAPIV3Schema, `custom` says that it is one."""
+    """One served version of a resource; `schema` is a custom kind's openAPIV3Schema, `custom` says that it is one.
+
+    Of a custom kind too: `list_kind`, and `selectable`, the paths of its selectable fields.
+    """
 
     type: ResourceType
     custom: bool = False
     schema: Mapping[str, Any] | None = None
+    list_kind: str = ""
+    selectable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class Documents:
             gvk = one.type.gvk
             if one.custom:
                 name = custom_name(gvk)
-                schemas.add_custom(name, one.schema, gvk)
+                schemas.add_custom(name, one.schema, gvk, one.list_kind, one.selectable)
                 names[gvk] = name
                 names[(gvk.group, gvk.version, gvk.kind + "List")] = name + "List"
         for one in served:

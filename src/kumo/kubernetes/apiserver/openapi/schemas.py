@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from kumo.api.resources import GVK
 from kumo.api.schema.definitions import Definitions
+from kumo.kubernetes.apiserver.openapi.custom import published
 
 Dialect = Literal["v2", "v3"]
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -17,7 +18,6 @@ _TYPE_META = {
     "apiVersion": "APIVersion defines the versioned schema of this representation of an object.",
     "kind": "Kind is a string value representing the REST resource this object represents.",
 }
-_UNKNOWN_TO_V2 = ("anyOf", "oneOf", "not", "allOf", "nullable")
 
 
 def reference(name: str, dialect: Dialect) -> str:
@@ -42,27 +42,33 @@ class Schemas:
             if name not in self.found:
                 self.found[name] = self._definition(name, waiting)
 
-    def add_custom(self, name: str, schema: Mapping[str, Any] | None, gvk: GVK) -> None:
-        """Add the definition of a custom kind, and the one of its list."""
-        body: dict[str, Any] = self._custom(schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-        meta = {key: {"type": "string", "description": text} for key, text in _TYPE_META.items()}
-        meta["metadata"] = self._to(META + "ObjectMeta", "Standard object's metadata.")
-        body["properties"] = {**meta, **{k: v for k, v in body.get("properties", {}).items() if k not in meta}}
-        body["x-kubernetes-group-version-kind"] = [gvk._asdict()]
-        self.found[name] = body
+    def add_custom(
+        self, name: str, schema: Mapping[str, Any] | None, gvk: GVK, list_kind: str = "", selectable: Iterable[str] = ()
+    ) -> None:
+        """Add the definition of a custom kind, and the one of its list. `selectable`: the paths of field selectors."""
+        body = published(schema, self._dialect, self._head)
+        fields = [{"fieldPath": path.lstrip(".")} for path in selectable]
+        extra: dict[str, Any] = {"x-kubernetes-selectable-fields": fields} if fields and self._dialect == "v3" else {}
+        self.found[name] = {**body, "x-kubernetes-group-version-kind": [gvk._asdict()], **extra}
         items = {"type": "array", "items": self._to(name), "description": "List of objects."}
+        list_kind = list_kind or gvk.kind + "List"
+        head = self._head()
+        head["metadata"] = self._to(META + "ListMeta", "Standard list metadata.")
         self.found[name + "List"] = {
-            "description": f"{gvk.kind}List is a list of {gvk.kind}",
+            "description": f"{list_kind} is a list of {gvk.kind}",
             "type": "object",
             "required": ["items"],
-            "properties": {
-                **{k: v for k, v in meta.items() if k != "metadata"},
-                "items": items,
-                "metadata": self._to(META + "ListMeta", "Standard list metadata."),
-            },
-            "x-kubernetes-group-version-kind": [gvk._replace(kind=gvk.kind + "List")._asdict()],
+            "properties": {**head, "items": items},
+            "x-kubernetes-group-version-kind": [gvk._replace(kind=list_kind)._asdict()],
+            **extra,
         }
         self.add([META + "ObjectMeta", META + "ListMeta"])
+
+    def _head(self) -> dict[str, Any]:
+        """apiVersion, kind and metadata."""
+        found: dict[str, Any] = {key: {"type": "string", "description": text} for key, text in _TYPE_META.items()}
+        found["metadata"] = self._to(META + "ObjectMeta", "Standard object's metadata.")
+        return found
 
     def _to(self, name: str, description: str = "") -> dict[str, Any]:
         link = {"$ref": reference(name, self._dialect)}
@@ -111,25 +117,6 @@ class Schemas:
                 out[key] = self._convert(value, waiting)
             else:
                 out[key] = value
-        return out
-
-    def _custom(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """A custom kind's schema; v2 cannot say everything that v3 can."""
-        if self._dialect == "v3":
-            return dict(schema)
-        out = {k: v for k, v in schema.items() if k not in _UNKNOWN_TO_V2}
-        if schema.get("nullable") or schema.get("x-kubernetes-preserve-unknown-fields"):
-            out.pop("type", None)
-            out.pop("items", None)
-            out.pop("properties", None)
-            return out
-        if schema.get("x-kubernetes-int-or-string"):
-            out.pop("type", None)
-        if "properties" in out:
-            out["properties"] = {k: self._custom(v) for k, v in out["properties"].items()}
-        for key in ("items", "additionalProperties"):
-            if isinstance(out.get(key), dict):
-                out[key] = self._custom(out[key])
         return out
 
 
