@@ -78,7 +78,7 @@ def not_found(group: str, resource: str, name: str) -> StatusError:
 
 def no_such_path() -> StatusError:
     """404: the server serves nothing at that path."""
-    return StatusError(404, "NotFound", "the server could not find the requested resource")
+    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def already_exists(group: str, resource: str, name: str) -> StatusError:

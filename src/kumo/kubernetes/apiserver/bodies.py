@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -45,9 +46,9 @@ def decode(data: bytes, kind: str, expected: str) -> Any:
 
     Raises 415 for other media types, 400 for what can't be read.
     """
-    if kind in (JSON, "*/*", "application/x-www-form-urlencoded") or kind.endswith("+json"):
+    if kind == JSON:
         return decode_json(data, expected)
-    if kind == YAML or kind.endswith("+yaml"):
+    if kind == YAML:
         return decode_yaml(data, expected)
     if kind == protobuf.MEDIA_TYPE:
         try:
@@ -66,8 +67,7 @@ def decode_json(data: bytes, expected: str) -> Any:
         return _shallow(data, _decode(data), expected)
     except msgspec.DecodeError as error:
         why = json_error(data) or str(error)
-        shown = data[:_SHOWN].decode(errors="replace") if data.lstrip()[:1] == b"{" else data[:_SHOWN].hex()
-        raise _unreadable(expected, f"json parse error: {why} ({shown or '<empty>'})") from None
+        raise _unreadable(expected, f"json parse error: {why} ({_quoted(data)})") from None
     except RecursionError:
         raise _unreadable(expected, "json parse error: exceeded max depth") from None
     except UnicodeDecodeError as error:
@@ -91,9 +91,28 @@ def decode_yaml(data: bytes, expected: str) -> Any:
         return _decode(_encode(value))  # Aliases become values of their own; keys become texts.
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         why = "exceeded max depth" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise _unreadable(expected, f"yaml parse error: {why}") from None
+        why = why.partition(' in "<')[0]
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {expected}): yaml: {why} ({_quoted(data)})"
+        ) from None
     finally:
         loader.dispose()
+
+
+def _quoted(data: bytes) -> str:
+    """How a refusal quotes the body: as it is, or in hexadecimal digits if it is no JSON object."""
+    if not data:
+        return "<empty>"
+    return data[:_SHOWN].decode(errors="replace") if data.lstrip()[:1] == b"{" else data[:_SHOWN].hex()
+
+
+def no_object(data: bytes, value: Any, expected: str) -> StatusError:
+    """400: the body is another JSON value than an object."""
+    what = "array" if isinstance(value, list) else "string" if isinstance(value, str) else "number"
+    what = "bool" if isinstance(value, bool) else what
+    struct = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+    why = f"json: cannot unmarshal {what} into Go value of type {struct}"
+    return _unreadable(expected, f"json parse error: {why} ({_quoted(data)})")
 
 
 def _shallow(data: bytes, value: Any, expected: str) -> Any:
@@ -130,10 +149,21 @@ class _Loader(_BaseLoader):  # type: ignore[misc,valid-type]
     """YAML's safe types without dates: they stay texts, as JSON has them."""
 
 
+_TAG = "tag:yaml.org,2002:"
+_INT = re.compile(r"^(?:[-+]?0b[0-1_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*))$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+_OURS = {f"{_TAG}timestamp", f"{_TAG}int", f"{_TAG}float"}
+# Numbers and truth values as Go's YAML has them: no times, no numbers to the base 60, `1e3` is one, `y` is true.
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OURS]
     for first, resolvers in _BaseLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(f"{_TAG}int", _INT, list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+0123456789."))
+_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]$"), list("yYnN"))
+_Loader.bool_values = {**_BaseLoader.bool_values, "y": True, "n": False}
 
 
 def _measure(root: yaml.Node) -> None:

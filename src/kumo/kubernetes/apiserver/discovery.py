@@ -14,8 +14,8 @@ from typing import Any
 from kumo.api.errors import no_such_path
 from kumo.api.objects import Object
 from kumo.api.resources import ResourceType
-from kumo.kubernetes.apiserver.negotiation import media_ranges
-from kumo.kubernetes.apiserver.responses import json_response
+from kumo.kubernetes.apiserver.negotiation import accepted, media_ranges
+from kumo.kubernetes.apiserver.responses import json_response, value_response
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.machinery.extension import ApiGroup
 from kumo.machinery.http import Request, Response
@@ -73,6 +73,8 @@ class Discovery:
         form = _aggregated_form(request.headers.get("accept", ""))
         if form and len(parts) == 1:
             return self._respond_aggregated(request, parts[0], form)
+        if accepted(request.headers.get("accept", "")).yaml:
+            return value_response(request, self._make(parts), as_yaml=True)
         return json_response(request, self._document(parts))
 
     def _document(self, parts: list[str]) -> bytes:
@@ -123,7 +125,7 @@ class Discovery:
             resources += self._aggregated[group].resources
         return {
             "kind": "APIResourceList",
-            "apiVersion": "v1",
+            **({"apiVersion": "v1"} if group else {}),  # The oldest group says nothing of itself.
             "groupVersion": f"{group}/{version}" if group else version,
             "resources": resources,
         }

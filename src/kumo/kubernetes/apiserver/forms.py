@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kumo.api.errors import bad_request
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import tables
 from kumo.kubernetes.apiserver.entry import Entry
@@ -33,6 +34,10 @@ def table(
     resource: Resource, entries: Iterable[Entry], accepted: Accepted, include: str, list_meta: Object | None = None
 ) -> Object:
     """The `Table` of the entries; `include` is the query's includeObject (None, Metadata, Object)."""
+    if include not in ("None", "Metadata", "Object", ""):
+        why = "must be 'Metadata', 'Object', 'None', or empty"
+        text = f'includeObject: Invalid value: "{include}": {why}'
+        raise bad_request(f"Unable to convert to Table as requested: {text}")
     objects = [resource.object(entry) for entry in entries]
     found: Object = tables.table(
         resource.type,

@@ -8,6 +8,7 @@ from kumo.api.errors import StatusError, bad_request
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.api.schema import DecodeError, KindSchema
+from kumo.api.schema.definitions import load
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.write_options import check_options
@@ -21,7 +22,9 @@ async def read_object(call: Call) -> Object:
     kind = bodies.media_type(call.request)
     value = bodies.decode(data, kind, gvk.kind)
     twice = [] if call.query.get("fieldValidation") == "Ignore" else bodies.duplicates(data, value)
-    obj = check_kind(value, gvk)
+    if value is not None and not isinstance(value, dict):
+        raise bodies.no_object(data, value, gvk.kind)
+    obj = check_kind({} if value is None else value, gvk)
     return conform(call, obj, call.resource.schema, twice)
 
 
@@ -33,6 +36,12 @@ def check_kind(value: Any, gvk: GVK) -> Object:
             "json parse error: json: cannot unmarshal into Go value of type struct { APIVersion string; Kind string }"
         )
     version, kind = value.get("apiVersion") or gvk.api_version, value.get("kind") or gvk.kind
+    named = GVK(*_group_version(str(version)), str(kind))
+    if named != gvk and named not in load().kinds and gvk in load().kinds:
+        raise bad_request(
+            f'{kind} in version "{named.version}" cannot be handled as a {gvk.kind}: no kind "{kind}" is registered '
+            f'for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        )
     if version != gvk.api_version and kind == gvk.kind:
         raise bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({gvk.api_version})"
@@ -45,6 +54,11 @@ def check_kind(value: Any, gvk: GVK) -> Object:
         )
     value["apiVersion"], value["kind"] = gvk.api_version, gvk.kind
     return value
+
+
+def _group_version(text: str) -> tuple[str, str]:
+    group, _, version = text.rpartition("/")
+    return group, version
 
 
 def conform(call: Call, obj: Object, schema: KindSchema, duplicates: list[str] | None = None) -> Object:

@@ -73,4 +73,5 @@ def accepted(header: str) -> Accepted:
 
 def not_acceptable(supported: str) -> StatusError:
     """406: none of the media types that the client accepts can be served."""
-    return StatusError(406, "NotAcceptable", f"only the following media types are accepted: {supported}")
+    text = f"406: Not Acceptable\n\nAvailable representations: {supported}"
+    return StatusError(406, "NotAcceptable", text, {})

@@ -79,7 +79,7 @@ class Paths:
             answer = value_response(request, self._tokens.jwks())
             answer.content_type = "application/jwk-set+json"
             return answer
-        raise no_such_path()
+        return text_response("404 page not found\n", 404)
 
     def _dump(self, request: Request) -> Response:
         """The tables of priority and fairness. Raises 404, also when it is off."""

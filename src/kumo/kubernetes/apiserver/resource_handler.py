@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from kumo.api.errors import bad_request, method_not_allowed, no_such_path
+from kumo.api.errors import method_not_allowed, no_such_path
 from kumo.kubernetes.apiserver.answers import entry_response, object_response
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.binding import bind, read_binding
@@ -66,11 +66,13 @@ class ResourceHandler:
             await self._core.cache.catch_up()
         if info.subresource:
             return await self._subresource(call)
+        if not call.resource.type.namespaced and info.namespace and info.resource != "namespaces":
+            raise no_such_path()
         if info.verb not in call.resource.type.verbs:
             raise method_not_allowed()
         if call.resource.type.namespaced and not info.namespace and not _over_all_namespaces(info):
             if info.verb == "create":
-                raise bad_request("an empty namespace may not be set during creation")
+                raise method_not_allowed()
             raise no_such_path() if info.name else method_not_allowed()
         return await self._verbs[info.verb](call)
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from kumo.api.errors import StatusError, internal, no_such_path
+from kumo.api.errors import StatusError, internal, method_not_allowed, no_such_path
 from kumo.api.users import MASTERS_GROUP, UserInfo
 from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
 from kumo.kubernetes.apiserver.admission.connecting import connection
@@ -227,7 +227,7 @@ class ApiServer:
             operation.limit_time(visit)
             answer = await self._handle(request, visit)
         except StatusError as error:
-            answer = refusal(error)
+            answer = refusal(error, request)
         except TooManyRequests as error:
             answer = operation.too_many(visit, error)
         except StoreError as error:
@@ -264,10 +264,8 @@ class ApiServer:
         return await self._resource(request, info, user)
 
     async def _resource(self, request: Request, info: RequestInfo, user: UserInfo) -> Answer:
-        if not info.verb:
-            raise StatusError(
-                405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-            )
+        if not info.verb or request.method == "HEAD":
+            raise method_not_allowed()
         virtual = self._virtual.find(info)
         if virtual is not None:
             return await virtual(request, info, user)
