@@ -68,7 +68,8 @@ async def running_apiserver(
     """
     pki = tmp_path / "pki"
     pki.mkdir(exist_ok=True)
-    wanted = ApiServerConfig(service_account_key=tls.ensure_signing_key(pki / "sa.key"))
+    # An address that an Endpoints object may name; nobody connects to it.
+    wanted = ApiServerConfig(service_account_key=tls.ensure_signing_key(pki / "sa.key"), advertise_address="192.0.2.1")
     listener: Listener | None = None
     ca: tls.Authority | None = None
     if https:
