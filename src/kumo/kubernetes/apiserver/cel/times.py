@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import total_ordering
 
@@ -38,9 +38,10 @@ class Duration:
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """A moment, in nanoseconds since 1970."""
+    """A moment, in nanoseconds since 1970; its text is written `offset` minutes away from UTC."""
 
     ns: int
+    offset: int = field(default=0, compare=False)
 
     def __lt__(self, other: Timestamp) -> bool:
         return self.ns < other.ns
@@ -51,9 +52,11 @@ class Timestamp:
 
     def __str__(self) -> str:
         rest = f"{self.ns % SECOND:09d}".rstrip("0")
-        found = self.moment()
+        found = self.moment() + timedelta(minutes=self.offset)
+        hours, minutes = divmod(abs(self.offset), 60)
+        zone = f"{'-' if self.offset < 0 else '+'}{hours:02d}:{minutes:02d}" if self.offset else "Z"
         date = f"{found.year:04d}-{found.month:02d}-{found.day:02d}T{found.hour:02d}:{found.minute:02d}"
-        return f"{date}:{found.second:02d}{'.' + rest if rest else ''}Z"
+        return f"{date}:{found.second:02d}{'.' + rest if rest else ''}{zone}"
 
 
 def duration(ns: int) -> Duration:
@@ -63,11 +66,11 @@ def duration(ns: int) -> Duration:
     return Duration(ns)
 
 
-def timestamp(ns: int) -> Timestamp:
+def timestamp(ns: int, offset: int = 0) -> Timestamp:
     """A timestamp between the years 1 and 9999. Raises CelError."""
     if not _FIRST <= ns // SECOND <= _LAST:
         raise CelError("timestamp overflow")
-    return Timestamp(ns)
+    return Timestamp(ns, offset)
 
 
 def parse_duration(text: str) -> Duration:
@@ -100,9 +103,10 @@ def parse_timestamp(text: str) -> Timestamp:
     moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     offset = match[8]
     seconds = int((moment - _EPOCH).total_seconds())
+    away = 0
     if offset != "Z":
-        seconds -= (1 if offset[0] == "+" else -1) * (int(offset[1:3]) * 3600 + int(offset[4:]) * 60)
-    return Timestamp(seconds * SECOND + int((match[7] or "0")[:9].ljust(9, "0")))
+        away = (1 if offset[0] == "+" else -1) * (int(offset[1:3]) * 60 + int(offset[4:]))
+    return Timestamp((seconds - away * 60) * SECOND + int((match[7] or "0")[:9].ljust(9, "0")), away)
 
 
 def parse_date(text: str) -> Timestamp:

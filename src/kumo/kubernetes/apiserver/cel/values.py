@@ -154,6 +154,8 @@ def equal(left: Any, right: Any) -> bool:
             return len(left) == len(right) and all(k in right and equal(v, right[k]) for k, v in left.items())
         if kind is list:
             return len(left) == len(right) and all(map(equal, left, right))
+        if kind is types.Type:
+            return left.kind == right.kind and (left.kind not in ("struct", "opaque") or left.name == right.name)
         if kind is Optional:
             return left.present == right.present and (not left.present or equal(left.value, right.value))
     if kind in (int, float, Uint) and other in (int, float, Uint):

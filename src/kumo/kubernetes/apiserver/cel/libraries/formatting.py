@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from kumo.api import fields
 from kumo.kubernetes.apiserver.cel.errors import CelError
 from kumo.kubernetes.apiserver.cel.libraries.conversions import double_text
 from kumo.kubernetes.apiserver.cel.numbers import Uint
@@ -14,21 +15,13 @@ from kumo.kubernetes.apiserver.cel.values import Lazy, type_of_value
 
 _VERB = re.compile(r"%(?:(%)|(?:\.(\d+))?(.)|$)", re.DOTALL)
 _STRING_KINDS = (
-    "string",
-    "bool",
-    "bytes",
-    "int",
-    "uint",
-    "double",
-    "map",
-    "list",
-    "type",
-    "duration",
-    "timestamp",
-    "null",
+    "string", "bool", "bytes", "int", "uint", "double", "map", "list", "type", "duration", "timestamp", "null",
+)  # fmt: skip
+_STRING_RULE = (
+    "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, "
+    "and timestamps"
 )
-_STRING_RULE = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
-_DOUBLES = ("double", "int", "uint")
+_DOUBLES = ("double", "string")
 VERBS = {
     "s": (_STRING_KINDS, _STRING_RULE),
     "d": (("int", "uint"), "decimal clause can only be used on integers"),
@@ -40,6 +33,7 @@ VERBS = {
     "o": (("int", "uint"), "octal clause can only be used on integers"),
 }
 """By verb: the kinds of types it takes, and the rule in upstream's words."""
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _LENGTH_LIMIT = 10_000_000
 _QUOTES = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\\v", 92: "\\\\", 34: '\\"'}
 
@@ -104,14 +98,19 @@ def _wrong(what: str, value: Any) -> str:
 
 
 def _fraction(verb: str, value: Any, precision: int) -> str:
-    if type(value) not in (float, int, Uint):
+    if value in ("NaN", "Infinity", "-Infinity"):
+        return str(value)
+    if type(value) is not float:
         raise CelError(_wrong(VERBS[verb][1], value))
-    number = float(value)
-    if number != number:
+    if value != value:
         return "NaN"
-    if number in (float("inf"), float("-inf")):
-        return "Infinity" if number > 0 else "-Infinity"
-    return f"{number:.{precision}{verb}}"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    text = f"{value:.{precision}{verb}}"
+    if verb == "f":
+        return text
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}×10{exponent.lstrip('+').translate(_RAISED)}"
 
 
 def _hex(verb: str, value: Any) -> str:
@@ -124,6 +123,21 @@ def _hex(verb: str, value: Any) -> str:
     else:
         raise CelError(_wrong(VERBS["x"][1], value))
     return text.upper() if verb == "X" else text
+
+
+def _inner(value: Any) -> str:
+    """A value inside of a list or a map."""
+    if isinstance(value, str):
+        return fields.shown(value)
+    if isinstance(value, bytes):
+        return f"b{fields.shown(_text(value))}"
+    if isinstance(value, float):
+        text = _fraction("f", value, 6)
+        return text if text[-1].isdigit() else f'"{text}"'
+    if isinstance(value, Timestamp | Duration):
+        name = "timestamp" if isinstance(value, Timestamp) else "duration"
+        return f'{name}("{value}")'
+    return _text(value)
 
 
 def _text(value: Any) -> str:
@@ -143,7 +157,7 @@ def _text(value: Any) -> str:
     if isinstance(value, Type):
         return value.name
     if isinstance(value, list):
-        return "[" + ", ".join(map(_text, value)) + "]"
+        return "[" + ", ".join(map(_inner, value)) + "]"
     if isinstance(value, dict | Lazy):
-        return "{" + ", ".join(sorted(f"{_text(k)}: {_text(v)}" for k, v in value.items())) + "}"
+        return "{" + ", ".join(sorted(f"{_inner(k)}:{_inner(v)}" for k, v in value.items())) + "}"
     raise CelError(_wrong(_STRING_RULE, value))

@@ -70,10 +70,14 @@ def _arithmetic() -> list[Overload]:
         overload("_+_", "add_list = (list<T>, list<T>) -> list<T>", added_lists),
         overload("_+_", "add_duration_duration = (duration, duration) -> duration", lambda a, b: duration(a.ns + b.ns)),
         overload(
-            "_+_", "add_duration_timestamp = (duration, timestamp) -> timestamp", lambda a, b: timestamp(a.ns + b.ns)
+            "_+_",
+            "add_duration_timestamp = (duration, timestamp) -> timestamp",
+            lambda a, b: timestamp(a.ns + b.ns, b.offset),
         ),
         overload(
-            "_+_", "add_timestamp_duration = (timestamp, duration) -> timestamp", lambda a, b: timestamp(a.ns + b.ns)
+            "_+_",
+            "add_timestamp_duration = (timestamp, duration) -> timestamp",
+            lambda a, b: timestamp(a.ns + b.ns, a.offset),
         ),
         overload(
             "_-_", "subtract_duration_duration = (duration, duration) -> duration", lambda a, b: duration(a.ns - b.ns)
@@ -81,7 +85,7 @@ def _arithmetic() -> list[Overload]:
         overload(
             "_-_",
             "subtract_timestamp_duration = (timestamp, duration) -> timestamp",
-            lambda a, b: timestamp(a.ns - b.ns),
+            lambda a, b: timestamp(a.ns - b.ns, a.offset),
         ),
         overload(
             "_-_",

@@ -25,12 +25,14 @@ _SEMVER = re.compile(
 class Quantity:
     """The value of `quantity('1.5Gi')`."""
 
-    __slots__ = ("binary", "value")
+    __slots__ = ("binary", "plain", "value")
     cel_type = QUANTITY_TYPE
 
-    def __init__(self, value: Fraction, binary: bool) -> None:
+    def __init__(self, value: Fraction, binary: bool, plain: bool = True) -> None:
         self.value = value
         self.binary = binary
+        self.plain = plain
+        """Whether it was written as a whole number of units not below one: only such are integers to upstream."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Quantity) and self.value == other.value
@@ -99,7 +101,8 @@ def _normalized(text: str) -> str:
 
 def _quantity(text: str) -> Quantity:
     try:
-        return Quantity(quantities.parse(text), quantities.is_binary(text))
+        plain = "." not in text and not text.endswith(("n", "u", "m")) and "e-" not in text.lower()
+        return Quantity(quantities.parse(text), quantities.is_binary(text), plain)
     except ValueError as error:
         raise CelError(str(error)) from None
 
@@ -127,7 +130,7 @@ def _integer(quantity: Quantity) -> int:
 
 
 def _is_integer(quantity: Quantity) -> bool:
-    return quantity.value.denominator == 1 and INT_MIN <= quantity.value <= INT_MAX
+    return quantity.plain and quantity.value.denominator == 1 and INT_MIN <= quantity.value <= INT_MAX
 
 
 def _compare(a: Any, b: Any) -> int:
@@ -142,15 +145,15 @@ def overloads() -> list[Overload]:
         return overload(function, line, code, cost, by_name=True, named=_NAMED)
 
     def more(a: Quantity, b: Quantity) -> Quantity:
-        return Quantity(a.value + b.value, a.binary)
+        return Quantity(a.value + b.value, a.binary, a.plain and b.plain)
 
     def less(a: Quantity, b: Quantity) -> Quantity:
-        return Quantity(a.value - b.value, a.binary)
+        return Quantity(a.value - b.value, a.binary, a.plain and b.plain)
 
     return [
         put("quantity", "string_to_quantity = (string) -> quantity", _quantity, text),
         put("isQuantity", "is_quantity_string = (string) -> bool", _is_quantity, text),
-        put("sign", "quantity_sign = quantity.() -> int", lambda q: _compare(q.value, 0)),
+        put("sign", "quantity_sign = (quantity) -> int", lambda q: _compare(q.value, 0)),
         put("isGreaterThan", "quantity_is_greater_than = quantity.(quantity) -> bool", lambda a, b: a.value > b.value),
         put("isLessThan", "quantity_is_less_than = quantity.(quantity) -> bool", lambda a, b: a.value < b.value),
         put("compareTo", "quantity_compare_to = quantity.(quantity) -> int", lambda a, b: _compare(a.value, b.value)),
@@ -158,9 +161,17 @@ def overloads() -> list[Overload]:
         put("asInteger", "quantity_get_int = quantity.() -> int", _integer),
         put("isInteger", "quantity_is_integer = quantity.() -> bool", _is_integer),
         put("add", "quantity_add = quantity.(quantity) -> quantity", more),
-        put("add", "quantity_add_int = quantity.(int) -> quantity", lambda a, b: Quantity(a.value + b, a.binary)),
+        put(
+            "add",
+            "quantity_add_int = quantity.(int) -> quantity",
+            lambda a, b: Quantity(a.value + b, a.binary, a.plain),
+        ),
         put("sub", "quantity_sub = quantity.(quantity) -> quantity", less),
-        put("sub", "quantity_sub_int = quantity.(int) -> quantity", lambda a, b: Quantity(a.value - b, a.binary)),
+        put(
+            "sub",
+            "quantity_sub_int = quantity.(int) -> quantity",
+            lambda a, b: Quantity(a.value - b, a.binary, a.plain),
+        ),
         put("semver", "string_to_semver = (string) -> semver", Semver, text),
         put("semver", "string_bool_to_semver = (string, bool) -> semver", Semver, text),
         put("isSemver", "is_semver_string = (string) -> bool", _is_semver, text),
