@@ -197,6 +197,20 @@ def test_a_tally_follows_changes() -> None:
     assert not tally.drop(PODS, "p")
 
 
+def test_changes_during_a_long_count_win() -> None:
+    def named(number: int, cpu: str = "1") -> Object:
+        return {**pod(resources({"cpu": cpu})), "metadata": {"name": f"p{number}"}}
+
+    tally = Tally({"hard": {"pods": "999", "cpu": "999"}})
+    steps = tally.fill(PODS, [named(number) for number in range(250)])
+    next(steps)
+    assert texts(tally.used()) == {"pods": "100", "cpu": "100"}
+    tally.drop(PODS, "p200")
+    tally.put(PODS, named(201, "3"))
+    assert len(list(steps)) == 1
+    assert texts(tally.used()) == {"pods": "249", "cpu": "251"}
+
+
 def test_sums_keep_their_form() -> None:
     assert str(parse_amount("1Gi").plus(parse_amount("1G"))) == "2073741824"
     assert str(parse_amount("0").plus(parse_amount("2Gi"))) == "2Gi"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kumo.api.objects import Object, name_of
 from kumo.api.quota.amounts import NOTHING, Amount, Amounts
@@ -12,6 +12,7 @@ from kumo.api.quota.tracking import PODS, Resource, names_of, resources_of
 from kumo.api.quota.usage import counted_until, usage
 
 _Entry = tuple[Resource, str]
+_STEP = 100
 
 
 class Tally:
@@ -25,11 +26,23 @@ class Tally:
         self._total: dict[str, Amount] = {}
         self._entries: dict[_Entry, Amounts] = {}
         self._ends: dict[_Entry, tuple[float, Object]] = {}
+        self._touched: set[_Entry] | None = None
 
-    def fill(self, resource: Resource, objects: Iterable[Object]) -> None:
-        """Count the objects that are there already."""
-        for obj in objects:
-            self.put(resource, obj)
+    def fill(self, resource: Resource, objects: Iterable[Object]) -> Iterator[None]:
+        """Count the objects that are there already, a hundred a step, so that the caller may let others work between.
+
+        Changes told of meanwhile by `put` and `drop` win over `objects`, which may be older.
+        """
+        touched: set[_Entry] = set()
+        self._touched = touched
+        try:
+            for number, obj in enumerate(objects, start=1):
+                if (resource, name_of(obj)) not in touched:
+                    self.put(resource, obj)
+                if number % _STEP == 0:
+                    yield
+        finally:
+            self._touched = None
 
     def put(self, resource: Resource, obj: Object, now: float | None = None) -> bool:
         """Count the object's new state; whether the total has changed."""
@@ -38,6 +51,8 @@ class Tally:
             return False
         now = time.time() if now is None else now
         key = (resource, name_of(obj))
+        if self._touched is not None:
+            self._touched.add(key)
         counted: Amounts = {}
         if in_scope(resource, obj, self.terms):
             found = usage(resource, obj, now)
@@ -51,6 +66,8 @@ class Tally:
 
     def drop(self, resource: Resource, name: str) -> bool:
         """The object is gone; whether the total has changed."""
+        if self._touched is not None:
+            self._touched.add((resource, name))
         self._ends.pop((resource, name), None)
         return self._replace((resource, name), {})
 

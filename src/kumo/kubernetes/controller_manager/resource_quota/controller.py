@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from copy import deepcopy
 
@@ -99,16 +100,17 @@ class ResourceQuotaController:
             del self._tallies[key]
             self._controller.queue.add(key)
 
-    def _tally(self, key: Key, quota: Object) -> Tally:
+    async def _tally(self, key: Key, quota: Object) -> Tally:
         spec = quota.get("spec") or {}
         known = self._tallies.get(key)
         if known is not None and known[0] == spec:
             return known[1]
         tally = Tally(spec)
+        self._tallies[key] = (spec, tally)
         for resource in tally.resources:
             informer = self._monitor.informer(resource.group, resource.resource)
-            tally.fill(resource, informer.objects(key.namespace) if informer is not None else ())
-        self._tallies[key] = (spec, tally)
+            for _ in tally.fill(resource, informer.objects(key.namespace) if informer is not None else ()):
+                await asyncio.sleep(0)
         self._released.pop(key, None)
         self._settling.pop(key, None)
         return tally
@@ -117,7 +119,7 @@ class ResourceQuotaController:
         quota = self._quotas.get_key(key)
         if quota is None:
             return None
-        tally = self._tally(key, quota)
+        tally = await self._tally(key, quota)
         now = time.time()
         ends = tally.expire(now)
         known = [r for r in tally.resources if self._monitor.informer(r.group, r.resource) is not None]

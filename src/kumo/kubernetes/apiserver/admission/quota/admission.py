@@ -93,15 +93,16 @@ class ResourceQuota:
 
         self._reader.listen(gvr, changed)
 
-    def _tally(self, namespace: str, ledger: Ledger, view: QuotaView) -> None:
-        """Count what there is, unless it is known already."""
+    async def _tally(self, namespace: str, ledger: Ledger, view: QuotaView) -> None:
+        """Count what there is, unless it is known already; other requests get their turn meanwhile."""
         if view.name in ledger.tallies:
             return
-        tally = Tally(view.spec)
+        tally = ledger.tallies[view.name] = Tally(view.spec)
         for resource in tally.resources:
             self._listen(resource)
-            tally.fill(resource, self._reader.objects(GVR(resource.group, "v1", resource.resource), namespace))
-        ledger.tallies[view.name] = tally
+            objects = self._reader.objects(GVR(resource.group, "v1", resource.resource), namespace)
+            for _ in tally.fill(resource, objects):
+                await asyncio.sleep(0)
 
     # -- writes -----------------------------------------------------------------------------------------------------
 
@@ -157,7 +158,10 @@ class ResourceQuota:
             ledger.tidy()
             views = [view for view in ledger.views.values() if only is None or view.name in only]
             batch = [waiter for waiter in batch if not waiter.answer.done()]
-            added = self._charge_all(namespace, ledger, views, batch)
+            for view in views:
+                if any(view.names(waiter.resource) for waiter in batch):
+                    await self._tally(namespace, ledger, view)
+            added = self._charge_all(ledger, views, batch)
             only = set()
             for view in views:
                 if added.get(view.name) and not await self._write(namespace, ledger, view, added[view.name]):
@@ -175,9 +179,7 @@ class ResourceQuota:
                     ledger.promise(waiter.resource, waiter.attrs, waiter.charges)
                 waiter.allow()
 
-    def _charge_all(
-        self, namespace: str, ledger: Ledger, views: Sequence[QuotaView], batch: Sequence[_Waiter]
-    ) -> dict[str, Amounts]:
+    def _charge_all(self, ledger: Ledger, views: Sequence[QuotaView], batch: Sequence[_Waiter]) -> dict[str, Amounts]:
         """Judge each write with those before it charged; what all of them add to each quota."""
         added: dict[str, Amounts] = {}
 
@@ -187,9 +189,6 @@ class ResourceQuota:
             return now if more is None else now.plus(more)
 
         for waiter in batch:
-            for view in views:
-                if view.names(waiter.resource):
-                    self._tally(namespace, ledger, view)
             try:
                 found = charges(waiter.attrs, waiter.resource, views, used, self._limited)
             except StatusError as error:
