@@ -418,7 +418,7 @@ async def test_bad_bodies(server: RunningApiServer) -> None:
     assert status == 400 and b"excessive aliasing" in body
     loop = b"a: &a [*a]\n"
     assert (await post(loop, "application/yaml"))[0] == 400
-    yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata:\n  date: '2001-01-01'\n"
+    yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: why}\ndata:\n  date: '2001-01-01'\n"
     status, body = await post(yaml, "application/yaml")
     assert status == 201, body
 
@@ -426,7 +426,8 @@ async def test_bad_bodies(server: RunningApiServer) -> None:
 async def test_unknown_paths_and_methods(server: RunningApiServer) -> None:
     client = server.client
     message = "the server could not find the requested resource"
-    for path in ("/nothing", "/api/v2/pods", "/apis/nope.example/v1/things", "/api/v1/nothings", "/apis/apps/v9"):
+    assert (await refused(client.request("GET", "/nothing"))).message == "404 page not found"
+    for path in ("/api/v2/pods", "/apis/nope.example/v1/things", "/api/v1/nothings", "/apis/apps/v9"):
         error = await refused(client.request("GET", path))
         assert (error.code, error.reason, error.message) == (404, "NotFound", message), path
     error = await refused(client.request("PATCH", "/api/v1/namespaces/default/pods", body={}))

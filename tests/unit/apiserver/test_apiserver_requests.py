@@ -98,7 +98,7 @@ def test_tokens() -> None:
 
 
 def test_yaml_is_json() -> None:
-    text = b"a: yes\nb: 012\nc: 2001-01-01\nd: 1.5\ne: ~\n1: x\nf: &x {y: [1]}\ng: *x\n"
+    text = b"a: yes\nb: 012\nc: 2001-01-01\nd: 1.5\ne: ~\n1: x\nf: &x {z: [1], y: 2}\ng: *x\n"
     assert bodies.decode_yaml(text, "K") == {
         "a": True,
         "b": 10,
@@ -106,8 +106,8 @@ def test_yaml_is_json() -> None:
         "d": 1.5,
         "e": None,
         "1": "x",
-        "f": {"y": [1]},
-        "g": {"y": [1]},
+        "f": {"z": [1], "true": 2},
+        "g": {"z": [1], "true": 2},
     }
     assert bodies.decode_yaml(b'{"a": 1}', "K") == {"a": 1}
 

@@ -88,7 +88,10 @@ def decode_yaml(data: bytes, expected: str) -> Any:
             return None
         _measure(node)
         value = loader.construct_document(node)
-        return _decode(_encode(value))  # Aliases become values of their own; keys become texts.
+        try:
+            return _decode(_encode(value))  # Aliases become values of their own; keys become texts.
+        except TypeError:
+            return _decode(_encode(_text_keys(value)))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         why = "exceeded max depth" if isinstance(error, RecursionError) else " ".join(str(error).split())
         why = why.partition(' in "<')[0]
@@ -113,6 +116,23 @@ def no_object(data: bytes, value: Any, expected: str) -> StatusError:
     struct = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
     why = f"json: cannot unmarshal {what} into Go value of type {struct}"
     return _unreadable(expected, f"json parse error: {why} ({_quoted(data)})")
+
+
+def _text_keys(value: Any) -> Any:
+    """The value with texts for keys, also for what YAML takes for a truth value or nothing (`y: 1`)."""
+    if isinstance(value, dict):
+        return {_text_key(k): _text_keys(v) for k, v in value.items()}
+    return [_text_keys(v) for v in value] if isinstance(value, list) else value
+
+
+def _text_key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if key is None:
+        return "null"
+    if isinstance(key, str | int | float):
+        return str(key)
+    raise ValueError("a key is no text")
 
 
 def _shallow(data: bytes, value: Any, expected: str) -> Any:

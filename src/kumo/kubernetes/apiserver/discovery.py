@@ -14,7 +14,8 @@ from typing import Any
 from kumo.api.errors import no_such_path
 from kumo.api.objects import Object
 from kumo.api.resources import ResourceType
-from kumo.kubernetes.apiserver.negotiation import accepted, media_ranges
+from kumo.api.schema.definitions import load
+from kumo.kubernetes.apiserver.negotiation import accepted, media_ranges, not_acceptable
 from kumo.kubernetes.apiserver.responses import json_response, value_response
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.machinery.extension import ApiGroup
@@ -73,7 +74,10 @@ class Discovery:
         form = _aggregated_form(request.headers.get("accept", ""))
         if form and len(parts) == 1:
             return self._respond_aggregated(request, parts[0], form)
-        if accepted(request.headers.get("accept", "")).yaml:
+        wanted = accepted(request.headers.get("accept", ""))
+        if wanted.form:
+            raise not_acceptable("application/json, application/yaml")
+        if wanted.yaml:
             return value_response(request, self._make(parts), as_yaml=True)
         return json_response(request, self._document(parts))
 
@@ -161,10 +165,7 @@ class Discovery:
             {"version": v, "resources": self._version_resources(group, v), "freshness": "Current"}
             for v in self._versions(group)
         ]
-        meta: Object = {"creationTimestamp": None}
-        if group:
-            meta["name"] = group
-        return {"metadata": meta, "versions": versions}
+        return {"metadata": {"name": group} if group else {}, "versions": versions}
 
     def _version_resources(self, group: str, version: str) -> list[Object]:
         found = [
@@ -185,9 +186,17 @@ def _aggregated_form(accept: str) -> str:
             return ""
         wanted = entry.parameters
         known = wanted.get("g") == "apidiscovery.k8s.io" and wanted.get("as") == "APIGroupDiscoveryList"
-        if known and wanted.get("v") in ("v2", "v2beta1"):
+        if known and wanted.get("v") == "v2":
             return wanted["v"]
     return ""
+
+
+def _response_kind(kind: ResourceType, group: str, version: str, name: str) -> Object:
+    """The kind of an answer; built-in resources leave out what is as in the path."""
+    own = (group, version) == (kind.group, kind.version)
+    if own and kind.gvk in load().kinds:
+        group, version = "", ""
+    return {"group": group, "version": version, "kind": name}
 
 
 def _api_resource(kind: ResourceType) -> Object:
@@ -230,7 +239,7 @@ def _api_subresources(kind: ResourceType) -> list[Object]:
 def _resource_discovery(kind: ResourceType) -> Object:
     found: Object = {
         "resource": kind.resource,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": _response_kind(kind, kind.group, kind.version, kind.kind),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": list(kind.verbs),
@@ -243,11 +252,12 @@ def _resource_discovery(kind: ResourceType) -> Object:
         found["subresources"] = [
             {
                 "subresource": sub.name,
-                "responseKind": {
-                    "group": sub.group if sub.version else kind.group,
-                    "version": sub.version or kind.version,
-                    "kind": sub.kind or kind.kind,
-                },
+                "responseKind": _response_kind(
+                    kind,
+                    sub.group if sub.version else kind.group,
+                    sub.version or kind.version,
+                    sub.kind or kind.kind,
+                ),
                 "verbs": list(sub.verbs),
             }
             for sub in kind.subresources
