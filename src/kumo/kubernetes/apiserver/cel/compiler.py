@@ -126,6 +126,8 @@ class Compiler:
         step = code.select_optional if optional else code.index
         if optional and node.function == "_?._":
             key = code.constant(_field_name(node.args[0].type, key.value))
+        if key.constant and optional:
+            return self._maybe(below, key.value)
         if key.constant:
             return self._qualified(below, lambda value, f: step(value, key.value))
         inner, find = below.run, key.run
@@ -135,6 +137,17 @@ class Compiler:
             f[0] += cost
             value = inner(f)
             return step(value, find(f))
+
+        return Code(run, attribute=True, base=below.base if below.attribute else 1)
+
+    def _maybe(self, below: Code, key: Any) -> Code:
+        """`below.?key`: an optional value; what is not there costs nothing."""
+        inner, extra = below.run, 0 if below.attribute else 1
+
+        def run(f: Frame) -> Any:
+            found = code.select_optional(inner(f), key)
+            f[0] += extra + found.present
+            return found
 
         return Code(run, attribute=True, base=below.base if below.attribute else 1)
 
