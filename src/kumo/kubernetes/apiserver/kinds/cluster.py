@@ -113,9 +113,16 @@ def _default_priority(obj: Object) -> None:
 def _validate_priority(obj: Object) -> list[Cause]:
     name, value = name_of(obj), obj.get("value") or 0
     if name.startswith("system-"):
-        if (name, value) not in (("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)):
-            detail = "priority class names with 'system-' prefix are reserved for system use only. error: "
+        detail = "priority class names with 'system-' prefix are reserved for system use only. error: "
+        known = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}.get(name)
+        if known is None:
             return [fields.forbidden("metadata.name", f"{detail}{name} is not a known system priority class")]
+        if value != known:
+            words = f"value of {name} PriorityClass must be {known}"
+            return [fields.forbidden("metadata.name", detail + words)]
+        if obj.get("globalDefault"):
+            words = f"globalDefault of {name} PriorityClass must be false"
+            return [fields.forbidden("metadata.name", detail + words)]
         return []
     found = choice("preemptionPolicy", obj.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"), needed=False)
     if value > _HIGHEST_USER_PRIORITY:
