@@ -114,6 +114,22 @@ async def test_pods_that_no_budget_keeps(cluster: HollowCluster) -> None:
         await cluster.client.request("POST", f"{PODS.path('default', 'well')}/eviction", body=wrong)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": 7},
+        {"metadata": {"name": "p"}, "deleteOptions": []},
+        {"metadata": {"name": "p"}, "deleteOptions": {"preconditions": 7}},
+        {"metadata": {"name": "p"}, "deleteOptions": {"dryRun": "All"}},
+        {"metadata": {"name": "p"}, "kind": "Pod"},
+    ],
+)
+async def test_evictions_that_are_none(empty_cluster: HollowCluster, body: Object) -> None:
+    with pytest.raises(StatusError) as refusal:
+        await empty_cluster.client.request("POST", f"{PODS.path('default', 'p')}/eviction", body=body)
+    assert refusal.value.code == 400
+
+
 async def test_a_budget_that_nobody_can_count_allows_nothing(cluster: HollowCluster) -> None:
     made = await cluster.client.create(CONFIGMAPS, {"metadata": {"name": "m", "namespace": "default"}})
     owner = owner_reference({**made, "apiVersion": "v1", "kind": "ConfigMap"})

@@ -9,6 +9,7 @@ from kumo.api import conditions
 from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, is_conflict
 from kumo.api.objects import Object, labels_of, timestamp
 from kumo.api.resources import GVK
+from kumo.api.schema import builtin_schema
 from kumo.api.selectors import matches
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.admission_view import UNASKED
@@ -26,7 +27,7 @@ from kumo.kubernetes.apiserver.eviction_budgets import (
     take,
     the_one,
 )
-from kumo.kubernetes.apiserver.incoming import check_kind
+from kumo.kubernetes.apiserver.incoming import check_kind, decode
 from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.matching import Match
 from kumo.kubernetes.apiserver.updating import missing, modify
@@ -51,7 +52,7 @@ async def _read(core: Core, call: Call) -> Object:
     found: Any = bodies.decode(data, bodies.media_type(call.request), "Eviction")
     if isinstance(found, dict) and found.get("apiVersion") == "policy/v1beta1":
         found = {**found, "apiVersion": "policy/v1"}
-    body = check_kind(found, _EVICTION)
+    body, _ = decode(builtin_schema(_EVICTION), check_kind(found, _EVICTION))
     meta = body.get("metadata") or {}
     if meta.get("name") != call.info.name:
         raise bad_request("name in URL does not match name in Eviction object")
