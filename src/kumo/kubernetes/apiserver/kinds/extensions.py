@@ -31,7 +31,9 @@ def _storage_version(obj: Object) -> list[str]:
 
 def _create_definition(obj: Object) -> None:
     stored = _storage_version(obj)
-    obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored or None}
+    obj["status"] = {"acceptedNames": {"plural": "", "kind": ""}}
+    if stored:
+        obj["status"]["storedVersions"] = stored
 
 
 def _update_definition(new: Object, old: Object) -> None:
