@@ -39,9 +39,11 @@ class _Custom:
         self.rules: CelRules | None = None
         self.embedded: Embedded | None = None
         if _mentions(source, "x-kubernetes-validations"):
-            from kumo.kubernetes.apiserver.custom.rules import rules_of
+            from kumo.kubernetes.apiserver.cel.budget import Budget
+            from kumo.kubernetes.apiserver.custom.rules import Place, rules_of
 
             self.rules = rules_of(source, root=True)
+            self._place, self._budget = Place, Budget
         if _mentions(source, "x-kubernetes-embedded-resource"):
             from kumo.kubernetes.apiserver.custom.embedded import embedded_of
 
@@ -86,15 +88,12 @@ class _Custom:
         return found if self.rules is None else self._run(found, new, old)
 
     def _run(self, found: list[Cause], new: Object, old: Object | None) -> list[Cause]:
-        from kumo.kubernetes.apiserver.cel import Budget
-        from kumo.kubernetes.apiserver.custom.rules import Place
-
         assert self.rules is not None
         if any(cause.reason in _BLOCKING for cause in found):
             return [*found, Cause("<nil>", f"Invalid value: null: {_UNCHECKED}", "FieldValueInvalid")]
         correlated = Correlated(new, old, self._source) if old is not None else None
         told: list[str] = []
-        found = found + self.rules.validate(new, old, Place("", correlated, told.append), Budget())
+        found = found + self.rules.validate(new, old, self._place("", correlated, told.append), self._budget())
         if told and not found:
             self._told = [*self._told[-7:], (new, told)]
         return found
