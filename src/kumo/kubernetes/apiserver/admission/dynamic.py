@@ -15,6 +15,7 @@ from kumo.kubernetes.apiserver.admission.matching import asked, is_exempt
 from kumo.kubernetes.apiserver.admission.policies import mutating, validating
 from kumo.kubernetes.apiserver.admission.policies.index import PolicyIndex
 from kumo.kubernetes.apiserver.admission.policies.mutating import MutatingPolicies
+from kumo.kubernetes.apiserver.admission.policies.status import PolicyStatus
 from kumo.kubernetes.apiserver.admission.policies.validating import ValidatingPolicies
 from kumo.kubernetes.apiserver.admission.reinvocation import Reinvocation
 from kumo.kubernetes.apiserver.admission.webhooks import Webhooks
@@ -26,6 +27,7 @@ from kumo.kubernetes.apiserver.cache import Cache, Listener
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry
+from kumo.machinery.client import Client
 
 _HIDDEN = ("uid", "creationTimestamp", "generation")
 """What upstream gives a new object only after mutating admission."""
@@ -50,6 +52,13 @@ class DynamicAdmission:
         }
         for gvr, index in followed.items():
             cache.listen(gvr.group, gvr.resource, _marker(index))
+
+        self._status = PolicyStatus(reader, equivalents)
+        cache.listen(validating.POLICIES.group, validating.POLICIES.resource, self._status.changed)
+
+    async def run(self, client: Client) -> None:
+        """Check the expressions of policies and write down what is wrong with them, until cancelled."""
+        await self._status.run(client)
 
     async def close(self) -> None:
         """Let go of connections."""

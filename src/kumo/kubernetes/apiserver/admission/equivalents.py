@@ -30,6 +30,10 @@ class Equivalents:
         """The served resource."""
         return self._registry.find(gvr.group, gvr.version, gvr.resource)
 
+    def named(self, group: str, version: str, resource: str) -> Resource | None:
+        """The served resource of that name."""
+        return self._registry.find(group, version, resource)
+
     def of_kind(self, gvk: GVK) -> Resource | None:
         """The served resource whose objects are of that kind."""
         return next((r for r in self._registry if r.gvk == gvk), None)

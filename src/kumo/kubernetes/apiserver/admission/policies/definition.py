@@ -40,6 +40,8 @@ class Mutation(NamedTuple):
 
     kind: str
     change: Compiled
+    mismatch: str
+    """What is wrong with the names of the types it makes, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Policy:
         """The expressions, compiled at the first call."""
         from kumo.kubernetes.apiserver.admission import expressions as cel
         from kumo.kubernetes.apiserver.admission.composition import Variables
+        from kumo.kubernetes.apiserver.admission.policies.type_names import mismatches
 
         spec = self._spec
         mutations = spec.get("mutations") or ()
@@ -95,7 +98,9 @@ class Policy:
                 expression, wanted = item["jsonPatch"]["expression"], cel.JSON_PATCHES
             else:
                 expression, wanted = item["applyConfiguration"]["expression"], cel.OBJECT
-            return Mutation(item.get("patchType") or "", cel.compiled(where, expression.strip(), (wanted,)))
+            change = cel.compiled(where, expression.strip(), (wanted,))
+            mismatch = mismatches(change.program.root) if change.program is not None else []
+            return Mutation(item.get("patchType") or "", change, "\n".join(mismatch))
 
         return Program(
             variables,

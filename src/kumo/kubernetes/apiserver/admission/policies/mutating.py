@@ -150,6 +150,8 @@ class _Run:
             found = evaluated(mutation.change, values, budget)
         except (EvaluationError, OutOfBudget) as error:
             raise MutationFailed(str(error)) from None
+        if mutation.mismatch:
+            raise MutationFailed(f"type mismatch: {mutation.mismatch}")
         if mutation.kind == "JSONPatch":
             return self._seen.take(apply_operations(obj, found), target)
         schema = self._seen.schema(target)

@@ -19,7 +19,7 @@ def find_kind(equivalents: Equivalents, kind: GVK) -> Resource:
     """The resource of a paramKind. Raises Misconfigured."""
     found = equivalents.of_kind(kind)
     if found is None:
-        shown = f"{kind.api_version}, Kind={kind.kind}"
+        shown = f"{kind.group}/{kind.version}, Kind={kind.kind}"
         raise Misconfigured(f"failed to find resource referenced by paramKind: '{shown}'")
     return found
 
