@@ -7,8 +7,10 @@ from kumo.api.errors import Cause, bad_request, conflict, invalid
 from kumo.api.objects import Object, is_deleting, timestamp
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver import bodies
+from kumo.kubernetes.apiserver.admission_view import UNASKED
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
+from kumo.kubernetes.apiserver.creation_review import admit_creation
 from kumo.kubernetes.apiserver.incoming import check_kind
 from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.updating import modify
@@ -24,7 +26,12 @@ async def read_binding(call: Call) -> Object:
 
 async def bind(core: Core, call: Call, binding: Object) -> Object:
     """Assign the pod to the node; the Status to answer. Raises 404, 409, 422."""
-    name, target = call.info.name, binding.get("target") or {}
+    name = call.info.name
+    stated = binding.setdefault("metadata", {})
+    if isinstance(stated, dict):
+        binding["metadata"] = stated = {**stated, "name": stated.get("name") or name, "namespace": call.namespace}
+    binding = await admit_creation(core, call, _BINDING, binding, subresource="binding")
+    target = binding.get("target") or {}
     meta = binding.get("metadata") or {}
     if meta.get("name") not in (None, "", name):
         raise bad_request("name in URL does not match name in Binding object")
@@ -41,7 +48,7 @@ async def bind(core: Core, call: Call, binding: Object) -> Object:
         _assign(pod, meta, target["name"])
         return pod
 
-    await modify(core, call, make, subresource="binding", free=True, track=untracked)
+    await modify(core, call, make, subresource="binding", free=True, view=UNASKED, track=untracked)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 

@@ -108,7 +108,8 @@ def check_answer(answer: Any, version: str) -> Object:
     kind, api_version = answer.get("kind") or "", answer.get("apiVersion") or ""
     if not kind:
         raise BadAnswer("Object 'Kind' is missing in the webhook's answer")
-    group, _, found = str(api_version).rpartition("/")
+    # A version left out is the one that was asked in.
+    group, _, found = str(api_version or f"{GROUP}/{version}").rpartition("/")
     if kind != "AdmissionReview" or group != GROUP or found not in KNOWN_VERSIONS:
         raise BadAnswer(f'no kind "{kind}" is registered for version "{api_version}"')
     if found != version:
