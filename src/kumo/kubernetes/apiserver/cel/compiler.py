@@ -183,7 +183,7 @@ class Compiler:
             return code.constant(False)
         find, texts = item.run, frozenset(i for i in items if type(i) is str)
         if len(texts) == len(set(map(repr, items))):
-            return Code(lambda f: find(f) in texts)
+            return Code(_among(find, texts))
         return Code(lambda f: contains(items, find(f)))
 
     # -- literals ---------------------------------------------------------------------------------------------------
@@ -277,6 +277,14 @@ class Compiler:
             return folds.collect(over, walk, predicate, element.run, 2 + (0 if element.constant else LIST_COST))
         assert predicate is not None and node.accumulator == ACCUMULATOR
         return folds.exactly_one(over, walk, predicate)
+
+
+def _among(find: Run, texts: frozenset[str]) -> Run:
+    def run(f: Frame) -> bool:
+        found = find(f)
+        return type(found) is str and found in texts
+
+    return run
 
 
 def _field_name(operand: Type, field: str) -> str:

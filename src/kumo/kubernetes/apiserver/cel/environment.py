@@ -116,6 +116,8 @@ class Program:
                 code.over_limit(frame)
         except RecursionError:
             raise CelError("the value is nested too deeply") from None
+        except (TypeError, AttributeError, ValueError, LookupError, ArithmeticError):
+            raise CelError("no such overload") from None  # A value of a type that nobody thought of.
         finally:
             self.cost = frame[0]
             if budget is not None:

@@ -11,6 +11,9 @@ from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 
 
 def _default_definition(obj: Object) -> None:
+    from kumo.kubernetes.apiserver.custom.reading import read_schemas
+
+    read_schemas(obj)
     spec = spec_of(obj)
     set_default(spec, names={}, conversion={})
     called = spec["names"]
