@@ -38,6 +38,8 @@ class CustomResources:
         """By definition: what is served of it (group, version, resource)."""
         self._generations: dict[str, tuple[str, int, bool]] = {}
         self._listening: set[tuple[str, str]] = set()
+        self._refused: set[str] = set()
+        """The definitions whose names are not (all) accepted."""
 
     def load(self) -> None:
         """Serve the resources of the definitions that are there, and of those that come."""
@@ -50,12 +52,13 @@ class CustomResources:
 
     def _changed(self, group: str, resource: str, old: Entry | None, new: Entry | None) -> None:
         name = (new or old).name  # type: ignore[union-attr]
-        if new is None or old is None or self._names_changed(old, new):
-            for other in self._definitions():
-                if other.name != name and other.name.partition(".")[2] == name.partition(".")[2]:
-                    self._queue.add(other.name)  # Names may have become free, or taken.
+        if self._refused and (new is None or old is None or self._names_changed(old, new)):
+            for other in self._refused:
+                if other != name and other.partition(".")[2] == name.partition(".")[2]:
+                    self._queue.add(other)  # Names may have become free.
         if new is None:
             self._generations.pop(name, None)
+            self._refused.discard(name)
             self._withdraw(name, [])
             return
         self._queue.add(name)
@@ -103,9 +106,9 @@ class CustomResources:
             del self._served[name]
 
     def _others(self, definition: Object) -> list[Object]:
-        own, group = definition["metadata"]["name"], definition["spec"]["group"]
-        objects = (entry.object() for entry in self._definitions())
-        return [o for o in objects if o["metadata"]["name"] != own and o["spec"]["group"] == group]
+        own = definition["metadata"]["name"]
+        group = own.partition(".")[2]
+        return [e.object() for e in self._definitions() if e.name != own and e.name.partition(".")[2] == group]
 
     # -- conditions and clean-up ------------------------------------------------------------------------------------
 
@@ -134,7 +137,12 @@ class CustomResources:
         if is_deleting(definition):
             await self._clean_up(definition)
             return
-        if judge(definition, self._others(definition)):
+        changed = judge(definition, self._others(definition))
+        if is_true(definition, "NamesAccepted"):
+            self._refused.discard(name)
+        else:
+            self._refused.add(name)
+        if changed:
             await self._client.update_status(CRDS, definition)
 
     async def _clean_up(self, definition: Object) -> None:
