@@ -57,7 +57,14 @@ def test_zero_values_are_left_out_or_shown_as_go_has_them() -> None:
     found = builtin_schema(POD).decode(obj).object
     assert found["spec"] == {
         "affinity": {},
-        "containers": [{"name": "a", "ports": [{"containerPort": 80}], "resources": {}}],
+        "containers": [
+            {
+                "name": "c",
+                "env": [{"name": "A", "value": "1"}],
+                "ports": [{"containerPort": 80}],
+                "resources": {},
+            }
+        ],
         "terminationGracePeriodSeconds": 0,
     }
     assert found["status"] == {}

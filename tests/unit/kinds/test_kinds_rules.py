@@ -89,7 +89,7 @@ def test_names_and_labels() -> None:
         ("metadata.labels", "FieldValueInvalid"),
         ("metadata.labels", "FieldValueInvalid"),
         ("metadata.annotations", "FieldValueTooLong"),
-        ("metadata.finalizers", "FieldValueInvalid"),
+        ("metadata.finalizers[0]", "FieldValueInvalid"),
     ]
 
 
@@ -98,7 +98,8 @@ def test_metadata_that_never_changes() -> None:
     old["metadata"] |= {"uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"}
     fresh = copy.deepcopy(old)
     fresh["metadata"] |= {"uid": "2", "finalizers": ["a.io/x"]}
-    assert update_complaints("ConfigMap", old, fresh) == [
+    found = update_complaints("ConfigMap", old, fresh)  # As often as upstream says it; the message has each once.
+    assert list(dict.fromkeys(found)) == [
         "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, "
         'found new finalizers []string{"a.io/x"}',
         'metadata.uid: Invalid value: "2": field is immutable',
@@ -253,9 +254,10 @@ def test_what_a_pod_update_may_change() -> None:
     fresh["spec"]["hostNetwork"] = True
     [found] = update_complaints("Pod", old, fresh)
     assert found.startswith("spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,")
-    fresh["spec"]["containers"] = []
-    assert update_complaints("Pod", old, fresh)[0] == (
-        "spec.containers: Forbidden: pod updates may not add or remove containers"
+    assert "-\t\tHostNetwork:           true," not in found and "HostNetwork" in found
+    fresh["spec"]["containers"].append({**fresh["spec"]["containers"][0], "name": "d"})
+    assert "spec.containers: Forbidden: pod updates may not add or remove containers" in (
+        update_complaints("Pod", old, fresh)
     )
 
 
@@ -268,9 +270,10 @@ def test_status_and_spec_are_written_apart() -> None:
     by_object, by_status = copy.deepcopy(fresh), copy.deepcopy(fresh)
     strategy.prepare_update(by_object, old)
     assert by_object["status"] == old["status"] and by_object["spec"]["activeDeadlineSeconds"] == 5
+    strategy.settle(by_object, old)
     assert by_object["metadata"]["generation"] == 2
     strategy.prepare_update(by_status, old, "status")
-    assert by_status["spec"] == old["spec"] and by_status["status"] == {"phase": "Running"}
+    assert by_status["spec"] == old["spec"] and by_status["status"] == {"phase": "Running", "qosClass": "BestEffort"}
     assert by_status["metadata"]["generation"] == 1
 
 
@@ -295,9 +298,9 @@ def test_deployment() -> None:
     ]
     fresh = copy.deepcopy(obj)
     fresh["spec"]["selector"] = other
-    assert update_complaints("Deployment", obj, fresh)[0] == (
+    assert update_complaints("Deployment", obj, fresh)[1:] == [
         'spec.selector: Invalid value: {"matchLabels":{"app":"y"}}: field is immutable'
-    )
+    ]
     assert complaints("Deployment", spec={"template": TEMPLATE}) == ["spec.selector: Required value"]
     never = {**TEMPLATE, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}
     assert complaints("Deployment", spec={"selector": {"matchLabels": LABELS}, "template": never}) == [

@@ -14,7 +14,7 @@ from kumo.kubernetes.apiserver.kinds.checks import choice, not_negative, set_def
 from kumo.kubernetes.apiserver.kinds.pod import validate_template
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
-from kumo.kubernetes.apiserver.kinds.workloads import default_template
+from kumo.kubernetes.apiserver.kinds.workload_checks import default_template
 
 _UID = ("controller-uid", "batch.kubernetes.io/controller-uid")
 _NAME = ("job-name", "batch.kubernetes.io/job-name")

@@ -21,6 +21,7 @@ from kumo.kubernetes.apiserver.kinds import (
     policy,
     rbac,
     services,
+    stateful_sets,
     storage,
     workloads,
 )
@@ -41,6 +42,7 @@ _MODULES = (
     policy,
     rbac,
     services,
+    stateful_sets,
     storage,
     workloads,
 )

@@ -46,6 +46,7 @@ class Rules:
     - `check_update` judges an update as a whole, in place of `validate_update` and `validate`.
     - `warn` tells what is allowed but unwise, of a new state and the old one (None at creation); `warn_status` of a
       status write.
+    - `counts_annotations`: a change of annotations counts the generation too.
     - `prepare_status` carries over what a status write leaves unsaid. `any_finalizer`: names without a domain are fine.
       `revalidates`: an update is judged as a new object too.
     - `validate_create` looks at new objects only. `parts` are subresources with rules of their own.
@@ -64,6 +65,7 @@ class Rules:
     on_create: Callable[[Object], None] = _nothing
     on_update: Callable[[Object, Object], None] = _unchanged
     prepare_status: Callable[[Object, Object], None] = _unchanged
+    counts_annotations: bool = False
     any_finalizer: bool = False
     revalidates: bool = False
     check_name: NameCheck = names.check_subdomain

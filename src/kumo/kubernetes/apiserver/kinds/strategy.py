@@ -18,7 +18,7 @@ from kumo.kubernetes.apiserver.kinds.metadata import (
 )
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 
-_STATUS_KEEPS = ("generation", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds")
+_STATUS_KEEPS = ("generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,9 @@ class Strategy:
 
     def settle(self, new: Object, old: Object, subresource: str = "") -> None:
         """After admission: count the generation if anything but metadata and status differs."""
-        if subresource in ("", "scale") and self.rules.has_generation and _differs(new, old):
+        if subresource not in ("", "scale") or not self.rules.has_generation:
+            return
+        if _differs(new, old) or (self.rules.counts_annotations and _annotations(new) != _annotations(old)):
             metadata(new)["generation"] = ((old.get("metadata") or {}).get("generation") or 0) + 1
 
     def validate_create(self, obj: Object) -> list[Cause]:
@@ -164,6 +166,10 @@ def _keep_all_but_status(new: Object, old: Object, metadata_too: bool) -> None:
     if metadata_too:
         for key in [k for k in fresh if k not in stale and k not in ("managedFields", "resourceVersion")]:
             del fresh[key]
+
+
+def _annotations(obj: Object) -> dict[str, str]:
+    return (obj.get("metadata") or {}).get("annotations") or {}
 
 
 def _differs(new: Object, old: Object) -> bool:

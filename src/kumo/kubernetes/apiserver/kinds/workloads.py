@@ -1,4 +1,4 @@
-"""Deployments, replica sets, stateful sets, daemon sets, replication controllers, controller revisions."""
+"""Deployments, replica sets, daemon sets, replication controllers, controller revisions."""
 
 from __future__ import annotations
 
@@ -8,38 +8,41 @@ from kumo.api import fields, intstr
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
-from kumo.api.selectors import from_map, matches
+from kumo.api.selectors import from_map
 from kumo.kubernetes.apiserver.kinds.checks import (
     at_most_all,
-    choice,
-    not_negative,
     number_or_percent,
     set_default,
     spec_of,
-    unchanged,
 )
-from kumo.kubernetes.apiserver.kinds.pod import validate_template
-from kumo.kubernetes.apiserver.kinds.pod.defaults import default_pod_spec
-from kumo.kubernetes.apiserver.kinds.rules import Rules, at
+from kumo.kubernetes.apiserver.kinds.pod import Options, validate_template
+from kumo.kubernetes.apiserver.kinds.pod.options import TEMPLATE
+from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
+from kumo.kubernetes.apiserver.kinds.workload_checks import (
+    check_always,
+    check_collisions,
+    check_counts,
+    check_kept_pods,
+    check_not_more,
+    check_selected,
+    check_selector,
+    default_template,
+    drop_from_template,
+    is_usable,
+    shown,
+    template_options,
+    template_warner,
+)
 
 _QUARTER = "25%"
-_STATEFUL_MUTABLE = (
-    "replicas",
-    "ordinals",
-    "template",
-    "updateStrategy",
-    "revisionHistoryLimit",
-    "persistentVolumeClaimRetentionPolicy",
-    "minReadySeconds",
-)
+_DEPLOYMENT = ("Recreate", "RollingUpdate")
+_DAEMON = ("RollingUpdate", "OnDelete")
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+_DATA = "data must be a valid JSON object"
 
 
-def default_template(spec: dict[str, Any]) -> None:
-    """Set the defaults of `spec.template`, in place."""
-    set_default(spec, template={})
-    set_default(spec["template"], spec={})
-    default_pod_spec(spec["template"]["spec"])
+# -- deployments ------------------------------------------------------------------------------------------------------
 
 
 def _default_deployment(obj: Object) -> None:
@@ -53,10 +56,101 @@ def _default_deployment(obj: Object) -> None:
     default_template(spec)
 
 
+def _deployment(spec: dict[str, Any], options: Options) -> list[Cause]:
+    found: list[Cause] = []
+    check_counts(spec, "spec", found, "replicas")
+    selectable = check_selector(spec.get("selector"), "deployment", found)
+    check_kept_pods(spec, "ReplicaSet", options, found, selectable=selectable)
+    strategy = spec.get("strategy") or {}
+    kind, rolling, path = strategy.get("type") or "", strategy.get("rollingUpdate"), "spec.strategy"
+    if kind == "Recreate":
+        if rolling is not None:
+            text = "may not be specified when strategy `type` is 'Recreate'"
+            found.append(fields.forbidden(f"{path}.rollingUpdate", text))
+    elif kind == "RollingUpdate":
+        _rolling(f"{path}.rollingUpdate", rolling or {}, found)
+    else:
+        found.append(fields.unsupported(path, _shown(kind, rolling), _DEPLOYMENT))
+    check_counts(spec, "spec", found, "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+        text = "must be greater than minReadySeconds"
+        found.append(fields.invalid("spec.progressDeadlineSeconds", deadline, text))
+    return found
+
+
+def _shown(kind: str, rolling: dict[str, Any] | None) -> dict[str, Any]:
+    """A strategy as messages show it: the internal type."""
+    if rolling is None:
+        return {"Type": kind, "RollingUpdate": None}
+    whole = {"MaxUnavailable": rolling.get("maxUnavailable") or 0, "MaxSurge": rolling.get("maxSurge") or 0}
+    return {"Type": kind, "RollingUpdate": whole}
+
+
+def _rolling(path: str, rolling: dict[str, Any], found: list[Cause]) -> None:
+    unavailable, more = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    found += number_or_percent(f"{path}.maxUnavailable", unavailable)
+    found += number_or_percent(f"{path}.maxSurge", more)
+    if _nothing(unavailable) and _nothing(more):
+        text = "may not be 0 when `maxSurge` is 0"
+        found.append(fields.invalid(f"{path}.maxUnavailable", unavailable, text))
+    found += at_most_all(f"{path}.maxUnavailable", unavailable)
+
+
+def _same_selector(new: Object, old: Object) -> list[Cause]:
+    selector = at(new, "spec.selector")
+    return [] if selector == at(old, "spec.selector") else [fields.immutable("spec.selector", shown(selector))]
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a number or a share is none at all; what is neither counts as none."""
+    if isinstance(value, str):
+        return (intstr.percent(value) or 0) == 0
+    return not value
+
+
+def _keep_labels(new: Object, old: Object) -> None:
+    """A deployment's labels are not written with its status."""
+    new["metadata"].pop("labels", None)
+    if labels := (old.get("metadata") or {}).get("labels"):
+        new["metadata"]["labels"] = labels
+
+
+def _deployment_status(new: Object, old: Object) -> list[Cause]:
+    status = new.get("status") or {}
+    found: list[Cause] = []
+    parts = ("updatedReplicas", "readyReplicas", "availableReplicas")
+    more = ("unavailableReplicas", "terminatingReplicas", "collisionCount")
+    check_counts(status, "status", found, "observedGeneration", "replicas", *parts, *more)
+    check_not_more(status, found, parts)
+    check_collisions(new, old, found)
+    return found
+
+
+# -- replica sets and replication controllers -------------------------------------------------------------------------
+
+
 def _default_replicas(obj: Object) -> None:
     spec = spec_of(obj)
     set_default(spec, replicas=1)
     default_template(spec)
+
+
+def _replica_set(spec: dict[str, Any], options: Options) -> list[Cause]:
+    found: list[Cause] = []
+    check_counts(spec, "spec", found, "replicas", "minReadySeconds")
+    selectable = check_selector(spec.get("selector"), "deployment", found)
+    check_kept_pods(spec, "ReplicaSet", options, found, selectable=selectable)
+    return found
+
+
+def _replicas_status(new: Object, old: Object) -> list[Cause]:
+    status = new.get("status") or {}
+    found: list[Cause] = []
+    parts = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+    check_counts(status, "status", found, "replicas", *parts, "observedGeneration", "terminatingReplicas")
+    check_not_more(status, found, parts)
+    return found
 
 
 def _default_controller(obj: Object) -> None:
@@ -72,22 +166,26 @@ def _default_controller(obj: Object) -> None:
             obj["metadata"]["labels"] = dict(labels)
 
 
-def _default_stateful(obj: Object) -> None:
-    spec = spec_of(obj)
-    set_default(spec, replicas=1, revisionHistoryLimit=10, updateStrategy={}, persistentVolumeClaimRetentionPolicy={})
-    spec["podManagementPolicy"] = spec.get("podManagementPolicy") or "OrderedReady"
-    strategy = spec["updateStrategy"]
-    if not strategy.get("type"):
-        strategy["type"] = "RollingUpdate"
-    if strategy["type"] == "RollingUpdate":
-        set_default(strategy, rollingUpdate={})
-        set_default(strategy["rollingUpdate"], partition=0)
-    set_default(spec["persistentVolumeClaimRetentionPolicy"], whenDeleted="Retain", whenScaled="Retain")
-    for claim in spec.get("volumeClaimTemplates") or ():
-        set_default(claim, apiVersion="v1", kind="PersistentVolumeClaim", status={})
-        set_default(claim.setdefault("spec", {}), volumeMode="Filesystem")
-        set_default(claim["status"], phase="Pending")
-    default_template(spec)
+def _controller(spec: dict[str, Any], options: Options) -> list[Cause]:
+    found: list[Cause] = []
+    check_counts(spec, "spec", found, "minReadySeconds")
+    selector, template = spec.get("selector") or {}, spec.get("template")
+    if not selector:
+        found.append(fields.required("spec.selector"))
+    check_counts(spec, "spec", found, "replicas")
+    if template is None:
+        found.append(fields.required("spec.template"))
+        return found
+    labels = (template.get("metadata") or {}).get("labels")
+    if selector and not from_map(selector).matches(labels or {}):
+        text = "`selector` does not match template `labels`"
+        found.append(fields.invalid("spec.template.metadata.labels", labels, text))
+    found += validate_template("spec.template", template, options)
+    check_always("spec.template", template, "ReplicationController", found)
+    return found
+
+
+# -- daemon sets ------------------------------------------------------------------------------------------------------
 
 
 def _default_daemon(obj: Object) -> None:
@@ -102,147 +200,119 @@ def _default_daemon(obj: Object) -> None:
     default_template(spec)
 
 
-def validate_workload(obj: Object, what: str, *, always: bool = True) -> list[Cause]:
-    """What workloads share: selector, template, and that one selects the other; `what` names the kind in messages."""
-    spec = obj.get("spec") or {}
-    found = not_negative(spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit")
-    selector = spec.get("selector")
-    if selector is None:
-        found.append(fields.required("spec.selector"))
-    else:
-        found += validate_label_selector("spec.selector", selector)
-        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            detail = f"empty selector is invalid for {what}"
-            found.append(fields.invalid("spec.selector", selector, detail))
-    labels = at(spec, "template.metadata.labels") or {}
-    if selector and not matches(selector, labels):
-        detail = "`selector` does not match template `labels`"
-        found.append(fields.invalid("spec.template.metadata.labels", labels, detail))
-    found += validate_template("spec.template", spec.get("template"))
-    return found + _restart_always(spec, what) if always else found
+def _new_daemon(new: Object) -> None:
+    drop_from_template(new)
+    annotations = new["metadata"].setdefault("annotations", {})
+    if not annotations.get(_TEMPLATE_GENERATION, "").isdecimal() or int(annotations[_TEMPLATE_GENERATION]) < 1:
+        annotations[_TEMPLATE_GENERATION] = "1"
 
 
-def _restart_always(spec: dict[str, Any], what: str) -> list[Cause]:
-    found: list[Cause] = []
-    policy = at(spec, "template.spec.restartPolicy")
-    if policy in ("OnFailure", "Never"):
-        found.append(fields.unsupported("spec.template.spec.restartPolicy", policy, ("Always",)))
-    if at(spec, "template.spec.activeDeadlineSeconds") is not None:
-        name = {"deployment": "ReplicaSet", "replicaset": "ReplicaSet", "daemon set": "DaemonSet"}.get(
-            what, "StatefulSet"
-        )
-        detail = f"activeDeadlineSeconds in {name} is not Supported"
-        found.append(fields.forbidden("spec.template.spec.activeDeadlineSeconds", detail))
-    return found
+def _update_daemon(new: Object, old: Object) -> None:
+    """Count the templates, in the annotation that once was a field."""
+    drop_from_template(new, old)
+    _count_templates(new, old)
 
 
-def _validate_deployment(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found = validate_workload(obj, "deployment")
-    strategy = spec.get("strategy") or {}
-    kind = strategy.get("type")
-    rolling = strategy.get("rollingUpdate")
-    if kind == "Recreate":
-        if rolling is not None:
-            detail = "may not be specified when strategy `type` is 'Recreate'"
-            found.append(fields.forbidden("spec.strategy.rollingUpdate", detail))
-    elif kind == "RollingUpdate":
-        found += _rolling("spec.strategy.rollingUpdate", rolling or {}, surge=True)
-    else:
-        found += choice("spec.strategy.type", kind, ("Recreate", "RollingUpdate"))
-    deadline = spec.get("progressDeadlineSeconds")
-    if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
-        detail = "must be greater than minReadySeconds"
-        found.append(fields.invalid("spec.progressDeadlineSeconds", deadline, detail))
-    return found
+def _count_templates(new: Object, old: Object) -> None:
+    count = at(old, "metadata.annotations") or {}
+    generation = int(count.get(_TEMPLATE_GENERATION) or "1")
+    if at(new, "spec.template") != at(old, "spec.template"):
+        generation += 1
+    new["metadata"]["annotations"] = {
+        **(new["metadata"].get("annotations") or {}),
+        _TEMPLATE_GENERATION: str(generation),
+    }
 
 
-def _rolling(path: str, rolling: dict[str, Any], *, surge: bool) -> list[Cause]:
-    unavailable, more = rolling.get("maxUnavailable"), rolling.get("maxSurge")
-    found = number_or_percent(f"{path}.maxUnavailable", unavailable)
-    found += number_or_percent(f"{path}.maxSurge", more)
-    if not found and _nothing(unavailable) and _nothing(more):
-        detail = "may not be 0 when `maxSurge` is 0" if surge else "cannot be 0 when maxSurge is 0"
-        found.append(fields.invalid(f"{path}.maxUnavailable", unavailable, detail))
-    return found + at_most_all(f"{path}.maxUnavailable", unavailable)
-
-
-def _nothing(value: Any) -> bool:
-    return not value or (isinstance(value, str) and intstr.percent(value) == 0)
-
-
-def _validate_daemon(obj: Object) -> list[Cause]:
-    found = validate_workload(obj, "daemon set")
-    strategy = at(obj, "spec.updateStrategy") or {}
-    kind = strategy.get("type")
+def _daemon_set(spec: dict[str, Any], options: Options) -> list[Cause]:
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    found = validate_label_selector("spec.selector", selector)
+    if is_usable(selector):
+        check_selected("spec.template", selector, template, found)
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        found.append(fields.invalid("spec.selector", shown(selector), "empty selector is invalid for daemonset"))
+    found += validate_template("spec.template", template, options)
+    check_always("spec.template", template, "DaemonSet", found)
+    check_counts(spec, "spec", found, "minReadySeconds")
+    strategy = spec.get("updateStrategy") or {}
+    kind, rolling = strategy.get("type") or "", strategy.get("rollingUpdate")
     if kind == "RollingUpdate":
-        found += _rolling("spec.updateStrategy.rollingUpdate", strategy.get("rollingUpdate") or {}, surge=False)
-    else:
-        found += choice("spec.updateStrategy.type", kind, ("OnDelete", "RollingUpdate"))
+        if rolling is None:
+            found.append(fields.required("spec.updateStrategy.rollingUpdate"))
+        else:
+            _daemon_rolling("spec.updateStrategy.rollingUpdate", rolling, found)
+    elif kind != "OnDelete":
+        found.append(fields.unsupported("spec.updateStrategy", _shown(kind, rolling), _DAEMON))
+    check_counts(spec, "spec", found, "revisionHistoryLimit")
     return found
 
 
-def _validate_stateful(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found = validate_workload(obj, "statefulset")
-    management = spec.get("podManagementPolicy")
-    if management not in ("OrderedReady", "Parallel"):
-        detail = "must be 'OrderedReady' or 'Parallel'"
-        found.append(
-            fields.invalid("spec.podManagementPolicy", management, detail)
-            if management
-            else fields.required("spec.podManagementPolicy")
-        )
-    kind = at(spec, "updateStrategy.type")
-    if kind not in ("OnDelete", "RollingUpdate"):
-        detail = "must be 'RollingUpdate' or 'OnDelete'"
-        found.append(fields.invalid("spec.updateStrategy", spec.get("updateStrategy"), detail))
-    partition = at(spec, "updateStrategy.rollingUpdate.partition") or 0
-    if partition < 0:
-        found += not_negative({"partition": partition}, "spec.updateStrategy.rollingUpdate", "partition")
-    return found
+def _daemon_rolling(path: str, rolling: dict[str, Any], found: list[Cause]) -> None:
+    unavailable, more = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    found += number_or_percent(f"{path}.maxUnavailable", unavailable)
+    found += number_or_percent(f"{path}.maxSurge", more)
+    found += at_most_all(f"{path}.maxUnavailable", unavailable)
+    found += at_most_all(f"{path}.maxSurge", more)
+    if not _nothing(unavailable) and not _nothing(more):
+        found.append(fields.invalid(f"{path}.maxSurge", more, "may not be set when maxUnavailable is non-zero"))
+    elif _nothing(unavailable) and _nothing(more):
+        found.append(fields.required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
 
 
-def _validate_stateful_update(new: Object, old: Object) -> list[Cause]:
-    def fixed(obj: Object) -> dict[str, Any]:
-        return {k: v for k, v in (obj.get("spec") or {}).items() if k not in _STATEFUL_MUTABLE}
-
-    if fixed(new) == fixed(old):
-        return []
-    detail = (
-        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-        "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+def _daemon_status(new: Object, old: Object) -> list[Cause]:
+    found: list[Cause] = []
+    check_counts(
+        new.get("status") or {},
+        "status",
+        found,
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
     )
-    return [fields.forbidden("spec", detail)]
+    check_collisions(new, old, found)
+    return found
 
 
-def _validate_controller(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found = not_negative(spec, "spec", "replicas", "minReadySeconds")
-    selector, labels = spec.get("selector") or {}, at(spec, "template.metadata.labels") or {}
-    if not selector:
-        found.append(fields.required("spec.selector"))
-    elif spec.get("template") is None:
-        found.append(fields.required("spec.template"))
-    elif not from_map(selector).matches(labels):
-        detail = "`selector` does not match template `labels`"
-        found.append(fields.invalid("spec.template.metadata.labels", labels, detail))
-    if spec.get("template") is not None:
-        found += validate_template("spec.template", spec["template"])
-    return found + _restart_always(spec, "replicaset")
+def _check_daemon_update(new: Object, old: Object) -> list[Cause]:
+    return _same_selector(new, old) + _daemon_set(new.get("spec") or {}, template_options(old))
 
 
-def _selector_stays(new: Object, old: Object) -> list[Cause]:
-    return unchanged(new, old, "spec.selector")
+# -- controller revisions ---------------------------------------------------------------------------------------------
 
 
-def _validate_revision_update(new: Object, old: Object) -> list[Cause]:
-    return [] if new.get("data") == old.get("data") else [fields.immutable("data", new.get("data"))]
+def _revision(obj: Object) -> list[Cause]:
+    found: list[Cause] = []
+    if (obj.get("revision") or 0) < 0:
+        found.append(fields.invalid("revision", obj["revision"], "must be greater than or equal to 0"))
+    return found
+
+
+def _new_revision(obj: Object) -> list[Cause]:
+    data = obj.get("data")
+    if data is None:
+        return [fields.required("data", "data is mandatory")]
+    return [] if isinstance(data, dict) else [fields.required("data", _DATA)]
+
+
+def _check_revision_update(new: Object, old: Object) -> list[Cause]:
+    found = _revision(new)
+    return found if new.get("data") == old.get("data") else [*found, fields.immutable("data", new.get("data"))]
+
+
+def _replicas(obj: Object) -> str:
+    return as_field(at(obj, "status.replicas") or 0)
 
 
 def rules() -> dict[GVK, Rules]:
     """The rules of the kinds in this module."""
-    replicas = {"status.replicas": "status.replicas"}
+    replicas = {"status.replicas": _replicas}
+    warn, warn_named = template_warner(), template_warner(named=True)
 
     def apps(kind: str) -> GVK:
         return GVK("apps", "v1", kind)
@@ -250,37 +320,59 @@ def rules() -> dict[GVK, Rules]:
     return {
         apps("Deployment"): Rules(
             default=_default_deployment,
-            validate=_validate_deployment,
-            validate_update=_selector_stays,
+            on_create=drop_from_template,
+            on_update=drop_from_template,
+            validate=lambda obj: _deployment(obj.get("spec") or {}, TEMPLATE),
+            check_update=lambda new, old: (
+                _deployment(new.get("spec") or {}, template_options(old)) + _same_selector(new, old)
+            ),
+            validate_status=_deployment_status,
+            prepare_status=_keep_labels,
+            counts_annotations=True,
+            warn=warn_named,
             has_status=True,
             has_generation=True,
         ),
         apps("ReplicaSet"): Rules(
             default=_default_replicas,
-            validate=lambda obj: validate_workload(obj, "deployment"),
-            validate_update=_selector_stays,
+            on_create=drop_from_template,
+            on_update=drop_from_template,
+            validate=lambda obj: _replica_set(obj.get("spec") or {}, TEMPLATE),
+            check_update=lambda new, old: (
+                _replica_set(new.get("spec") or {}, template_options(old)) + _same_selector(new, old)
+            ),
+            validate_status=_replicas_status,
+            warn=warn_named,
             has_status=True,
             has_generation=True,
             fields=replicas,
         ),
-        apps("StatefulSet"): Rules(
-            default=_default_stateful,
-            validate=_validate_stateful,
-            validate_update=_validate_stateful_update,
-            has_status=True,
-            has_generation=True,
-        ),
         apps("DaemonSet"): Rules(
             default=_default_daemon,
-            validate=_validate_daemon,
-            validate_update=_selector_stays,
+            on_create=_new_daemon,
+            on_update=_update_daemon,
+            validate=lambda obj: _daemon_set(obj.get("spec") or {}, TEMPLATE),
+            check_update=_check_daemon_update,
+            validate_status=_daemon_status,
+            prepare_status=_count_templates,
+            warn=warn,
             has_status=True,
             has_generation=True,
         ),
-        apps("ControllerRevision"): Rules(validate_update=_validate_revision_update),
+        apps("ControllerRevision"): Rules(
+            validate=_revision,
+            validate_create=_new_revision,
+            check_update=_check_revision_update,
+            revalidates=True,
+        ),
         GVK("", "v1", "ReplicationController"): Rules(
             default=_default_controller,
-            validate=_validate_controller,
+            on_create=drop_from_template,
+            on_update=drop_from_template,
+            validate=lambda obj: _controller(obj.get("spec") or {}, TEMPLATE),
+            check_update=lambda new, old: _controller(new.get("spec") or {}, template_options(old)),
+            validate_status=_replicas_status,
+            warn=warn_named,
             has_status=True,
             has_generation=True,
             fields=replicas,

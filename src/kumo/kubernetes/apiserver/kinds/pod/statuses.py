@@ -23,6 +23,9 @@ _FAMILIES = "may specify no more than one IP for each IP family"
 
 def prepare_status(new: Object, old: Object) -> None:
     """Keep what a status write leaves unsaid: the class of service, and which generation was seen."""
+    new.setdefault("metadata", {}).pop("ownerReferences", None)  # Which belong to controllers, not to nodes.
+    if owners := (old.get("metadata") or {}).get("ownerReferences"):
+        new["metadata"]["ownerReferences"] = owners
     fresh, stale = new.setdefault("status", {}), old.get("status") or {}
     if not fresh.get("qosClass") and stale.get("qosClass"):
         fresh["qosClass"] = stale["qosClass"]
