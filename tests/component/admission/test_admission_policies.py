@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kumo.api.errors import StatusError
-from kumo.api.resources import CONFIGMAPS, DEPLOYMENTS
+from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CONFIGMAPS, DEPLOYMENTS
 from kumo.kubernetes.apiserver.admission.policies import mutating, validating
 from support.apiserver import RunningApiServer, running_apiserver
 
@@ -231,3 +231,33 @@ async def test_bad_policies_are_refused(tmp_path: Path) -> None:
         assert "Syntax error" in error.message
         error = await _refused(_mutating(server, "m", _apply("1")))
         assert 'Invalid value: "1": must evaluate to Object but got int' in error.message
+
+
+async def test_parameters_must_be_readable_by_who_names_them(tmp_path: Path) -> None:
+    async with running_apiserver(tmp_path) as server:
+        every = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["*"]}
+        role = {"metadata": {"name": "policies"}, "rules": [every]}
+        await server.client.create(CLUSTERROLES, role)
+        await server.client.create(
+            CLUSTERROLEBINDINGS,
+            {
+                "metadata": {"name": "policies"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "policies"},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+            },
+        )
+        alice = server.as_user("alice")
+        spec = {
+            "matchConstraints": _constraints("configmaps"),
+            "paramKind": {"apiVersion": "v1", "kind": "Secret"},
+            "validations": [{"expression": "false", "messageExpression": "string(params.data)"}],
+        }
+        policy = {"metadata": {"name": "p"}, "spec": spec}
+        error = await _refused(alice.create(validating.POLICIES, policy))
+        assert (error.code, error.reason) == (422, "Invalid")
+        assert 'spec.paramKind: Forbidden: user &{alice  [system:authenticated] map[]} must have "get"' in error.message
+        await server.client.create(validating.POLICIES, policy)
+        reference = {"name": "s", "namespace": "default", "parameterNotFoundAction": "Deny"}
+        binding = {"policyName": "p", "validationActions": ["Deny"], "paramRef": reference}
+        error = await _refused(alice.create(validating.BINDINGS, {"metadata": {"name": "b"}, "spec": binding}))
+        assert 'does not have "get" permission on the object referenced by paramRef' in error.message

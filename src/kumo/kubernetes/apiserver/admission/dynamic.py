@@ -11,10 +11,11 @@ from kumo.api.errors import bad_request
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
-from kumo.kubernetes.apiserver.admission.matching import asked, is_exempt
+from kumo.kubernetes.apiserver.admission.matching import EXEMPT_GROUP, asked, is_exempt
 from kumo.kubernetes.apiserver.admission.policies import mutating, validating
 from kumo.kubernetes.apiserver.admission.policies.index import PolicyIndex
 from kumo.kubernetes.apiserver.admission.policies.mutating import MutatingPolicies
+from kumo.kubernetes.apiserver.admission.policies.param_access import check_param_access
 from kumo.kubernetes.apiserver.admission.policies.status import PolicyStatus
 from kumo.kubernetes.apiserver.admission.policies.validating import ValidatingPolicies
 from kumo.kubernetes.apiserver.admission.reinvocation import Reinvocation
@@ -38,7 +39,8 @@ class DynamicAdmission:
     """Webhooks and policies. Follows their objects through the cache."""
 
     def __init__(self, cache: Cache, reader: CacheReader, registry: Registry, authorizer: Authorizer) -> None:
-        equivalents = Equivalents(registry)
+        self._reader, self._authorizer = reader, authorizer
+        equivalents = self._equivalents = Equivalents(registry)
         self._webhooks = Webhooks(reader, equivalents, authorizer)
         self._mutating = MutatingPolicies(reader, equivalents, authorizer)
         self._validating = ValidatingPolicies(reader, equivalents, authorizer)
@@ -95,6 +97,8 @@ class DynamicAdmission:
 
     async def validate(self, attrs: AdmissionAttributes) -> None:
         """Let policies and webhooks judge the object."""
+        if attrs.gvr.group == EXEMPT_GROUP:
+            check_param_access(attrs, self._reader, self._equivalents, self._authorizer)
         if self._validating.index:
             self._validating.validate(attrs)
         if self._webhooks.validating:
