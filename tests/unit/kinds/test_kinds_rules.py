@@ -11,13 +11,13 @@ from kumo.api.builtin import RESOURCE_TYPES, is_stored
 from kumo.api.resources import GVK, ResourceType
 from kumo.api.schema import builtin_schema
 from kumo.kubernetes.apiserver.kinds import strategy_for
-from kumo.kubernetes.apiserver.kinds.batch import check_schedule
 from kumo.kubernetes.apiserver.kinds.conversion import (
     autoscaler_to_v1,
     autoscaler_to_v2,
     event_from_core,
     event_to_core,
 )
+from kumo.kubernetes.apiserver.kinds.cron_schedule import check_schedule
 from kumo.kubernetes.apiserver.kinds.pod.defaults import pull_policy
 from kumo.kubernetes.apiserver.kinds.qos import qos_class
 
@@ -301,7 +301,10 @@ def test_deployment() -> None:
     assert update_complaints("Deployment", obj, fresh)[1:] == [
         'spec.selector: Invalid value: {"matchLabels":{"app":"y"}}: field is immutable'
     ]
-    assert complaints("Deployment", spec={"template": TEMPLATE}) == ["spec.selector: Required value"]
+    assert complaints("Deployment", spec={"template": TEMPLATE}) == [
+        "spec.selector: Required value",
+        'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`',
+    ]
     never = {**TEMPLATE, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}
     assert complaints("Deployment", spec={"selector": {"matchLabels": LABELS}, "template": never}) == [
         'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'
@@ -365,8 +368,9 @@ def test_service() -> None:
     }
     assert service["status"] == {"loadBalancer": {}}
     assert complaints("Service", spec={}) == ["spec.ports: Required value"]
-    assert complaints("Service", "1x", spec={"clusterIP": "None"})[0].startswith(
-        'metadata.name: Invalid value: "1x": a DNS-1035 label must consist of'
+    assert complaints("Service", "1x", spec={"clusterIP": "None"}) == []
+    assert complaints("Service", "x.y", spec={"clusterIP": "None"})[0].startswith(
+        'metadata.name: Invalid value: "x.y": a lowercase RFC 1123 label must consist of'
     )
     old = {**service, "spec": {**service["spec"], "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}}
     fresh = copy.deepcopy(service)
@@ -458,5 +462,5 @@ def test_autoscaler_is_served_in_two_versions() -> None:
     body = {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 0}
     assert (
         complaints("HorizontalPodAutoscaler", spec=body)[0]
-        == "spec.maxReplicas: Invalid value: 0: must be greater than 0"
+        == "spec.maxReplicas: Required value: must be set and greater than 0"
     )

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import copy
 import re
+import zoneinfo
 from typing import Any
 
-from kumo.api import fields
+from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, metadata, new_uid
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import choice, not_negative, set_default, spec_of, unchanged
-from kumo.kubernetes.apiserver.kinds.pod import validate_template
+from kumo.kubernetes.apiserver.kinds.checks import set_default, spec_of, unchanged
+from kumo.kubernetes.apiserver.kinds.cron_schedule import check_schedule
+from kumo.kubernetes.apiserver.kinds.job_checks import check_job_spec, count_indexes, unvalued
+from kumo.kubernetes.apiserver.kinds.pod import Options
+from kumo.kubernetes.apiserver.kinds.pod.options import TEMPLATE
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
-from kumo.kubernetes.apiserver.kinds.workload_checks import default_template
+from kumo.kubernetes.apiserver.kinds.workload_checks import (
+    check_counts,
+    check_selected,
+    default_template,
+    drop_from_template,
+    is_usable,
+    shown,
+    template_options,
+    template_warner,
+)
 
 _UID = ("controller-uid", "batch.kubernetes.io/controller-uid")
 _NAME = ("job-name", "batch.kubernetes.io/job-name")
-_MACRO = re.compile(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly|every .+)")
-_CRON_FIELDS = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of month", 1, 31, ()),
-    ("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
-    ("day of week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
-)
+_CRON_TEMPLATE = "spec.jobTemplate.spec.template.spec"
+_CONCURRENCY = ("Allow", "Forbid", "Replace")
+_ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}")
+_TERMINAL = ("Failed", "Complete", "FailureTarget")
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------------
 
 
 def _default_job(obj: Object) -> None:
@@ -38,165 +50,293 @@ def _default_job(obj: Object) -> None:
         backoffLimit=6 if spec.get("backoffLimitPerIndex") is None else (1 << 31) - 1,
         completionMode="NonIndexed",
         suspend=False,
-        manualSelector=spec.get("manualSelector") or False,
-        podReplacementPolicy="Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed",
+        manualSelector=False,
+        podReplacementPolicy="Failed" if spec.get("podFailurePolicy") is not None else "TerminatingOrFailed",
     )
     labels = at(spec, "template.metadata.labels")
     if labels and not at(obj, "metadata.labels"):
         metadata(obj)["labels"] = dict(labels)
+    _default_conditions(spec)
     default_template(spec)
+
+
+def _default_conditions(spec: dict[str, Any]) -> None:
+    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        for condition in rule.get("onPodConditions") or ():
+            condition["status"] = condition.get("status") or "True"
 
 
 def _on_create(obj: Object) -> None:
     """A job selects its pods by its own uid, unless it says that it selects them itself."""
     spec, meta = spec_of(obj), metadata(obj)
-    obj["status"] = {}
+    drop_from_template(obj)
     if spec.get("manualSelector"):
         return
     uid = meta.get("uid") or ""
     if not uid:
         uid = meta["uid"] = new_uid()
-    template = spec.setdefault("template", {}).setdefault("metadata", {})
-    labels = template["labels"] = dict(template.get("labels") or {})
-    labels |= dict.fromkeys(_UID, uid) | {key: meta.get("name") or "" for key in _NAME}
-    spec["selector"] = {"matchLabels": {_UID[1]: uid}}
-    if not meta.get("labels"):
-        meta["labels"] = dict(labels)
-
-
-def _validate_spec(path: str, spec: dict[str, Any]) -> list[Cause]:
-    found = not_negative(
-        spec,
-        path,
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "ttlSecondsAfterFinished",
-        "backoffLimitPerIndex",
-        "maxFailedIndexes",
+    template = spec.setdefault("template", {})
+    template["metadata"] = dict(template.get("metadata") or {})
+    before = template["metadata"].get("labels") or {}
+    template["metadata"]["labels"] = (
+        dict.fromkeys(_UID, uid) | dict.fromkeys(_NAME, meta.get("name") or "") | dict(before)
     )
-    mode = spec.get("completionMode")
-    found += choice(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"), needed=False)
-    if mode == "Indexed" and spec.get("completions") is None:
-        found.append(fields.required(f"{path}.completions", "when completion mode is Indexed"))
-    found += validate_template(f"{path}.template", spec.get("template"))
-    if at(spec, "template.spec.restartPolicy") not in ("OnFailure", "Never"):
-        detail = 'valid values: "OnFailure", "Never"'
-        found.append(fields.required(f"{path}.template.spec.restartPolicy", detail))
-    return found
+    if (meta.get("labels") or {}) == before:  # Which the defaults took from the template, if there were none.
+        meta["labels"] = dict(template["metadata"]["labels"])
+    selector = spec["selector"] = dict(spec.get("selector") or {})
+    selector["matchLabels"] = {_UID[1]: uid, **(selector.get("matchLabels") or {})}
 
 
-def _validate_job(obj: Object) -> list[Cause]:
+def _check_generated(obj: Object, found: list[Cause]) -> None:
+    """Labels and selector of a job that does not select its pods itself are upstream's own."""
     spec = obj.get("spec") or {}
-    found = _validate_spec("spec", spec)
-    if spec.get("selector") is None:
+    if spec.get("manualSelector") or spec.get("selector") is None:
+        return
+    uid, name = at(obj, "metadata.uid") or "", at(obj, "metadata.name") or ""
+    labels = at(spec, "template.metadata.labels") or {}
+    wanted = {_UID[0]: uid, _NAME[0]: name, _UID[1]: uid, _NAME[1]: name}
+    for key, value in wanted.items():
+        if key not in labels:
+            found.append(fields.required(f"spec.template.metadata.labels[{key}]", f"must be '{value}'"))
+        elif labels[key] != value:
+            found.append(fields.invalid(f"spec.template.metadata.labels[{key}]", labels[key], f"must be '{value}'"))
+    if is_usable(spec["selector"]):
+        missed: list[Cause] = []
+        check_selected("", spec["selector"], {"metadata": {"labels": wanted}}, missed)
+        if missed:
+            found.append(fields.invalid("spec.selector", shown(spec["selector"]), "`selector` not auto-generated"))
+
+
+def _job_spec(spec: dict[str, Any], options: Options) -> list[Cause]:
+    found = check_job_spec("spec", spec, options)
+    selector = spec.get("selector")
+    if selector is None:
         found.append(fields.required("spec.selector"))
     else:
-        found += validate_label_selector("spec.selector", spec["selector"])
+        found += validate_label_selector("spec.selector", selector)
+    if is_usable(selector):
+        check_selected("spec.template", selector, spec.get("template") or {}, found)
     return found
 
 
-def _validate_job_update(new: Object, old: Object) -> list[Cause]:
-    found = unchanged(new, old, "spec.selector", "spec.completionMode", "spec.podFailurePolicy", "spec.successPolicy")
-    if at(new, "spec.completions") != at(old, "spec.completions"):
-        indexed = at(new, "spec.completionMode") == "Indexed"
-        if not indexed or at(new, "spec.completions") != at(new, "spec.parallelism"):
-            found.append(fields.immutable("spec.completions", at(new, "spec.completions")))
+def _validate_job(obj: Object, options: Options = TEMPLATE) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    found: list[Cause] = []
+    _check_generated(obj, found)
+    found += _job_spec(spec, options)
+    completions, name = spec.get("completions") or 0, at(obj, "metadata.name") or ""
+    if spec.get("completionMode") == "Indexed" and completions > 0:
+        host = f"{name}-{completions - 1}"
+        if names.check_label(host):
+            text = f"will not able to create pod with invalid DNS label: {host}"
+            found.append(fields.invalid("metadata.name", name, text))
+    return found
+
+
+def _check_job_update(new: Object, old: Object) -> list[Cause]:
+    spec = new.get("spec") or {}
+    found = _validate_job(new, template_options(old))
+    found += _job_spec(spec, template_options(old))  # Twice, as upstream says it; the message has each once.
+    completions = spec.get("completions")
+    if spec.get("completionMode") != "Indexed":
+        found += unchanged(new, old, "spec.completions")
+    elif completions not in (None, at(old, "spec.completions")) and completions != spec.get("parallelism"):
+        text = "can only be modified in tandem with spec.parallelism"
+        found.append(fields.invalid("spec.completions", completions, text))
+    if spec.get("selector") != at(old, "spec.selector"):
+        found.append(fields.immutable("spec.selector", shown(spec.get("selector"))))
     if _fixed_template(new, old) != (at(old, "spec.template") or {}):
-        found.append(fields.immutable("spec.template", at(new, "spec.template")))
-    return found
+        found.append(fields.immutable("spec.template", spec.get("template")))
+    keys = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
+    return found + unchanged(new, old, *(f"spec.{key}" for key in keys))
 
 
 def _fixed_template(new: Object, old: Object) -> dict[str, Any]:
-    """The template; a suspended job that never ran may change where its pods go."""
+    """The template; a suspended job that never ran may change where its pods go and what they ask for."""
     template: dict[str, Any] = copy.deepcopy(at(new, "spec.template") or {})
-    if at(old, "spec.suspend") and at(old, "status.startTime") is None:
-        theirs = at(old, "spec.template.spec") or {}
-        spec = template.setdefault("spec", {})
-        for key in ("nodeSelector", "affinity", "tolerations", "schedulingGates"):
-            spec.pop(key, None)
-            if key in theirs:
-                spec[key] = theirs[key]
-        for key in ("labels", "annotations"):
-            value = at(old, f"spec.template.metadata.{key}")
-            template.setdefault("metadata", {}).pop(key, None)
-            if value is not None:
-                template["metadata"][key] = value
+    if not at(old, "spec.suspend") or at(old, "status.startTime") is not None:
+        return template
+    theirs, spec = at(old, "spec.template.spec") or {}, template.setdefault("spec", {})
+    for key in ("nodeSelector", "tolerations", "schedulingGates"):
+        _put(spec, key, theirs.get(key))
+    affinity = {k: v for k, v in (spec.get("affinity") or {}).items() if k != "nodeAffinity"}
+    nodes = (theirs.get("affinity") or {}).get("nodeAffinity")
+    _put(spec, "affinity", affinity | ({"nodeAffinity": nodes} if nodes is not None else {}) or None)
+    for key in ("labels", "annotations"):
+        _put(template.setdefault("metadata", {}), key, at(old, f"spec.template.metadata.{key}"))
+    for key in ("containers", "initContainers"):
+        ours, before = spec.get(key) or (), theirs.get(key) or ()
+        for container, stale in zip(ours, before) if len(ours) == len(before) else ():
+            if container.get("name") == stale.get("name"):
+                _put(container, "resources", stale.get("resources"))
     return template
+
+
+def _put(obj: dict[str, Any], key: str, value: Any) -> None:
+    obj.pop(key, None)
+    if value is not None:
+        obj[key] = value
+
+
+def _is_true(obj: Object, kind: str) -> bool:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == kind and c.get("status") == "True" for c in conditions)
+
+
+def _validate_job_status(new: Object, old: Object) -> list[Cause]:
+    """What a job's status may say, and how it may change; only what has changed is looked at."""
+    status, stale, found = new.get("status") or {}, old.get("status") or {}, list[Cause]()
+    check_counts(status, "status", found, "active", "succeeded", "failed", "ready", "terminating")
+    _check_uncounted(status.get("uncountedTerminatedPods") or {}, found)
+    complete, failed = _is_true(new, "Complete"), _is_true(new, "Failed")
+    ended = (complete or failed) and not (_is_true(old, "Complete") or _is_true(old, "Failed"))
+    if complete and failed:
+        found.append(unvalued("status.conditions", "cannot set Complete=True and Failed=true conditions"))
+    end, begin = status.get("completionTime"), status.get("startTime")
+    if end is not None and not complete:
+        text = "cannot set completionTime when there is no Complete=True condition"
+        found.append(fields.invalid("status.completionTime", end, text))
+    if complete and end is None:
+        found.append(fields.required("status.completionTime", "completionTime is required for Complete jobs"))
+    if end is not None and begin is not None and end < begin:
+        found.append(fields.invalid("status.completionTime", end, "must be equal to or after `startTime`"))
+    if failed and not _is_true(new, "FailureTarget") and not _is_true(old, "Failed"):
+        text = "cannot set Failed=True condition without the FailureTarget=true condition"
+        found.append(unvalued("status.conditions", text))
+    if complete and not _is_true(new, "SuccessCriteriaMet") and not _is_true(old, "Complete"):
+        text = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"
+        found.append(unvalued("status.conditions", text))
+    if ended and (status.get("active") or 0) > 0:
+        found.append(fields.invalid("status.active", status["active"], "active>0 is invalid for finished job"))
+    if ended and begin is None:
+        found.append(fields.required("status.startTime", "startTime is required for finished job"))
+    _check_indexes(new, old, found)
+    if (status.get("ready") or 0) > (status.get("active") or 0) and status.get("ready") != stale.get("ready"):
+        found.append(fields.invalid("status.ready", status["ready"], "cannot set more ready pods than active"))
+    for kind in _TERMINAL:
+        if _is_true(old, kind) and not _is_true(new, kind):
+            found.append(unvalued("status.conditions", f"cannot disable the terminal {kind}=True condition"))
+    for key in ("failed", "succeeded"):
+        if (status.get(key) or 0) < (stale.get(key) or 0):
+            text = f"cannot decrease the {key} counter"
+            found.append(fields.invalid(f"status.{key}", status.get(key) or 0, text))
+    if end is not None and stale.get("completionTime") not in (None, end):
+        found.append(fields.invalid("status.completionTime", end, "field is immutable"))
+    if stale.get("startTime") not in (None, begin) and not at(new, "spec.suspend"):
+        text = "field is immutable for unsuspended job once set"
+        found.append(fields.invalid("status.startTime", begin, text))
+    if _is_true(old, "SuccessCriteriaMet") and not _is_true(new, "SuccessCriteriaMet"):
+        found.append(unvalued("status.conditions", "cannot disable the SuccessCriteriaMet=True condition"))
+    return found
+
+
+def _check_uncounted(uncounted: dict[str, Any], found: list[Cause]) -> None:
+    seen: set[str] = set()
+    for key in ("succeeded", "failed"):
+        for index, uid in enumerate(uncounted.get(key) or ()):
+            path = f"status.uncountedTerminatedPods.{key}[{index}]"
+            if not uid:
+                found.append(fields.invalid(path, uid, "must not be empty"))
+            elif uid in seen:
+                found.append(fields.duplicate(path, uid))
+            seen.add(uid)
+
+
+def _check_indexes(new: Object, old: Object, found: list[Cause]) -> None:
+    spec, status, stale = new.get("spec") or {}, new.get("status") or {}, old.get("status") or {}
+    for key, needed in (("completedIndexes", "completions"), ("failedIndexes", "backoffLimitPerIndex")):
+        text = status.get(key) or ""
+        if text == (stale.get(key) or "") or spec.get("completions") is None or spec.get(needed) is None:
+            continue
+        try:
+            count_indexes(text, spec["completions"])
+        except ValueError as e:
+            found.append(fields.invalid(f"status.{key}", text, f"error parsing {key}: {e}"))
+    completed, failed = status.get("completedIndexes"), status.get("failedIndexes")
+    if completed and completed != stale.get("completedIndexes") and spec.get("completionMode") != "Indexed":
+        text = "cannot set non-empty completedIndexes when non-indexed completion mode"
+        found.append(fields.invalid("status.completedIndexes", completed, text))
+    if failed not in (None, stale.get("failedIndexes")) and spec.get("backoffLimitPerIndex") is None:
+        text = "cannot set non-null failedIndexes when backoffLimitPerIndex is null"
+        found.append(fields.invalid("status.failedIndexes", failed, text))
+
+
+# -- cron jobs --------------------------------------------------------------------------------------------------------
 
 
 def _default_cron(obj: Object) -> None:
     spec = spec_of(obj)
-    if not spec.get("concurrencyPolicy"):
-        spec["concurrencyPolicy"] = "Allow"
+    spec["concurrencyPolicy"] = spec.get("concurrencyPolicy") or "Allow"
     set_default(spec, suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
-    job = at(spec, "jobTemplate.spec")
-    if job is not None:
-        default_template(job)
+    job = spec.setdefault("jobTemplate", {}).setdefault("spec", {})
+    _default_conditions(job)
+    default_template(job)
+
+
+def _drop_from_cron(new: Object, old: Object | None = None) -> None:
+    drop_from_template(new, old, _CRON_TEMPLATE)
+
+
+def _cron_spec(spec: dict[str, Any], old: dict[str, Any] | None, options: Options) -> list[Cause]:
+    found: list[Cause] = []
+    schedule, zone = spec.get("schedule") or "", spec.get("timeZone")
+    if not schedule:
+        found.append(fields.required("spec.schedule"))
+    else:
+        zoned = old is not None and "TZ" in (old.get("schedule") or "")
+        if wrong := check_schedule(schedule):
+            found.append(fields.invalid("spec.schedule", schedule, wrong))
+        if zoned and "TZ" in schedule and zone is not None:
+            text = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+            found.append(fields.invalid("spec.schedule", schedule, text))
+        elif not zoned and "TZ" in schedule:
+            text = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+            found.append(fields.invalid("spec.schedule", schedule, text))
+    check_counts(spec, "spec", found, "startingDeadlineSeconds")
+    if zone is not None and (old is None or old.get("timeZone") != zone):
+        _check_zone(zone, found)
+    policy = spec.get("concurrencyPolicy") or ""
+    if not policy:
+        found.append(fields.required("spec.concurrencyPolicy"))
+    elif policy not in _CONCURRENCY:
+        found.append(fields.unsupported("spec.concurrencyPolicy", policy, _CONCURRENCY))
+    job, path = at(spec, "jobTemplate.spec") or {}, "spec.jobTemplate.spec"
+    found += check_job_spec(path, job, options)
+    if job.get("selector") is not None:
+        text = "`selector` will be auto-generated"
+        found.append(fields.invalid(f"{path}.selector", shown(job["selector"]), text))
+    if job.get("manualSelector"):
+        found.append(fields.unsupported(f"{path}.manualSelector", True, ("nil", "false")))
+    check_counts(spec, "spec", found, "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+    return found
+
+
+def _check_zone(zone: str, found: list[Cause]) -> None:
+    path = "spec.timeZone"
+    if not zone:
+        found.append(fields.invalid(path, zone, "timeZone must be nil or non-empty string"))
+        return
+    for part in zone.split("/"):
+        if part in (".", "..") or part.startswith("-") or not _ZONE_PART.fullmatch(part):
+            found.append(fields.invalid(path, zone, f"unknown time zone {zone}"))
+            return
+    if zone.lower() == "local":
+        text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        found.append(fields.invalid(path, zone, text))
+    if zone == "Local":
+        return
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        found.append(fields.invalid(path, zone, f"unknown time zone {zone}"))
 
 
 def _validate_cron(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found: list[Cause] = []
+    found = _cron_spec(obj.get("spec") or {}, None, TEMPLATE)
     name = at(obj, "metadata.name") or ""
     if len(name) > 52:
         found.append(fields.invalid("metadata.name", name, "must be no more than 52 characters"))
-    schedule = spec.get("schedule") or ""
-    if not schedule:
-        found.append(fields.required("spec.schedule"))
-    elif wrong := check_schedule(schedule):
-        found.append(fields.invalid("spec.schedule", schedule, wrong))
-    found += not_negative(
-        spec, "spec", "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"
-    )
-    allowed = ("Allow", "Forbid", "Replace")
-    found += choice("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), allowed)
-    return found + _validate_spec("spec.jobTemplate.spec", at(spec, "jobTemplate.spec") or {})
-
-
-def check_schedule(text: str) -> str:
-    """What is wrong with a cron schedule, in the words of upstream's parser; empty if it is good."""
-    if text.startswith("@"):
-        return "" if _MACRO.fullmatch(text) else f"unrecognized descriptor: {text}"
-    if text.startswith(("TZ=", "CRON_TZ=")):
-        return "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-    parts = text.split()
-    if len(parts) != 5:
-        return f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]"
-    for part, (_, low, high, words) in zip(parts, _CRON_FIELDS):
-        for item in part.split(","):
-            if wrong := _cron_item(item, low, high, words):
-                return wrong
-    return ""
-
-
-def _cron_item(item: str, low: int, high: int, words: tuple[str, ...]) -> str:
-    span, slash, step = item.partition("/")
-    if slash and (not step.isdigit() or int(step) == 0):
-        return (
-            f"failed to parse int from {step}"
-            if not step.isdigit()
-            else f"step of range should be a positive number: {item}"
-        )
-    if span in ("*", "?"):
-        return ""
-    first, _, last = span.partition("-")
-    numbers = []
-    for text in (first, last or first):
-        if text.lower() in words:
-            numbers.append(words.index(text.lower()) + low)
-        elif text.isdigit():
-            numbers.append(int(text))
-        else:
-            return f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'
-    if numbers[0] < low:
-        return f"beginning of range ({numbers[0]}) below minimum ({low}): {item}"
-    if numbers[1] > high:
-        return f"end of range ({numbers[1]}) above maximum ({high}): {item}"
-    if numbers[0] > numbers[1]:
-        return f"beginning of range ({numbers[0]}) beyond end of range ({numbers[1]}): {item}"
-    return ""
+    return found
 
 
 def _successful(obj: Object) -> str:
@@ -209,13 +349,26 @@ def rules() -> dict[GVK, Rules]:
         GVK("batch", "v1", "Job"): Rules(
             default=_default_job,
             on_create=_on_create,
+            on_update=drop_from_template,
             validate=_validate_job,
-            validate_update=_validate_job_update,
+            check_update=_check_job_update,
+            validate_status=_validate_job_status,
+            warn=template_warner(named=True),
+            revalidates=True,
             has_status=True,
             has_generation=True,
             fields={"status.successful": _successful},
         ),
         GVK("batch", "v1", "CronJob"): Rules(
-            default=_default_cron, validate=_validate_cron, has_status=True, has_generation=True
+            default=_default_cron,
+            on_create=_drop_from_cron,
+            on_update=_drop_from_cron,
+            validate=_validate_cron,
+            check_update=lambda new, old: _cron_spec(
+                new.get("spec") or {}, old.get("spec") or {}, template_options(old, _CRON_TEMPLATE)
+            ),
+            warn=template_warner("spec.jobTemplate.spec.template", named=True),
+            has_status=True,
+            has_generation=True,
         ),
     }

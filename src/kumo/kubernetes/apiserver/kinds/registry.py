@@ -9,6 +9,7 @@ from kumo.api.builtin import by_gvk
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds import (
     admission,
+    autoscaling,
     batch,
     certificates,
     cluster,
@@ -30,6 +31,7 @@ from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 
 _MODULES = (
     admission,
+    autoscaling,
     batch,
     certificates,
     cluster,

@@ -64,7 +64,9 @@ def shown(selector: dict[str, Any] | None) -> dict[str, Any] | None:
     """A selector with its fields in the order messages show them in."""
     if selector is None:
         return None
-    return {key: selector[key] for key in ("matchLabels", "matchExpressions") if selector.get(key)}
+    labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
+    found: dict[str, Any] = {"matchLabels": dict(sorted(labels.items()))} if labels else {}
+    return found | ({"matchExpressions": expressions} if expressions else {})
 
 
 def is_usable(selector: dict[str, Any] | None) -> bool:
