@@ -133,6 +133,12 @@ def _validate_quota(obj: Object) -> list[Cause]:
     return found
 
 
+def _name_secrets(obj: Object) -> None:
+    """Of the secrets that an account may use, only the names are kept."""
+    if obj.get("secrets"):
+        obj["secrets"] = [{"name": s["name"]} if s.get("name") else {} for s in obj["secrets"]]
+
+
 def rules() -> dict[GVK, Rules]:
     """The rules of the kinds in this module."""
 
@@ -147,7 +153,7 @@ def rules() -> dict[GVK, Rules]:
             fields={"type": "type"},
         ),
         core("ConfigMap"): Rules(validate=_validate_config_map, validate_update=_validate_config_map_update),
-        core("ServiceAccount"): Rules(),
+        core("ServiceAccount"): Rules(on_create=_name_secrets, on_update=lambda new, _: _name_secrets(new)),
         core("LimitRange"): Rules(default=_default_limits, validate=_validate_limits, allow_create_on_update=True),
         core("ResourceQuota"): Rules(validate=_validate_quota, has_status=True),
     }

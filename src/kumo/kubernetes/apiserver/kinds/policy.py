@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.api import fields
+from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import (
     at_most_all,
-    choice,
     number_or_percent,
     set_default,
 )
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
+
+_EVICTIONS = ("AlwaysAllow", "IfHealthyBudget")
 
 
 def _validate_budget(obj: Object) -> list[Cause]:
@@ -24,16 +25,19 @@ def _validate_budget(obj: Object) -> list[Cause]:
     found: list[Cause] = []
     if least is not None and most is not None:
         detail = "minAvailable and maxUnavailable cannot be both set"
-        found.append(fields.invalid("spec", spec, detail))
+        internal = {
+            "MinAvailable": least,
+            "Selector": spec.get("selector"),
+            "MaxUnavailable": most,
+            "UnhealthyPodEvictionPolicy": spec.get("unhealthyPodEvictionPolicy"),
+        }
+        found.append(fields.invalid("spec", internal, detail))
     for key, value in (("minAvailable", least), ("maxUnavailable", most)):
         if value is not None:
             found += number_or_percent(f"spec.{key}", value) + at_most_all(f"spec.{key}", value)
-    found += choice(
-        "spec.unhealthyPodEvictionPolicy",
-        spec.get("unhealthyPodEvictionPolicy"),
-        ("AlwaysAllow", "IfHealthyBudget"),
-        needed=False,
-    )
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy is not None and policy not in _EVICTIONS:
+        found.append(fields.unsupported("spec.unhealthyPodEvictionPolicy", policy, _EVICTIONS))
     return found + validate_label_selector("spec.selector", spec.get("selector"))
 
 
@@ -68,7 +72,11 @@ def rules() -> dict[GVK, Rules]:
 
     return {
         GVK("policy", "v1", "PodDisruptionBudget"): Rules(
-            validate=_validate_budget, has_status=True, has_generation=True
+            validate=_validate_budget,
+            check_name=names.check_path_segment,  # Upstream does not look at a budget's metadata.
+            any_finalizer=True,
+            has_status=True,
+            has_generation=True,
         ),
         devices("ResourceClaim"): Rules(default=_default_claim, validate_update=_claim_stays, has_status=True),
         devices("ResourceClaimTemplate"): Rules(default=_default_claim_template, validate_update=_claim_stays),

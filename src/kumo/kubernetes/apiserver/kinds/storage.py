@@ -1,4 +1,4 @@
-"""Volumes, claims, storage classes, CSI drivers and attachments."""
+"""Volumes, storage classes, CSI drivers and attachments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from kumo.api import fields, names, quantities
 from kumo.api.errors import Cause
-from kumo.api.objects import Object
+from kumo.api.objects import Object, timestamp
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default, spec_of
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
@@ -24,13 +24,6 @@ _NOT_SOURCES = (
     "nodeAffinity",
     "volumeAttributesClassName",
 )
-_CLAIM_FIXED = (
-    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-)
-
-
-def _default_claim(obj: Object) -> None:
-    set_default(spec_of(obj), volumeMode="Filesystem")
 
 
 def _modes(path: str, modes: Any) -> list[Cause]:
@@ -42,50 +35,20 @@ def _modes(path: str, modes: Any) -> list[Cause]:
     return found
 
 
-def _validate_claim(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found = _modes("spec.accessModes", spec.get("accessModes"))
-    storage = at(spec, "resources.requests.storage")
-    if storage is None:
-        found.append(fields.required("spec.resources[storage]"))
-    elif quantities.parse(storage) <= 0:
-        found.append(fields.invalid("spec.resources[storage]", str(storage), "must be greater than zero"))
-    name = spec.get("storageClassName")
-    if name:
-        found += fields.each("spec.storageClassName", name, names.check_subdomain(name))
-    found += choice("spec.volumeMode", spec.get("volumeMode"), _VOLUME_MODES, needed=False)
-    source = spec.get("dataSource")
-    if source is not None:
-        found += needed(source, "spec.dataSource", "name", "kind")
-    return found
-
-
-def _validate_claim_update(new: Object, old: Object) -> list[Cause]:
-    fresh, stale = dict(new.get("spec") or {}), dict(old.get("spec") or {})
-    found: list[Cause] = []
-    for spec in (fresh, stale):
-        spec.pop("resources", None)
-        spec.pop("volumeAttributesClassName", None)
-        if not stale.get("volumeName"):
-            spec.pop("volumeName", None)
-        if not stale.get("storageClassName"):
-            spec.pop("storageClassName", None)
-    if fresh != stale:
-        found.append(fields.forbidden("spec", _CLAIM_FIXED))
-    before, after = (at(o, "spec.resources.requests.storage") for o in (old, new))
-    if before is not None and after is not None and quantities.parse(after) < quantities.parse(before):
-        current = at(old, "status.capacity.storage")
-        if current is None or quantities.parse(after) <= quantities.parse(current):
-            detail = "field can not be less than status.capacity"
-            found.append(fields.forbidden("spec.resources.requests.storage", detail))
-    return found
-
-
 def _default_volume(obj: Object) -> None:
     spec = spec_of(obj)
     set_default(spec, persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
     if spec.get("hostPath") is not None:
         set_default(spec["hostPath"], type="")
+
+
+def _note_phase(new: Object, old: Object) -> None:
+    """Remember when a volume's phase last changed."""
+    status = new.setdefault("status", {})
+    if status.get("phase") != at(old, "status.phase") and (
+        status.get("lastPhaseTransitionTime") == at(old, "status.lastPhaseTransitionTime")
+    ):
+        status["lastPhaseTransitionTime"] = timestamp()
 
 
 def _validate_volume(obj: Object) -> list[Cause]:
@@ -197,18 +160,12 @@ def rules() -> dict[GVK, Rules]:
         return GVK("storage.k8s.io", "v1", kind)
 
     return {
-        GVK("", "v1", "PersistentVolumeClaim"): Rules(
-            default=_default_claim,
-            validate=_validate_claim,
-            validate_update=_validate_claim_update,
-            on_create=lambda obj: obj.update(status={"phase": "Pending"}),
-            has_status=True,
-        ),
         GVK("", "v1", "PersistentVolume"): Rules(
             default=_default_volume,
             validate=_validate_volume,
             validate_update=_validate_volume_update,
-            on_create=lambda obj: obj.update(status={"phase": "Pending"}),
+            on_create=lambda obj: obj.update(status={"phase": "Pending", "lastPhaseTransitionTime": timestamp()}),
+            prepare_status=_note_phase,
             has_status=True,
         ),
         storage("StorageClass"): Rules(
