@@ -163,7 +163,7 @@ def rules() -> dict[GVK, Rules]:
             validate=_validate_namespace,
             check_name=names.check_label,
             has_status=True,
-            fields={"status.phase": "status.phase", "name": "metadata.name"},
+            fields={"status.phase": "status.phase"},
         ),
         core("Node"): Rules(
             default=_default_node,
