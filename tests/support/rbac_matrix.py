@@ -1,8 +1,8 @@
 """The RBAC matrix: who may do what to which resource, as a table that people can read.
 
 A line without indent names a subject. Each indented line is `verbs: resources`, which the subject may (in every
-namespace, for any name); whatever is not written down he may not. `all` stands for the eight verbs, `read` for get, list
-and watch. Resources are `resource[/subresource][.group]`.
+namespace, for any name); whatever is not written down he may not. `all` stands for the eight verbs, `read` for get,
+list and watch. Resources are `resource[/subresource][.group]`.
 """
 
 from __future__ import annotations

@@ -106,8 +106,8 @@ class VirtualResources:
         data = await bodies.read(call.request)
         body = check_kind(bodies.decode(data, bodies.media_type(call.request), "TokenRequest"), _TOKEN_REQUEST)
         decoded, _ = decode(builtin_schema(_TOKEN_REQUEST), body)
-        meta = {**(decoded.get("metadata") or {}), "name": call.info.name, "namespace": call.namespace}
-        decoded["metadata"] = meta
+        stated = {key: value for key, value in (decoded.get("metadata") or {}).items() if value}
+        decoded["metadata"] = {"name": call.info.name, "namespace": call.namespace, **stated}
         decoded = await admit_creation(self._core, call, _TOKEN_REQUEST, decoded, subresource="token")
         found = self._tokens.request(call.namespace, call.info.name, decoded, dry_run=call.dry_run())
         return object_response(call, found, 201)

@@ -9,7 +9,7 @@ from kumo.api.users import MASTERS_GROUP, UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
 from kumo.kubernetes.apiserver.authorization.nodes import NODES_GROUP, NodeAuthorizer, node_of
 from kumo.kubernetes.apiserver.authorization.rules import Rule
-from kumo.kubernetes.apiserver.authorization.tables import RoleNotFound, Tables
+from kumo.kubernetes.apiserver.authorization.tables import Binding, RoleNotFound, Tables
 
 _REMEMBERED_USERS = 4096
 _REMEMBERED_ANSWERS = 20000
@@ -134,22 +134,21 @@ class Authorizer:
                     continue
                 if not info.resource:
                     if rule.allows_url(info.path):
-                        return _Answer(True, frozenset(), _because(binding.namespace, binding.name, binding))
+                        return _Answer(True, frozenset(), _because(binding, user))
                 elif rule.allows_resource(info.group, info.resource, info.subresource):
-                    reason = _because(binding.namespace, binding.name, binding)
+                    reason = _because(binding, user)
                     if not rule.names:
                         return _Answer(True, frozenset(), reason)
-                    names |= rule.names
+                    names.update(rule.names)
         if names:
             return _Answer(False, frozenset(names), reason)
         return _Answer(False, frozenset(), _refused(errors))
 
 
-def _because(namespace: str, name: str, binding: object) -> str:
-    kind = getattr(binding, "role_kind", "")
-    role = getattr(binding, "role_name", "")
-    subject = f'RoleBinding "{name}/{namespace}"' if namespace else f'ClusterRoleBinding "{name}"'
-    return f'RBAC: allowed by {subject} of {kind} "{role}"'
+def _because(binding: Binding, user: UserInfo) -> str:
+    where = f'RoleBinding "{binding.name}/{binding.namespace}"'
+    named = where if binding.namespace else f'ClusterRoleBinding "{binding.name}"'
+    return f'RBAC: allowed by {named} of {binding.role_kind} "{binding.role_name}" to {binding.subject_of(user)}'
 
 
 def _refused(errors: list[str]) -> str:

@@ -49,8 +49,8 @@ def _check_role(authorizer: Authorizer, attrs: AdmissionAttributes, role: Object
     wanted = rules_of(role.get("rules"))
     if role.get("aggregationRule"):
         # What it will aggregate is not known now: only who may do everything may make one (as upstream).
-        every, urls = frozenset("*"), ("*",)
-        wanted = (*wanted, Rule(every, every, every), Rule(every, urls=urls))
+        every = ("*",)
+        wanted = (*wanted, Rule(every, every, every), Rule(every, urls=every))
     _refuse_uncovered(authorizer, attrs, wanted)
 
 
@@ -66,7 +66,7 @@ def _check_binding(authorizer: Authorizer, attrs: AdmissionAttributes, binding: 
         return
     rules = authorizer.role_rules(kind, name, attrs.namespace)
     if rules is None:
-        raise not_found(_GROUP, resource, name)
+        raise not_found(_GROUP, attrs.gvr.resource, name)
     _refuse_uncovered(authorizer, attrs, rules)
 
 

@@ -7,15 +7,23 @@ from typing import Any
 
 from kumo.api.errors import Cause, bad_request, invalid
 from kumo.api.objects import Object, timestamp
+from kumo.api.selectors import parse_field_selector, parse_label_selector
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization.authorizer import Authorizer
+from kumo.kubernetes.apiserver.authorization.nodes import node_of
+from kumo.kubernetes.apiserver.authorization.review_validation import local_faults, metadata_faults, spec_faults
 
-_VERSION = "authorization.k8s.io/v1"
+_GROUP = "authorization.k8s.io"
+_IGNORED = "spec.resourceAttributes.{} ignored due to parse error"
+_Requirements = tuple[tuple[str, str, str], ...]
 
 
 class AccessReviews:
-    """Answers the four reviews. Each method takes the decoded review and gives it back with its status."""
+    """Answers the four reviews. Each method takes the decoded review and gives it back with its status.
+
+    Raises 422 for a question that is none.
+    """
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -23,21 +31,21 @@ class AccessReviews:
     def subject(self, body: Object) -> Object:
         """POST `subjectaccessreviews`: may that user?"""
         spec = body.get("spec") or {}
-        return self._reviewed("SubjectAccessReview", body, _user_of(spec), spec)
+        faults = spec_faults(spec, about_user=True) + metadata_faults(body.get("metadata") or {}, namespaced=False)
+        return self._reviewed("SubjectAccessReview", body, _user_of(spec), faults)
 
     def local_subject(self, namespace: str, body: Object) -> Object:
         """POST `namespaces/{namespace}/localsubjectaccessreviews`: may that user, in this namespace?"""
-        spec = body.get("spec") or {}
-        asked = (spec.get("resourceAttributes") or {}).get("namespace") or ""
-        if asked != namespace:
-            kind = "LocalSubjectAccessReview"
-            why = f'Invalid value: "{asked}": must match metadata.namespace'
-            raise invalid("authorization.k8s.io", kind, "", [Cause("spec.resourceAttributes.namespace", why)])
-        return self._reviewed("LocalSubjectAccessReview", body, _user_of(spec), spec)
+        spec, meta = body.get("spec") or {}, body.get("metadata") or {}
+        faults = spec_faults(spec, about_user=True) + metadata_faults(meta, namespaced=True)
+        faults += local_faults(namespace, spec)
+        return self._reviewed("LocalSubjectAccessReview", body, _user_of(spec), faults)
 
     def self_subject(self, user: UserInfo, body: Object) -> Object:
         """POST `selfsubjectaccessreviews`: may I?"""
-        return self._reviewed("SelfSubjectAccessReview", body, user, body.get("spec") or {})
+        faults = spec_faults(body.get("spec") or {}, about_user=False)
+        faults += metadata_faults(body.get("metadata") or {}, namespaced=False)
+        return self._reviewed("SelfSubjectAccessReview", body, user, faults)
 
     def self_rules(self, user: UserInfo, body: Object) -> Object:
         """POST `selfsubjectrulesreviews`: what may I in a namespace (`kubectl auth can-i --list`)?"""
@@ -45,65 +53,65 @@ class AccessReviews:
         if not namespace:
             raise bad_request("no namespace on request")
         rules, errors = self._authorizer.rules(user, namespace)
-        if "system:masters" in user.groups:
-            resource: list[Object] = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
-            urls: list[Object] = [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
-        else:
-            resource, urls = [], []
+        resource: list[Object] = []
+        urls: list[Object] = []
         for rule in rules:
-            verbs = sorted(rule.verbs)
+            verbs = list(rule.verbs)
             if rule.urls:
                 urls.append({"verbs": verbs, "nonResourceURLs": list(rule.urls)})
             if rule.resources:
-                entry: Object = {
-                    "verbs": verbs,
-                    "apiGroups": sorted(rule.groups),
-                    "resources": sorted(rule.resources),
-                }
+                entry: Object = {"verbs": verbs, "apiGroups": list(rule.groups), "resources": list(rule.resources)}
                 if rule.names:
-                    entry["resourceNames"] = sorted(rule.names)
+                    entry["resourceNames"] = list(rule.names)
                 resource.append(entry)
-        status: Object = {"resourceRules": resource, "nonResourceRules": urls, "incomplete": bool(errors)}
+        is_node = node_of(user) is not None
+        if is_node:
+            # What a node may depends on what runs there: it cannot be told beforehand.
+            errors = ["node authorizer does not support user rule resolution", *errors]
+        status: Object = {"resourceRules": resource, "nonResourceRules": urls, "incomplete": is_node}
         if errors:
-            status["evaluationError"] = ", ".join(errors)
+            status["evaluationError"] = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
         return _answer("SelfSubjectRulesReview", body, status)
 
-    def _reviewed(self, kind: str, body: Object, user: UserInfo, spec: Mapping[str, Any]) -> Object:
-        info = _info_of(kind, spec)
+    def _reviewed(self, kind: str, body: Object, user: UserInfo, faults: list[Cause]) -> Object:
+        if faults:
+            raise invalid(_GROUP, "", "", faults)
+        info, errors = _info_of(body["spec"])
         decision = self._authorizer.authorize(user, info)
         status: Object = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
+        if errors:
+            status["evaluationError"] = "; ".join(errors)
         return _answer(kind, body, status)
 
 
 def _answer(kind: str, body: Object, status: Object) -> Object:
     meta = {**(body.get("metadata") or {}), "creationTimestamp": timestamp()}
-    return {"kind": kind, "apiVersion": _VERSION, "metadata": meta, "spec": body.get("spec") or {}, "status": status}
+    spec = body.get("spec") or {}
+    return {"kind": kind, "apiVersion": f"{_GROUP}/v1", "metadata": meta, "spec": spec, "status": status}
 
 
 def _user_of(spec: Mapping[str, Any]) -> UserInfo:
-    name, groups = spec.get("user") or "", tuple(spec.get("groups") or ())
-    if not name and not groups:
-        why = "Invalid value: null: at least one of user or group must be specified"
-        raise invalid("authorization.k8s.io", "SubjectAccessReview", "", [Cause("spec.user", why)])
     extra = {k: tuple(v) for k, v in (spec.get("extra") or {}).items()}
-    return UserInfo(name, groups, spec.get("uid") or "", extra)
+    return UserInfo(spec.get("user") or "", tuple(spec.get("groups") or ()), spec.get("uid") or "", extra)
 
 
-def _info_of(kind: str, spec: Mapping[str, Any]) -> RequestInfo:
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (resource is None) == (other is None):
-        if resource is None:
-            why = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        else:
-            why = "Invalid value: null: cannot be specified in combination with resourceAttributes"
-        field = "spec.resourceAttributes" if resource is None else "spec.nonResourceAttributes"
-        raise invalid("authorization.k8s.io", kind, "", [Cause(field, why)])
+def _info_of(spec: Mapping[str, Any]) -> tuple[RequestInfo, list[str]]:
+    """The request that is asked about, and what of the question could not be read."""
+    other = spec.get("nonResourceAttributes")
     if other is not None:
-        return RequestInfo(verb=other.get("verb") or "", path=other.get("path") or "")
-    assert resource is not None
-    return RequestInfo(
+        return RequestInfo(verb=other.get("verb") or "", path=other.get("path") or ""), []
+    resource = spec["resourceAttributes"]
+    errors: list[str] = []
+    requirements = _field_requirements(resource.get("fieldSelector") or {}, errors)
+    raw = (resource.get("labelSelector") or {}).get("rawSelector")
+    if raw:
+        try:
+            parse_label_selector(raw)
+        except ValueError:
+            errors.append(_IGNORED.format("labelSelector"))
+    info = RequestInfo(
         verb=resource.get("verb") or "",
         path="",
         group=resource.get("group") or "",
@@ -112,4 +120,23 @@ def _info_of(kind: str, spec: Mapping[str, Any]) -> RequestInfo:
         resource=resource.get("resource") or "",
         subresource=resource.get("subresource") or "",
         name=resource.get("name") or "",
+        field_requirements=requirements,
     )
+    return info, errors
+
+
+def _field_requirements(selector: Mapping[str, Any], errors: list[str]) -> _Requirements:
+    """What the field selector asks for, as far as it says `is` or `is not` one value."""
+    if raw := selector.get("rawSelector"):
+        try:
+            parsed = parse_field_selector(raw)
+        except ValueError:
+            errors.append(_IGNORED.format("fieldSelector"))
+            return ()
+        return tuple((r.key, r.operator, r.values[0]) for r in parsed.requirements)
+    operators = {"In": "=", "NotIn": "!="}
+    asked = selector.get("requirements") or ()
+    known = [r for r in asked if r.get("operator") in operators and len(r.get("values") or ()) == 1]
+    if len(known) < len(asked):
+        errors.append(_IGNORED.format("fieldSelector").replace("ignored", "partially ignored"))
+    return tuple((r.get("key") or "", operators[r["operator"]], r["values"][0]) for r in known)

@@ -13,12 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One PolicyRule."""
+    """One PolicyRule, everything in the order in which it was written."""
 
-    verbs: frozenset[str]
-    groups: frozenset[str] = frozenset()
-    resources: frozenset[str] = frozenset()
-    names: frozenset[str] = frozenset()
+    verbs: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
 
     def allows_verb(self, verb: str) -> bool:
@@ -49,10 +49,10 @@ def url_matches(url: str, path: str) -> bool:
 def rule_of(data: dict[str, Any]) -> Rule:
     """The rule that a role's `rules` entry describes."""
     return Rule(
-        verbs=frozenset(data.get("verbs") or ()),
-        groups=frozenset(data.get("apiGroups") or ()),
-        resources=frozenset(data.get("resources") or ()),
-        names=frozenset(data.get("resourceNames") or ()),
+        verbs=tuple(data.get("verbs") or ()),
+        groups=tuple(data.get("apiGroups") or ()),
+        resources=tuple(data.get("resources") or ()),
+        names=tuple(data.get("resourceNames") or ()),
         urls=tuple(data.get("nonResourceURLs") or ()),
     )
 
@@ -64,16 +64,16 @@ def rules_of(data: Iterable[dict[str, Any]] | None) -> tuple[Rule, ...]:
 
 def atoms(rule: Rule) -> Iterator[Rule]:
     """The rule as rules of one verb, one group, one resource, one name (or one URL) each."""
-    for verb in sorted(rule.verbs):
+    for verb in rule.verbs:
         for url in rule.urls:
-            yield Rule(frozenset((verb,)), urls=(url,))
-        for group in sorted(rule.groups):
-            for resource in sorted(rule.resources):
-                one = (frozenset((verb,)), frozenset((group,)), frozenset((resource,)))
+            yield Rule((verb,), urls=(url,))
+        for group in rule.groups:
+            for resource in rule.resources:
+                one = ((verb,), (group,), (resource,))
                 if not rule.names:
                     yield Rule(*one)
-                for name in sorted(rule.names):
-                    yield Rule(*one, frozenset((name,)))
+                for name in rule.names:
+                    yield Rule(*one, (name,))
 
 
 def _atom_covered(owned: Rule, atom: Rule) -> bool:
@@ -90,7 +90,7 @@ def _atom_covered(owned: Rule, atom: Rule) -> bool:
         fits = "*" in owned.resources or resource in owned.resources
     else:
         fits = owned.allows_resource(group, main, sub)
-    return fits and (not owned.names or (bool(atom.names) and atom.names <= owned.names))
+    return fits and (not owned.names or (bool(atom.names) and set(atom.names) <= set(owned.names)))
 
 
 def uncovered(owned: Iterable[Rule], wanted: Iterable[Rule]) -> list[Rule]:
@@ -101,10 +101,10 @@ def uncovered(owned: Iterable[Rule], wanted: Iterable[Rule]) -> list[Rule]:
 
 def describe(missing: Iterable[Rule]) -> list[str]:
     """The rules in upstream's compact notation, verbs of equal rules joined, sorted."""
-    merged: dict[tuple[Any, ...], set[str]] = {}
+    merged: dict[tuple[Any, ...], dict[str, None]] = {}
     for rule in missing:
-        key = (tuple(sorted(rule.groups)), tuple(sorted(rule.resources)), tuple(sorted(rule.names)), rule.urls)
-        merged.setdefault(key, set()).update(rule.verbs)
+        key = (rule.groups, rule.resources, rule.names, rule.urls)
+        merged.setdefault(key, {}).update(dict.fromkeys(rule.verbs))
 
     def listed(name: str, values: Iterable[str]) -> str:
         return f"{name}:[" + " ".join(f'"{v}"' for v in values) + "]"
@@ -118,6 +118,6 @@ def describe(missing: Iterable[Rule]) -> list[str]:
             parts.append(listed("NonResourceURLs", urls))
         if names:
             parts.append(listed("ResourceNames", names))
-        parts.append(listed("Verbs", sorted(verbs)))
+        parts.append(listed("Verbs", verbs))
         lines.append("{" + ", ".join(parts) + "}")
     return sorted(lines)

@@ -23,6 +23,18 @@ class Binding(NamedTuple):
     groups: frozenset[str]
     role_kind: str
     role_name: str
+    subjects: tuple[tuple[str, str, str], ...] = ()
+    """Kind, namespace and name, as they are written."""
+
+    def subject_of(self, user: UserInfo) -> str:
+        """The first subject that is the user or one of his groups, in upstream's words."""
+        for kind, namespace, name in self.subjects:
+            if kind == "ServiceAccount":
+                if user.name == f"system:serviceaccount:{namespace}:{name}":
+                    return f'{kind} "{name}/{namespace}"'
+            elif (kind == "User" and name == user.name) or (kind == "Group" and name in user.groups):
+                return f'{kind} "{name}"'
+        return ""
 
 
 class RoleNotFound(Exception):
@@ -34,8 +46,11 @@ def binding_of(obj: Object) -> Binding:
     namespace = namespace_of(obj)
     users: set[str] = set()
     groups: set[str] = set()
+    subjects: list[tuple[str, str, str]] = []
     for subject in obj.get("subjects") or ():
         kind = subject.get("kind")
+        where = (subject.get("namespace") or namespace) if kind == "ServiceAccount" else ""
+        subjects.append((kind, where, subject["name"]))
         if kind == "User":
             users.add(subject["name"])
         elif kind == "Group":
@@ -44,7 +59,13 @@ def binding_of(obj: Object) -> Binding:
             users.add(f"system:serviceaccount:{subject.get('namespace') or namespace}:{subject['name']}")
     ref = obj.get("roleRef") or {}
     return Binding(
-        namespace, name_of(obj), frozenset(users), frozenset(groups), ref.get("kind", ""), ref.get("name", "")
+        namespace,
+        name_of(obj),
+        frozenset(users),
+        frozenset(groups),
+        ref.get("kind", ""),
+        ref.get("name", ""),
+        tuple(subjects),
     )
 
 
