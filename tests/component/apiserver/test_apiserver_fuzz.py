@@ -339,7 +339,9 @@ _SPECIMENS: tuple[tuple[str, dict[str, Any]], ...] = (
                 "selector": {"a": "b"},
                 "type": "NodePort",
                 "ports": [{"port": 80, "targetPort": "http", "nodePort": 30007, "name": "x"}],
+                "clusterIP": "10.96.3.4",
                 "clusterIPs": ["10.96.3.4"],
+                "sessionAffinity": "ClientIP",
                 "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 1}},
             }
         },
