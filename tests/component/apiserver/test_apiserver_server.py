@@ -42,7 +42,9 @@ def group(*, authorize: bool = True) -> ApiGroup:
 
 async def _mark(review: Object) -> Object:
     request = review["request"]
-    patch = [{"op": "add", "path": "/metadata/labels", "value": {"by": request["userInfo"]["username"]}}]
+    patch = [
+        {"op": "add", "path": "/metadata/labels", "value": {"by": request["userInfo"]["username"].replace(":", "-")}}
+    ]
     data = base64.b64encode(msgspec.json.encode(patch)).decode()
     answer = {"uid": request["uid"], "allowed": True, "patchType": "JSONPatch", "patch": data, "warnings": ["marked"]}
     return {**review, "response": answer}
