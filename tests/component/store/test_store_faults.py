@@ -1,4 +1,4 @@
-"""Every system call under the SQLite store fails in turn: writes are refused, reads go on, nothing acknowledged is lost.
+"""Each system call under the SQLite store fails in turn: writes are refused, reads go on, nothing acknowledged is lost.
 
 A table of call x error x moment, once and for ever, each with clients at work, a crash in the middle (a copy of the
 files) and a restart; checked by the history. The calls are made to fail by a library that is compiled here.

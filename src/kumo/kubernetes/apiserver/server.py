@@ -40,7 +40,7 @@ from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry, add_builtin
 from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
 from kumo.kubernetes.apiserver.responses import refusal
-from kumo.kubernetes.apiserver.storage import Storage
+from kumo.kubernetes.apiserver.storage import Storage, refused
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import VirtualResources
 from kumo.kubernetes.apiserver.visit import Visit
@@ -232,7 +232,7 @@ class ApiServer:
             answer = operation.too_many(visit, error)
         except StoreError as error:
             _log.error("the store failed", error=str(error), path=request.path)
-            answer = refusal(internal(str(error)))
+            answer = refusal(refused(error))
         except asyncio.CancelledError:
             if not visit.timed_out:
                 operation.abandon(visit)
