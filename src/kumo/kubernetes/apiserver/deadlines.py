@@ -28,8 +28,11 @@ def go_duration(text: str) -> float:
         total += float(match[1]) * _UNITS[match[2]]
         at = match.end()
     if not body or at != len(body):
-        if re.fullmatch(r"[\d.]+", body):
+        rest = re.fullmatch(r"(?:\d+\.?\d*|\.\d+)([^\d.]*).*", body[at:])
+        if rest is not None and not rest[1]:
             raise ValueError(f"time: missing unit in duration {quoted}")
+        if rest is not None:
+            raise ValueError(f'time: unknown unit "{rest[1][:16]}" in duration {quoted}')
         raise ValueError(f"time: invalid duration {quoted}")
     return -total if text[0] == "-" else total
 

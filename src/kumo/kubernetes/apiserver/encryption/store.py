@@ -42,7 +42,8 @@ class EncryptedStore(Store):
         return self._transformers.of("" if parts[2] == "core" else parts[2], parts[3])
 
     def _count(self, direction: str, prefix: bytes, status: str) -> None:
-        key = (direction, prefix.decode(errors="replace").rpartition(":v1:")[0], status)
+        kind = prefix.decode(errors="replace")
+        key = (direction, kind[: kind.find(":v1:") + 4] if ":v1:" in kind else kind, status)
         if key in self._operations or len(self._operations) < _PREFIXES:
             self._operations[key] = self._operations.get(key, 0) + 1
 
