@@ -10,7 +10,7 @@ async with running_apiserver(tmp_path, https=True) as server:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,10 +60,12 @@ async def running_apiserver(
     port: int = 0,
     default_account: bool = True,
     store: Store | None = None,
+    trusted: Sequence[Path] = (),
     **config: Any,
 ) -> AsyncIterator[RunningApiServer]:
     """Start an API server whose data is below `tmp_path` (or in `store`); `config` are fields of ApiServerConfig.
 
+    `trusted`: CA bundles (PEM) that TLS accepts client certificates of, besides the server's own.
     `default_account`: make the service account that pods of the namespace `default` need (a controller's work).
     """
     pki = tmp_path / "pki"
@@ -75,7 +77,10 @@ async def running_apiserver(
     if https:
         ca = tls.ensure_ca(pki)
         pair = tls.ensure_server_certificate(ca, pki)
-        listener = Listener(_not_yet, port=port, tls=tls.server_context(pair, ca.files.cert), grace=0.5)
+        context = tls.server_context(pair, ca.files.cert)
+        if trusted:
+            tls.follow_trust(context, [ca.files.cert, *trusted])
+        listener = Listener(_not_yet, port=port, tls=context, grace=0.5)
         await listener.start()
         wanted = replace(wanted, ca_certificate=ca.files.cert, port=listener.port)
     server = ApiServer(store or SqliteStore(tmp_path / "store" / "kumo.db"), replace(wanted, **config))
@@ -86,7 +91,7 @@ async def running_apiserver(
         if default_account and server.reader.get(SERVICEACCOUNTS, "default", "default") is None:
             await running.client.create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
         if listener is not None and ca is not None:
-            listener.handler = server.handle
+            listener.handler, listener.identify = server.handle, server.identify
             running.url, running.ca = listener.url, ca.files.cert
             running.kubeconfig = str(tmp_path / "kubeconfig")
             admin = tls.ensure_client_certificate(ca, pki, "admin", ADMIN.name, [MASTERS_GROUP])
