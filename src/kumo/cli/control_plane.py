@@ -14,11 +14,14 @@ from kumo.cli.admission import admission
 from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
+from kumo.cli.operation import operation
 from kumo.cli.process import run_until_told
 from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
 from kumo.cli.wings import Wing, kubevirt, openstack
+from kumo.kubernetes.apiserver.audit import AuditError
 from kumo.kubernetes.apiserver.config import ApiServerConfig
+from kumo.kubernetes.apiserver.encryption import EncryptionError
 from kumo.kubernetes.apiserver.server import ApiServer
 from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
 from kumo.kubernetes.controller_manager.certificates import SigningAuthority
@@ -31,7 +34,7 @@ from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener, ListenError
-from kumo.machinery.tls import follow_trust, server_context
+from kumo.machinery.rotation import RotatingContext
 from kumo.machinery.transport import InProcessTransport
 from kumo.store.base import StoreError
 from kumo.store.sqlite import SqliteStore
@@ -66,13 +69,11 @@ class ControlPlane:
         self._late.target = server.handle
         with reporter.timed("API server: the store is open and the default objects are there"):
             await server.start()
-        context = server_context(self._pki.apiserver, self._pki.ca)
-        follow_trust(context, [self._pki.ca, self._pki.front_proxy_ca])
         listener = Listener(
             by_prefix(server.handle, {p: w.handler for w in self._wings if w.handler for p in w.prefixes}),
             host="0.0.0.0",
             port=instance.port,
-            tls=context,
+            tls=RotatingContext.of(self._pki.apiserver, self._pki.ca, self._pki.front_proxy_ca),
             name="apiserver",
             identify=server.identify,
         )
@@ -95,6 +96,7 @@ class ControlPlane:
             self._reporter.ready()
             _log.info("ready", url=self._instance.url)
             await stop.wait()
+            await server.announce_stop()
             for task in tasks:
                 task.cancel()
 
@@ -106,6 +108,7 @@ class ControlPlane:
             authentication=known,
             anonymous=anonymous,
             admission=admission(instance),
+            operation=operation(instance),
             ca_certificate=pki.ca,
             kubelet_client_certificate=pki.kubelet_client.cert,
             kubelet_client_key=pki.kubelet_client.key,
@@ -164,7 +167,7 @@ def main() -> int:
     logs.set_up(level="info")
     reporter = Reporter(instance.notify_socket, PROCESS)
     plane = ControlPlane(instance, reporter)
-    return run_until_told(plane.run, reporter, (StoreError, ListenError, InstanceError))
+    return run_until_told(plane.run, reporter, (StoreError, ListenError, InstanceError, AuditError, EncryptionError))
 
 
 if __name__ == "__main__":

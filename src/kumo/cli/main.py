@@ -18,6 +18,7 @@ _COMMANDS = {
     "status": "kumo.cli.status",
     "doctor": "kumo.cli.doctor",
     "kubeconfig": "kumo.cli.kubeconfig",
+    "certs": "kumo.cli.certs",
     "image": "kumo.cli.image",
     "service": "kumo.cli.service",
     "virt": "kumo.cli.virt.main",

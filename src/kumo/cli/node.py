@@ -42,6 +42,7 @@ from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request, Response
 from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener, ListenError
+from kumo.machinery.rotation import RotatingContext
 from kumo.machinery.transport import HttpTransport
 
 PROCESS = "node"
@@ -97,7 +98,7 @@ class Node:
             only_api_server(_dispatch(kubelet.handler, handler.handler)),
             host="0.0.0.0",
             port=self._instance.node_port,
-            tls=tls.server_context(self._pki.node_server, self._pki.ca, require_client=True),
+            tls=RotatingContext.of(self._pki.node_server, self._pki.ca, require_client=True),
             name="node",
         )
         await listener.start()

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from kumo.cli import admission, facts, identity, leftovers, prepare
+from kumo.cli import admission, facts, identity, leftovers, operation, prepare
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
@@ -33,6 +33,7 @@ from kumo.host import kvm
 )
 @identity.options
 @admission.options
+@operation.options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
     data_dir: Path,
@@ -54,6 +55,7 @@ def command(
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     identity.keep(instance.root, providers)
     admission.keep(instance.root, providers)
+    operation.keep(instance.root, providers)
     save(instance)
     prepare.directories(instance)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile

@@ -30,11 +30,18 @@ class RotatingContext(ssl.SSLContext):
     _looked: float
 
     @classmethod
-    def of(cls, pair: KeyPair, client_ca: Path | None = None, *, require_client: bool = False) -> RotatingContext:
-        """What `server_context` makes, kept up to date."""
+    def of(cls, pair: KeyPair, *client_cas: Path, require_client: bool = False) -> RotatingContext:
+        """What `server_context` makes, kept up to date; clients' certificates may be of any of the CAs."""
+
+        def make() -> ssl.SSLContext:
+            context = server_context(pair, client_cas[0] if client_cas else None, require_client=require_client)
+            for bundle in client_cas[1:]:
+                context.load_verify_locations(cafile=str(bundle))
+            return context
+
         found = cls(ssl.PROTOCOL_TLS_SERVER)
-        found._files = tuple(path for path in (pair.cert, pair.key, client_ca) if path is not None)
-        found._make = lambda: server_context(pair, client_ca, require_client=require_client)
+        found._files = (pair.cert, pair.key, *client_cas)
+        found._make = make
         found._state = found._look()
         found._current = found._make()
         found._looked = time.monotonic()

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from kumo.api.objects import Object
 from kumo.api.users import UserInfo
@@ -272,16 +272,6 @@ class Operation:
         if visit.record is not None and self.auditor is not None:
             record, visit.record = visit.record, None
             self.auditor.panicked(record, f"APIServer panic'd: {error}")
-
-
-def annotations_of(request: Request) -> dict[str, str]:
-    """Where admission leaves what auditors should know of the request."""
-    visit: Any = request.context
-    if not isinstance(visit, Visit):
-        return {}
-    if visit.audit_annotations is None:
-        visit.audit_annotations = {}
-    return visit.audit_annotations
 
 
 def _compressed(name: str) -> str:

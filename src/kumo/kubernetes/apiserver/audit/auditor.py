@@ -11,10 +11,10 @@ import msgspec
 from kumo.api.objects import Object
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import RequestInfo
-from kumo.kubernetes.apiserver.audit import events
+from kumo.kubernetes.apiserver.audit import AuditError, events
 from kumo.kubernetes.apiserver.audit.config import AuditConfig
 from kumo.kubernetes.apiserver.audit.log import LogBackend
-from kumo.kubernetes.apiserver.audit.policy import LEVELS, AuditError, Decision, Policy, load_policy
+from kumo.kubernetes.apiserver.audit.policy import LEVELS, Decision, Policy, load_policy
 from kumo.kubernetes.apiserver.audit.webhook import WebhookBackend
 from kumo.kubernetes.apiserver.exposition import counts, family
 from kumo.machinery import kubeconfig

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from kumo.kubernetes.apiserver.audit.policy import AuditError
+from kumo.kubernetes.apiserver.audit import AuditError
 
 _DEFAULT_MEGABYTES = 100
 _STAMP = "%Y-%m-%dT%H-%M-%S"

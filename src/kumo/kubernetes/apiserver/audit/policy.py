@@ -13,13 +13,10 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import RequestInfo
+from kumo.kubernetes.apiserver.audit import AuditError
 
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
-
-
-class AuditError(Exception):
-    """The policy or a backend can't be used; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
