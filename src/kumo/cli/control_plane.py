@@ -18,6 +18,7 @@ from kumo.cli.operation import operation
 from kumo.cli.process import run_until_told
 from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
+from kumo.cli.stores import open_store
 from kumo.cli.wings import Wing, kubevirt, openstack
 from kumo.kubernetes.apiserver.audit import AuditError
 from kumo.kubernetes.apiserver.config import ApiServerConfig
@@ -37,7 +38,6 @@ from kumo.machinery.listener import Listener, ListenError
 from kumo.machinery.rotation import RotatingContext
 from kumo.machinery.transport import InProcessTransport
 from kumo.store.base import StoreError
-from kumo.store.sqlite import SqliteStore
 
 PROCESS = "control-plane"
 _log = structlog.get_logger("kumo.control-plane")
@@ -120,7 +120,7 @@ class ControlPlane:
             default_objects=rights(),
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )
-        return ApiServer(SqliteStore(instance.store_path), config)
+        return ApiServer(open_store(instance), config)
 
     def _controllers(self) -> list[Component]:
         def client_for(name: str) -> Client:

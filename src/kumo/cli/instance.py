@@ -12,7 +12,7 @@ import json
 import os
 import re
 import socket
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
@@ -41,6 +41,8 @@ class Instance:
     service_cidr: str
     mirrors: dict[str, str]
     """Registry host -> URL of the mirror that serves it (plain HTTP only for loopback)."""
+    etcd: dict[str, str] = field(default_factory=dict)
+    """The store, if it is etcd: its `url`, and the files `ca`, `cert` and `key`; empty for the one in a file here."""
 
     @property
     def root(self) -> Path:

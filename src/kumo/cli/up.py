@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from kumo.cli import admission, facts, identity, leftovers, operation, prepare
+from kumo.cli import admission, facts, identity, leftovers, operation, prepare, stores
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
@@ -52,7 +52,10 @@ def command(
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
+    instance = stores.choose(instance, providers)
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
+    if instance.etcd:
+        _step("etcd answers", lambda: stores.probe(instance))
     identity.keep(instance.root, providers)
     admission.keep(instance.root, providers)
     operation.keep(instance.root, providers)

@@ -38,8 +38,8 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     code = extended & 0xFF
     if extended in _UNSYNCED:
         return OutcomeUnknown(
-            f"the disk below the database {path} failed to keep what was written ({error}): whether the last write will "
-            "be there after a restart is not known. Look after the disk; writes go on once it has taken everything"
+            f"the disk below the database {path} failed to keep what was written ({error}): whether the last write "
+            "will be there after a restart is not known. Look after the disk; writes go on once it has taken everything"
         )
     if code == sqlite3.SQLITE_FULL:
         return NoSpace(f"no space left for the database {path}: free some disk space, writes will work again then")
