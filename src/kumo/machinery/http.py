@@ -16,6 +16,36 @@ from kumo.api.users import UserInfo
 Body = bytes | AsyncIterator[bytes]
 
 
+class Sink(Protocol):
+    """Where a `Feed` writes to: one client."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client reads too slowly: who has more for it waits for `drained`."""
+        ...
+
+    def write(self, chunk: bytes) -> None:
+        """Send the bytes on their way; they are dropped once the client has gone."""
+        ...
+
+    async def drained(self) -> None:
+        """Return once the client has read enough. Raises ConnectionError when it has gone."""
+        ...
+
+
+class Feed(Protocol):
+    """A body that is written from where its news arise, without a task for each client between them.
+
+    Who can't be written to takes it as an iterator.
+    """
+
+    async def feed(self, sink: Sink) -> None:
+        """Write to the sink, until the body ends."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
 def first_values(query_string: str) -> dict[str, str]:
     """The values of a query by name; of a repeated name the first, as everywhere upstream.
 
@@ -109,10 +139,10 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One answer. A list body is written chunk by chunk with a Content-Length; an iterator body is streamed."""
+    """One answer. A list body is written chunk by chunk with a Content-Length; an iterator or a feed is streamed."""
 
     status: int = 200
-    body: bytes | Sequence[bytes] | AsyncIterator[bytes] = b""
+    body: bytes | Sequence[bytes] | AsyncIterator[bytes] | Feed = b""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.exposition import CONTENT_TYPE, Histogram, Sample, family, histograms
-from kumo.machinery.http import Response
+from kumo.machinery.http import Response, Sink
 
 _SECONDS = (
     *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
@@ -261,6 +261,20 @@ class Ending:
         except BaseException:
             self._end()
             raise
+
+    async def feed(self, sink: Sink) -> None:
+        """Write the body to the sink."""
+        feed = getattr(self._body, "feed", None)
+        try:
+            if feed is not None:
+                await feed(sink)
+                return
+            async for chunk in self._body:
+                sink.write(chunk)
+                if sink.blocked:
+                    await sink.drained()
+        finally:
+            self._end()
 
     async def aclose(self) -> None:
         """Let the body run its clean-up."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.matching import Match
+from kumo.machinery.http import Sink
 
 RING_EVENTS = 20_000
 RING_BYTES = 24 << 20
@@ -91,62 +92,89 @@ def event_line(kind: str, obj: bytes) -> bytes:
 
 
 class Watcher:
-    """One watch's waiting events. When it reads too slowly it is closed: the client lists anew."""
+    """One watch's waiting events. They are written to its sink, or taken; who is too slow is closed, and lists anew."""
 
-    __slots__ = ("_lines", "_size", "_timer", "_waiter", "closed")
+    __slots__ = ("_sink", "_timer", "_waiter", "closed", "lines", "size")
 
     def __init__(self) -> None:
         self.closed = False
-        self._lines: list[bytes] = []
-        self._size = 0
+        self.lines: list[bytes] = []
+        self.size = 0
+        self._sink: Sink | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def offer(self, line: bytes) -> None:
-        """Add an event."""
-        if self.closed:
-            return
-        self._lines.append(line)
-        self._size += len(line)
-        if len(self._lines) > WATCHER_EVENTS or self._size > WATCHER_BYTES:
+        """Add an event to others that wait."""
+        self.lines.append(line)
+        self.size += len(line)
+        if len(self.lines) > WATCHER_EVENTS or self.size > WATCHER_BYTES:
             self.close()
-        self._wake()
+
+    def attach(self, sink: Sink) -> None:
+        """Write what waits, and all that comes, to the sink."""
+        self._sink = sink
+        if self.lines:
+            self.flush(b"".join(self.lines))
+
+    def flush(self, waiting: bytes) -> None:
+        """Write `waiting`, all the events that wait, or wake who takes them or can wait until the sink is free."""
+        sink = self._sink
+        if sink is None or sink.blocked:
+            self._wake()
+            return
+        self.lines.clear()
+        sink.write(waiting)
 
     def close(self) -> None:
         """End the watch; what waits is dropped."""
         self.closed = True
-        self._lines.clear()
+        self.lines.clear()
         self._wake()
+
+    def leave(self) -> None:
+        """Nobody will take any more."""
+        self._sink = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def rest(self, timeout: float) -> None:
+        """Return after about `timeout` seconds, when the watch has been closed, or when the sink is too slow."""
+        if self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            # One timer for many waits: making and cancelling one costs as much as a delivery.
+            self._timer = loop.call_later(timeout, self._time_out)
+        self._waiter = loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def take(self, timeout: float) -> bytes:
+        """The events that wait, as bytes; waits for the first, but gives none after about `timeout` seconds."""
+        if not self.lines:
+            await self.rest(timeout)
+        taken = self.lines[0] if len(self.lines) == 1 else b"".join(self.lines)
+        self.lines.clear()
+        return taken
+
+    async def free(self) -> None:
+        """Wait until the sink takes more, and write what waits. Raises ConnectionError when its client has gone."""
+        sink = self._sink
+        assert sink is not None
+        while self.lines and not self.closed:
+            await sink.drained()
+            self.flush(b"".join(self.lines))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _ring(self) -> None:
+    def _time_out(self) -> None:
         self._timer = None
         self._wake()
-
-    def leave(self) -> None:
-        """Nobody will take any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    async def take(self, timeout: float) -> bytes:
-        """The events that wait, as bytes; waits for the first, but gives none after about `timeout` seconds."""
-        if not self._lines and not self.closed:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            if self._timer is None:
-                # One timer for many waits: making and cancelling one costs as much as a delivery.
-                self._timer = loop.call_later(timeout, self._ring)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        taken = self._lines[0] if len(self._lines) == 1 else b"".join(self._lines)
-        self._lines.clear()
-        self._size = 0
-        return taken
 
 
 class _Group:
@@ -173,6 +201,7 @@ class WatchHub:
         """The groups that must be asked about every change; the others are filed by a field's only value."""
         self._by_field: dict[tuple[str, str], list[_Group]] = {}
         self._filed_fields: dict[str, int] = {}
+        self._dirty: list[Watcher] = []
 
     def __len__(self) -> int:
         return sum(len(group.watchers) for group in self._groups.values())
@@ -187,9 +216,35 @@ class WatchHub:
             if kind:
                 line = change.encoded(kind, group.view)
                 self.sent += len(group.watchers)
-                for watcher in group.watchers:
-                    watcher.offer(line)
+                self._offer(group, line)
         change.forget_encoded()
+
+    def _offer(self, group: _Group, line: bytes) -> None:
+        """Give the group's watchers the event. They are told once, at the end of this turn of the loop."""
+        dirty = self._dirty
+        if not dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        size = len(line)
+        for watcher in group.watchers:
+            if watcher.lines:
+                watcher.offer(line)
+            elif not watcher.closed:
+                watcher.lines.append(line)
+                watcher.size = size
+                dirty.append(watcher)
+
+    def _flush(self) -> None:
+        """Write to every watcher what has come for it. Those of a group mostly get the same, put together once."""
+        dirty, self._dirty = self._dirty, []
+        joined, first, last, count = b"", b"", b"", 0
+        for watcher in dirty:
+            lines = watcher.lines
+            if not lines:
+                continue
+            if lines[0] is not first or lines[-1] is not last or len(lines) != count:
+                first, last, count = lines[0], lines[-1], len(lines)
+                joined = first if count == 1 else b"".join(lines)
+            watcher.flush(joined)
 
     def since(self, revision: int, match: Match, view: View) -> list[bytes] | None:
         """The events after `revision`, or None when they are no longer all there."""

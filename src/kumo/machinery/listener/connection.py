@@ -318,15 +318,18 @@ class Reply:
         exchange.streaming = asyncio.current_task()
         if connection.draining:
             exchange.end()
+        sink = ClientSink(connection, transport, chunked=chunked)
+        feed = getattr(body, "feed", None)
         try:
-            async for chunk in body:
-                if not chunk:
-                    continue
-                if transport.is_closing():
-                    raise ConnectionResetError("the client has gone")
-                transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                if connection._paused:
-                    await connection.drained()
+            if feed is not None:
+                await feed(sink)
+            else:
+                async for chunk in body:
+                    if transport.is_closing():
+                        raise ConnectionResetError("the client has gone")
+                    sink.write(chunk)
+                    if connection._paused:
+                        await connection.drained()
         except asyncio.CancelledError:
             if not exchange.ending or exchange.streaming is None:
                 raise
@@ -345,6 +348,32 @@ class Reply:
             transport.write(b"0\r\n\r\n")
         if connection._paused:
             await connection.drained()
+
+
+class ClientSink:
+    """A client as what a streamed body is written to."""
+
+    __slots__ = ("_chunked", "_connection", "_transport")
+
+    def __init__(self, connection: Connection, transport: asyncio.WriteTransport, *, chunked: bool) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._chunked = chunked
+
+    @property
+    def blocked(self) -> bool:
+        """Whether more waits for the client than should."""
+        return self._connection._paused
+
+    def write(self, chunk: bytes) -> None:
+        """Send a chunk on its way, unless it is empty or the client has gone."""
+        transport = self._transport
+        if chunk and not transport.is_closing():
+            transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+
+    async def drained(self) -> None:
+        """Wait for a slow client; one that reads nothing is cut off (ConnectionError)."""
+        await self._connection.drained()
 
 
 async def serve(listener: Listener, exchange: Exchange) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp.helpers import rfc822_formatted_time
 
 from kumo.api.errors import StatusError
-from kumo.machinery.http import Response
+from kumo.machinery.http import Feed, Response
 
 _encode = msgspec.json.Encoder().encode
 BODILESS = frozenset({204, 304})
@@ -66,7 +66,7 @@ def declared_length(headers: Mapping[str, str]) -> int | None:
     return None
 
 
-async def close_iterator(body: bytes | Sequence[bytes] | AsyncIterator[bytes]) -> None:
+async def close_iterator(body: bytes | Sequence[bytes] | AsyncIterator[bytes] | Feed) -> None:
     """Let an unused or abandoned body iterator run its clean-up."""
     aclose = getattr(body, "aclose", None)
     if aclose is not None:

@@ -16,7 +16,16 @@ from kumo.kubernetes.apiserver.openapi import binary
 from kumo.kubernetes.apiserver.openapi.operations import Operations
 from kumo.kubernetes.apiserver.openapi.schemas import META, Dialect, Schemas, custom_name
 
-_ALWAYS = ("Patch", "DeleteOptions", "Status", "WatchEvent", "APIResourceList", "APIGroup", "APIGroupList")
+_ALWAYS = (
+    "Patch",
+    "DeleteOptions",
+    "Status",
+    "WatchEvent",
+    "APIResourceList",
+    "APIGroup",
+    "APIGroupList",
+    "APIVersions",
+)
 _BEARER = {
     "BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization"}
     | {"type": "apiKey"}
@@ -135,6 +144,10 @@ class Documents:
             schemas.add(names[k] for k in kinds if k in names and names[k] not in schemas.found)
         operations = Operations(dialect, names)
         paths = dict(item for one in served for item in operations.paths(one.type, custom=one.custom))
+        versions = dict.fromkeys((one.type.group, one.type.version) for one in served)
+        paths |= dict(operations.discovery(group, version) for group, version in versions)
+        if dialect == "v2":
+            paths |= dict(operations.groups(dict.fromkeys(group for group, _ in versions)))
         return dict(sorted(schemas.found.items())), dict(sorted(paths.items()))
 
 

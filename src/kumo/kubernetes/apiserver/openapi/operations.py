@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kumo.api.resources import ResourceType, Subresource
@@ -47,6 +47,14 @@ _TEXTS = {
     "propagationPolicy": "Whether and how garbage collection will be performed.",
     "name": "name of the object",
     "namespace": "object name and auth scope, such as for teams and projects",
+    "command": "The program to run and its arguments, one a value.",
+    "container": "The container; by default the pod's only one.",
+    "path": "Where in the target the request goes.",
+    "ports": "The ports to forward, with WebSockets.",
+    "stderr": "Whether to send what the program writes to its standard error.",
+    "stdin": "Whether to pass on a standard input.",
+    "stdout": "Whether to send what the program writes to its standard output.",
+    "tty": "Whether the program gets a terminal.",
 }
 _TYPES = {
     "force": "boolean",
@@ -57,6 +65,8 @@ _TYPES = {
     "limit": "integer",
     "timeoutSeconds": "integer",
     "gracePeriodSeconds": "integer",
+    "ports": "integer",
+    **dict.fromkeys(("stderr", "stdin", "stdout", "tty"), "boolean"),
 }
 _LIST = (
     "allowWatchBookmarks",
@@ -71,6 +81,19 @@ _LIST = (
     "watch",
 )
 _WRITE = ("dryRun", "fieldManager", "fieldValidation")
+_CONNECTIONS: dict[str, tuple[str, ...]] = {
+    "attach": ("container", "stderr", "stdin", "stdout", "tty"),
+    "exec": ("command", "container", "stderr", "stdin", "stdout", "tty"),
+    "portforward": ("ports",),
+    "proxy": ("path",),
+}
+"""Subresources that lead elsewhere, and what their queries say."""
+_CODES = {
+    "create": ("200", "201", "202"),
+    "update": ("200", "201"),
+    "patch": ("200", "201"),
+    "delete": ("200", "202"),
+}
 _QUERY = {
     "list": _LIST,
     "create": _WRITE,
@@ -94,8 +117,9 @@ class Operations:
         self._patches = tuple(p for p in _PATCHES if not (custom and "strategic" in p))
         gvr = kind.gvr
         if kind.namespaced and "list" in kind.verbs:
-            item = self._item((), {"get": self._operation(kind, "list", all_namespaces=True)})
-            yield gvr.path(), item
+            yield gvr.path(), self._shared({"get": self._operation(kind, "list", all_namespaces=True)}, ())
+        if "watch" in kind.verbs and not custom:
+            yield from self._watches(kind)
         collection = gvr.path("{namespace}")
         scope = ("namespace",) if kind.namespaced else ()
         verbs = {"list": "get", "create": "post", "deletecollection": "delete"}
@@ -105,8 +129,120 @@ class Operations:
         if found:
             yield gvr.path("{namespace}", "{name}"), self._item(("name", *scope), found)
         for below in kind.subresources:
+            if below.name in _CONNECTIONS:
+                yield from self._connections(kind, below, gvr.path("{namespace}", "{name}", below.name))
+                continue
             found = {_METHODS[v]: self._operation(kind, v, below) for v in below.verbs if v in _METHODS}
             yield gvr.path("{namespace}", "{name}", below.name), self._item(("name", *scope), found)
+
+    def _connections(self, kind: ResourceType, below: Subresource, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The paths of a subresource that leads elsewhere: into a pod, or through it."""
+        methods = (
+            ("get", "post") if below.name != "proxy" else ("get", "put", "post", "delete", "options", "head", "patch")
+        )
+        scope = ("name", "namespace") if kind.namespaced else ("name",)
+        for tail in ("", "/{path}") if below.name == "proxy" else ("",):
+            found: dict[str, Any] = {}
+            for method in methods:
+                suffix = "WithPath" if tail else ""
+                word = f"{method.capitalize()}{'Namespaced' if kind.namespaced else ''}{kind.kind}"
+                found[method] = {
+                    "description": f"connect {method.upper()} requests to {below.name} of {kind.kind}",
+                    "operationId": f"connect{_words(kind)}{word}{below.name.capitalize()}{suffix}",
+                    "tags": [_tag(kind)],
+                    "parameters": [],
+                    "responses": self._plain_responses(),
+                    "x-kubernetes-action": "connect",
+                    "x-kubernetes-group-version-kind": {
+                        "group": below.group if below.version else kind.group,
+                        "kind": below.kind or kind.kind,
+                        "version": below.version or kind.version,
+                    },
+                }
+                self._body(found[method], "get", None)
+            names = [(name, "query") for name in _CONNECTIONS[below.name]]
+            names += [(name, "path") for name in (*scope, *(("path",) if tail else ()))]
+            found["parameters"] = [self._parameter(name, place) for name, place in sorted(names)]
+            yield path + tail, found
+
+    def _plain_responses(self) -> dict[str, Any]:
+        text: dict[str, Any] = {"type": "string"}
+        good: dict[str, Any] = {"description": "OK"}
+        good |= {"content": {"*/*": {"schema": text}}} if self._dialect == "v3" else {"schema": text}
+        return {"200": good, "401": {"description": "Unauthorized"}}
+
+    def discovery(self, group: str, version: str) -> tuple[str, dict[str, Any]]:
+        """The path of a group version's discovery document."""
+        name = _name(group)
+        path = f"/apis/{group}/{version}/" if group else f"/api/{version}/"
+        return path, self._discovered(
+            "get available resources",
+            f"get{_first(name)}{_first(version)}APIResources",
+            f"{name}_{version}",
+            "APIResourceList",
+        )
+
+    def groups(self, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The paths of the other discovery documents."""
+        for group in names:
+            if group:
+                name = _name(group)
+                yield (
+                    f"/apis/{group}/",
+                    self._discovered("get information of a group", f"get{_first(name)}APIGroup", name, "APIGroup"),
+                )
+        yield "/api/", self._discovered("get available API versions", "getCoreAPIVersions", "core", "APIVersions")
+        yield "/apis/", self._discovered("get available API versions", "getAPIVersions", "apis", "APIGroupList")
+
+    def _discovered(self, text: str, identity: str, tag: str, answer: str) -> dict[str, Any]:
+        operation: dict[str, Any] = {
+            "description": text,
+            "operationId": identity,
+            "tags": [tag],
+            "responses": self._responses("get", META + answer),
+        }
+        if self._dialect == "v2":
+            operation |= {"consumes": list(_JSON), "produces": list(_JSON), "schemes": ["https"]}
+        return {"get": operation}
+
+    def _watches(self, kind: ResourceType) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The deprecated paths for watches; there are none for custom kinds."""
+        root = f"/apis/{kind.group}/{kind.version}/watch" if kind.group else f"/api/{kind.version}/watch"
+        scope = ("namespace",) if kind.namespaced else ()
+        if kind.namespaced:
+            yield f"{root}/{kind.resource}", self._shared({"get": self._watch(kind, "ListForAllNamespaces")}, ())
+        collection = f"{root}/namespaces/{{namespace}}/{kind.resource}" if scope else f"{root}/{kind.resource}"
+        yield collection, self._shared({"get": self._watch(kind, "List")}, scope)
+        yield f"{collection}/{{name}}", self._shared({"get": self._watch(kind, "")}, ("name", *scope))
+
+    def _watch(self, kind: ResourceType, tail: str) -> dict[str, Any]:
+        scope = "Namespaced" if kind.namespaced and tail != "ListForAllNamespaces" else ""
+        instead = "deprecated: use the 'watch' parameter with a list operation instead"
+        if tail:
+            text = f"watch individual changes to a list of {kind.kind}. {instead}."
+        else:
+            only = "filtered to a single item with the 'fieldSelector' parameter"
+            text = f"watch changes to an object of kind {kind.kind}. {instead}, {only}."
+        operation: dict[str, Any] = {
+            "description": text,
+            "operationId": f"watch{_words(kind)}{scope}{kind.kind}{tail}",
+            "tags": [_tag(kind)],
+            "parameters": [self._parameter(p, "query") for p in _LIST],
+            "responses": self._responses("list", META + "WatchEvent"),
+            "x-kubernetes-action": "watchlist" if tail else "watch",
+            "x-kubernetes-group-version-kind": {"group": kind.group, "kind": kind.kind, "version": kind.version},
+        }
+        self._body(operation, "get", None)
+        return operation
+
+    def _shared(self, operations: dict[str, Any], path_parameters: tuple[str, ...]) -> dict[str, Any]:
+        """The item of a path with one operation, whose parameters are the path's."""
+        only = operations["get"]
+        found = self._item(path_parameters, operations)
+        found["parameters"] = sorted(
+            [*only.pop("parameters"), *found["parameters"]], key=lambda p: (str(p["name"]), str(p["in"]))
+        )
+        return found
 
     def _item(self, path_parameters: tuple[str, ...], operations: dict[str, Any]) -> dict[str, Any]:
         parameters = [self._parameter(name, "path") for name in path_parameters] + [self._parameter("pretty", "query")]
@@ -126,8 +262,6 @@ class Operations:
         if below is not None and below.kind:
             group, version, name = below.group or group, below.version or version, below.kind
         action = {"list": "list", "deletecollection": "deletecollection"}.get(verb) or _ACTIONS[verb]
-        if below is not None and below.verbs and below.name in ("exec", "attach", "portforward", "proxy"):
-            action = "connect"
         shown = "List" if verb == "list" else ""
         target = self._names.get((group, version, name + shown))
         answer = META + "Status" if verb in ("delete", "deletecollection") else target
@@ -166,7 +300,7 @@ class Operations:
             operation |= {"consumes": list(types), "produces": list(_JSON)}
 
     def _responses(self, verb: str, name: str | None) -> dict[str, Any]:
-        codes = {"create": ("200", "201", "202"), "update": ("200", "201"), "patch": ("200", "201")}.get(verb, ("200",))
+        codes = _CODES.get(verb, ("200",))
         texts = {"200": "OK", "201": "Created", "202": "Accepted", "401": "Unauthorized"}
         found: dict[str, Any] = {}
         for code in codes:
@@ -179,24 +313,46 @@ class Operations:
         return found
 
 
+def _first(word: str) -> str:
+    return word[:1].upper() + word[1:]
+
+
+def _name(group: str) -> str:
+    """The group in names of tags: `core`, `apps`, `rbacAuthorization`."""
+    first, *rest = (group.removesuffix(".k8s.io") or "core").replace("-", ".").split(".")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
 def _tag(kind: ResourceType) -> str:
-    return f"{kind.group.split('.')[0] or 'core'}_{kind.version}"
+    return f"{_name(kind.group)}_{kind.version}"
+
+
+def _words(kind: ResourceType) -> str:
+    """Group and version in names of operations: `CoreV1`."""
+    return "".join(part[:1].upper() + part[1:] for part in (_name(kind.group), kind.version))
 
 
 def _identity(kind: ResourceType, verb: str, below: Subresource | None, all_namespaces: bool) -> str:
-    words = {"list": "list", "deletecollection": "deleteCollection"}
-    tag = "".join(part.capitalize() for part in (kind.group.split(".")[0] or "core", kind.version))
     scope = "Namespaced" if kind.namespaced and not all_namespaces else ""
+    if verb == "deletecollection":
+        return f"delete{_words(kind)}Collection{scope}{kind.kind}"
     tail = "ForAllNamespaces" if all_namespaces else below.name.capitalize() if below else ""
-    return f"{words.get(verb) or _WORDS[verb]}{tag}{scope}{kind.kind}{tail}"
+    return f"{'list' if verb == 'list' else _WORDS[verb]}{_words(kind)}{scope}{kind.kind}{tail}"
+
+
+def _article(noun: str) -> str:
+    """What stands before a kind; nothing before a plural."""
+    if noun.endswith("s") and not noun.endswith("ss"):
+        return ""
+    return "an " if noun[0].lower() in "aeiou" else "a "
 
 
 def _describe(kind: ResourceType, verb: str, below: Subresource | None) -> str:
     if verb == "list":
-        return f"list or watch objects of kind {kind.kind}"
+        return f"list {'or watch ' if 'watch' in kind.verbs else ''}objects of kind {kind.kind}"
     if verb == "deletecollection":
         return f"delete collection of {kind.kind}"
     word = {"get": "read", "update": "replace", "patch": "partially update"}.get(verb, verb)
     if below is not None:
-        return f"{word} {below.name} of the specified {kind.kind}"
-    return f"{word} {'a' if verb in ('create', 'delete') else 'the specified'} {kind.kind}"
+        return f"{word} {below.name} of {'a' if verb == 'create' else 'the specified'} {kind.kind}"
+    return f"{word} {_article(kind.kind) if verb in ('create', 'delete') else 'the specified '}{kind.kind}"

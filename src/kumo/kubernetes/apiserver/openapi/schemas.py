@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from kumo.api.patch.shapes import BY_VALUE
 from kumo.api.resources import GVK
 from kumo.api.schema.definitions import Definitions
 from kumo.kubernetes.apiserver.openapi.custom import published
@@ -91,6 +92,8 @@ class Schemas:
                 body = {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}
         else:
             body = self._convert(source, waiting)
+            if self._dialect == "v3":
+                _add_defaults(name, body)
         if texts.get(""):
             body = {"description": texts[""], **body}
         for key, child in body.get("properties", {}).items():
@@ -118,6 +121,24 @@ class Schemas:
             else:
                 out[key] = value
         return out
+
+
+_ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+
+
+def _add_defaults(name: str, body: dict[str, Any]) -> None:
+    """What a built-in type's fields are when nothing is said: structs that are always there, required scalars."""
+    short = name.rsplit(".", 1)[-1]
+    structs = BY_VALUE.get(short, frozenset()) | {"metadata", "spec", "status"}
+    required = frozenset(body.get("required") or ())
+    for key, child in body.get("properties", {}).items():
+        if "$ref" in child:
+            if key in structs:
+                body["properties"][key] = {**child, "default": {}}
+        elif key in required and child.get("type") in _ZEROS and "format" not in child:
+            child["default"] = _ZEROS[child["type"]]
+        elif key in required and child.get("type") in ("integer", "number"):
+            child["default"] = 0
 
 
 def custom_name(gvk: GVK) -> str:
