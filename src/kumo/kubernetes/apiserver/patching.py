@@ -110,10 +110,10 @@ def _decode_yaml(call: Call, data: bytes) -> Any:
     try:
         found = bodies.decode_yaml(data, call.resource.gvk.kind)
     except StatusError as error:
-        why = error.message.rpartition("yaml parse error: ")[2].partition(' in "<')[0]
+        why = error.message.rpartition("): yaml: ")[2].rpartition(" (")[0]
         raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {why}") from None
     how = call.field_validation()
-    twice = bodies.yaml_duplicates(data) if how != "Ignore" else []
+    twice = bodies.yaml_duplicates(data, found) if how != "Ignore" else []
     if twice and how == "Strict":
         listed = "".join(f"\n  {text}" for text in twice)
         raise bad_request(f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:{listed}")
