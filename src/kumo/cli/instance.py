@@ -190,6 +190,12 @@ def choose(data_dir: Path, *, port: int | None = None, node_name: str = "") -> I
     return found
 
 
+def choose_anew(data_dir: Path, port: int, node_name: str) -> Instance:
+    """Fresh choices for the directory, whatever is in it. Raises InstanceError when it can't be a data directory."""
+    _refuse_impossible(data_dir)
+    return _choose(data_dir, port, node_name)
+
+
 def lost(data_dir: Path) -> Instance | None:
     """The instance of a directory whose settings can't be understood, else None: names follow from the path."""
     try:

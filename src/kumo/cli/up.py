@@ -34,6 +34,7 @@ from kumo.host import kvm
 @identity.options
 @admission.options
 @operation.options
+@stores.options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
     data_dir: Path,
