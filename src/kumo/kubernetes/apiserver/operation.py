@@ -95,6 +95,11 @@ class Operation:
         assert self._limits is not None
         return measurements.inflight(self._limits.reading, self._limits.writing, 0)
 
+    async def start(self) -> None:
+        """Be ready for requests, once the cache is filled. Raises StatusError."""
+        if self._controller is not None:
+            await self._controller.start()
+
     async def run(self) -> None:
         """What goes on in the background, until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -102,6 +102,7 @@ class ApiServer:
             )
             try:
                 await bootstrap(self.client, where, config.default_objects)
+                await self._operation.start()
             except StatusError as error:
                 raise self._explained(error) from error
         except BaseException:

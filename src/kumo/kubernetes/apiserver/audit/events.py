@@ -85,6 +85,10 @@ def _meta(request: Request) -> _Meta:
     try:
         return _head(body).metadata
     except msgspec.DecodeError:
+        pass
+    try:
+        return msgspec.convert(_other_form(request, body), _Head).metadata
+    except msgspec.ValidationError:
         return _Meta()
 
 

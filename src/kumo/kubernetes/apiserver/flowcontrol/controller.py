@@ -47,6 +47,11 @@ class FlowController:
         """A flow schema or a priority level has changed (a listener of the cache)."""
         self._changed.set()
 
+    async def start(self) -> None:
+        """Make the default objects, and use what the objects say. Raises StatusError."""
+        await self._ensure()
+        self.digest()
+
     async def run(self) -> None:
         """Follow the objects, keep the defaults and conditions true, lend and borrow seats, until cancelled."""
         self._changed.set()
