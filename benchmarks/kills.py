@@ -33,9 +33,9 @@ def main() -> int:
             print(error)
             return 1
     print(
-        f"{outcome.kills} kills in {outcome.seconds:.0f} s under {given.writers} writers: {outcome.acknowledged} writes "
-        f"acknowledged, {outcome.unknown} under way or without an answer, {outcome.reads} reads and {outcome.watched} "
-        "events: none lost, none doubled, none out of order"
+        f"{outcome.kills} kills in {outcome.seconds:.0f} s under {given.writers} writers: {outcome.acknowledged} "
+        f"writes acknowledged, {outcome.unknown} under way or without an answer, {outcome.reads} reads and "
+        f"{outcome.watched} events: none lost, none doubled, none out of order"
     )
     return 0
 

@@ -53,14 +53,16 @@ async def kill_again_and_again(directory: Path, port: int, *, kills: int, writer
     """
     began = time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
+    server_log = (directory / "server.log").open("wb")
     parent = subprocess.Popen(
         [sys.executable, __file__, str(directory), str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=(directory / "server.log").open("wb"),
+        stderr=server_log,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
         text=True,
     )
+    server_log.close()
     chance = random.Random(kills)
     try:
         child = await _start(parent)
