@@ -19,7 +19,7 @@ from kumo.api.errors import StatusError
 from kumo.api.objects import Object
 from kumo.api.resources import CONFIGMAPS, NAMESPACES
 from kumo.machinery.client import Client, WatchEvent
-from support.history import Change, History, Version
+from support.history import Change, History, Read, Version
 
 END = "end"
 
@@ -129,24 +129,26 @@ class ApiLoad:
                             return
             except StatusError as error:
                 await asyncio.sleep(0.02)
-                if error.code == 410 and (anew := await self._list(client)):
+                if error.code == 410 and (anew := await self._list(client)).ended:
                     # The server was started since and has forgotten: as every client, list and watch from there.
-                    position, part = anew, part + 1
+                    position, part = anew.revision, part + 1
                     record = self.history.watch(f"{name}.{part}", "", position)
+                    if END in anew.found:
+                        return
             except Exception:
                 await asyncio.sleep(0.02)
 
-    async def _list(self, client: Client) -> int:
-        """List everything, on record; the list's revision, 0 if there was no answer."""
+    async def _list(self, client: Client) -> Read:
+        """List everything, on record; without an answer the record has no end."""
         call = self.history.list("")
         try:
             found = await client.list(CONFIGMAPS, self.NAMESPACE)
         except Exception:
             await asyncio.sleep(0.02)
-            return 0
-        revision = int(found.resource_version)
-        call.ok({o["metadata"]["name"]: _version(o) for o in found.items}, revision)
-        return revision
+        else:
+            revision = int(found.resource_version)
+            call.ok({o["metadata"]["name"]: _version(o) for o in found.items}, revision)
+        return call
 
     async def _write(self, number: int) -> None:
         known: dict[str, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
 from pathlib import Path
 
 import structlog
@@ -34,6 +35,7 @@ from kumo.machinery.controller import Component
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
+from kumo.machinery.leader_election import Elected, Election
 from kumo.machinery.listener import Listener, ListenError
 from kumo.machinery.rotation import RotatingContext
 from kumo.machinery.transport import InProcessTransport
@@ -91,7 +93,7 @@ class ControlPlane:
             for wing in self._wings:
                 with self._reporter.timed(wing.step):
                     await wing.install()
-            components = [*self._controllers(), *(c for wing in self._wings for c in wing.components)]
+            components = self._elected([*self._controllers(), *(c for wing in self._wings for c in wing.components)])
             tasks += [group.create_task(c.run(), name=c.name) for c in components]
             self._reporter.ready()
             _log.info("ready", url=self._instance.url)
@@ -99,6 +101,18 @@ class ControlPlane:
             await server.announce_stop()
             for task in tasks:
                 task.cancel()
+
+    def _elected(self, components: list[Component]) -> list[Component]:
+        """The components; with several control planes on one store, those that act do so in one of them only."""
+        if not self._instance.etcd:
+            return components
+        everywhere = [c for c in components if isinstance(c, Informers)]
+        identity = f"{self._instance.node_name}_{uuid.uuid4()}"
+        client = self.client_for(UserInfo("system:kumo-leader-election", (MASTERS_GROUP,)))
+        elected = Elected(
+            client, Election("kumo-controllers", identity), [c for c in components if c not in everywhere]
+        )
+        return [*everywhere, elected]
 
     def _server(self) -> ApiServer:
         instance, pki = self._instance, self._pki
