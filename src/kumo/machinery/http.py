@@ -137,6 +137,21 @@ class Request:
         return [p.strip() for p in offered.split(",") if p.strip()]
 
 
+class HeaderLines(str):
+    """A header's value that is written as several lines of one name; as text, what RFC 9110 says they amount to.
+
+    Who reads `headers` in process sees the values joined by commas, as the client of a socket does.
+    """
+
+    lines: tuple[str, ...]
+
+    def __new__(cls, lines: Sequence[str]) -> HeaderLines:
+        """The value of one line or more."""
+        value = super().__new__(cls, ", ".join(lines))
+        value.lines = tuple(lines)
+        return value
+
+
 @dataclass(slots=True)
 class Response:
     """One answer. A list body is written chunk by chunk with a Content-Length; an iterator or a feed is streamed."""

@@ -12,6 +12,8 @@ from kumo.kubernetes.apiserver.negotiation import accepted
 from kumo.kubernetes.apiserver.pagination import Position, decode_token, encode_token
 from kumo.kubernetes.apiserver.request_info import request_info
 from kumo.kubernetes.apiserver.responses import warning_headers
+from kumo.machinery.http import HeaderLines, Response
+from kumo.machinery.listener.replies import head
 
 pytestmark = pytest.mark.unit
 
@@ -133,4 +135,12 @@ def test_go_values() -> None:
 
 def test_warnings() -> None:
     assert warning_headers([]) == {}
-    assert warning_headers(['a "b"', "c\n", 'a "b"']) == {"Warning": '299 - "a \\"b\\"", 299 - "c"'}
+    said = warning_headers(['a "b"', "c\n", 'a "b"'])
+    assert said == {"Warning": '299 - "a \\"b\\"", 299 - "c"'}
+    written = head(Response(headers=said), 0)
+    assert b'\r\nWarning: 299 - "a \\"b\\""\r\nWarning: 299 - "c"\r\n' in written
+
+
+def test_no_line_of_a_header_breaks_out() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        head(Response(headers={"X": HeaderLines(["a", "b\r\nEvil: c"])}), 0)

@@ -10,7 +10,7 @@ import yaml
 from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver.chunks import gzip
 from kumo.kubernetes.apiserver.splice import encode
-from kumo.machinery.http import Request, Response
+from kumo.machinery.http import HeaderLines, Request, Response
 
 GZIP_ABOVE = 128 << 10
 """Bodies smaller than this are not worth compressing (upstream's threshold)."""
@@ -47,12 +47,12 @@ def _yaml(value: Any) -> bytes:
 
 
 def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
-    """The Warning header (RFC 7234, code 299) for the texts, each said once."""
+    """The Warning header (RFC 7234, code 299) for the texts, each said once, in a line of its own."""
     said = dict.fromkeys(w for w in warnings if w)
     if not said:
         return {}
     quoted = ("".join(c for c in w if c >= " ").replace("\\", "\\\\").replace('"', '\\"') for w in said)
-    return {"Warning": ", ".join(f'299 - "{w}"' for w in quoted)}
+    return {"Warning": HeaderLines([f'299 - "{w}"' for w in quoted])}
 
 
 def text_response(text: str, status: int = 200) -> Response:

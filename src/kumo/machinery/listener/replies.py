@@ -10,7 +10,7 @@ import msgspec
 from aiohttp.helpers import rfc822_formatted_time
 
 from kumo.api.errors import StatusError
-from kumo.machinery.http import Feed, Response
+from kumo.machinery.http import Feed, HeaderLines, Response
 
 _encode = msgspec.json.Encoder().encode
 BODILESS = frozenset({204, 304})
@@ -46,7 +46,10 @@ def head(
     for name, value in response.headers.items():
         if "\r" in value or "\n" in value or "\r" in name or "\n" in name:
             raise ValueError(f"the header {name!r} has a line break in its value {value!r}")
-        text += f"{name}: {value}\r\n"
+        if type(value) is HeaderLines:
+            text += "".join(f"{name}: {line}\r\n" for line in value.lines)
+        else:
+            text += f"{name}: {value}\r\n"
     if length is not None and response.status not in BODILESS:
         text += f"Content-Length: {length}\r\n"
     elif chunked:
