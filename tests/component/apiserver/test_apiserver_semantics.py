@@ -241,6 +241,8 @@ TYPED = "failed to create typed patch object (/d; apps/v1, Kind=Deployment): "
         (STRATEGIC, b"[1]", 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (STRATEGIC, b'{"spec":{"replicas":"x"}}', 422, ' "" is invalid: patch: Invalid value: "map[spec:map[replicas:x]]": unrecognized type: int32'),
         (STRATEGIC, b'{"spec":{"template":5}}', 422, ' "" is invalid: patch: Invalid value: "map[spec:map[template:5]]": cannot restore struct from: int64'),
+        (STRATEGIC, b'{"spec":{"$patch":null}}', 400, "unknown patch type: <nil> in map: map[$patch:<nil>]"),
+        (STRATEGIC, b'{"$patch":7}', 400, "unknown patch type: 7 in map: map[$patch:7]"),
         (STRATEGIC, b'{"spec":{"$patch":"x"}}', 500, "unknown patch type: x in map: map[$patch:x]"),
         (APPLY, b"", 400, "invalid object type: /, Kind="),
         (APPLY, b"a: b: c", 400, "error decoding YAML: error converting YAML to JSON: yaml: mapping values are not allowed in this context"),
@@ -269,6 +271,23 @@ async def test_field_validation(api: Api, kind: str, body: bytes, warning: str) 
     assert "Warning" not in (await api("PATCH", f"{target}&fieldValidation=Ignore", body, kind))[2]
     strict = await api("PATCH", f"{target}&fieldValidation=Strict", body, kind)
     assert strict[0] in (400, 422) and "strict" in strict[1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"target":7}', 'Binding in version "v1" cannot be handled as a Binding: json: cannot unmarshal number into Go struct field Binding.target of type v1.ObjectReference'),
+        (b'{"metadata":7,"target":{"name":"n"}}', "cannot unmarshal number into Go struct field Binding.metadata of type v1.ObjectMeta"),
+        (b'{"metadata":{"name":"p","labels":{"a":1}},"target":{"name":"n"}}', "cannot be handled as a Binding"),
+        (b'{"metadata":{"annotations":[]},"target":{"name":"n"}}', "cannot be handled as a Binding"),
+        (b'{"target":{"name":7}}', "cannot unmarshal number into Go struct field ObjectReference.target.name of type string"),
+        (b"[]", "must be of type Binding"),
+        (b"7", "must be of type Binding"),
+    ],
+)  # fmt: skip
+async def test_malformed_bindings(api: Api, body: bytes, message: str) -> None:
+    status, answer, _ = await api("POST", "/api/v1/namespaces/default/pods/p/binding", body)
+    assert status == 400 and message in answer["message"]
 
 
 # -- deletions ----------------------------------------------------------------------------------------------------

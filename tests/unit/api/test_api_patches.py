@@ -169,6 +169,15 @@ def test_bad_strategic_patches() -> None:
     assert "unknown patch type: smash in map: map[$patch:smash]" in caught.value.message
 
 
+def test_a_directive_of_null() -> None:
+    old = deployment({"name": "a"})
+    with pytest.raises(StatusError) as caught:
+        apply_strategic_patch(old, {"spec": {"$patch": None}}, deployment_root())
+    assert caught.value.code == 400
+    new = apply_strategic_patch(old, {"metadata": {"labels": {"$patch": None, "c": "d"}}}, deployment_root())
+    assert new["metadata"]["labels"] == {"c": "d"}, "a null like others where nothing is to be merged with"
+
+
 names = st.sampled_from(["a", "b", "c", "d"])
 items = st.lists(
     st.fixed_dictionaries({"name": names}, optional={"image": st.sampled_from(["1", "2"])}),

@@ -58,6 +58,9 @@ def _directed(patch: dict[str, Any]) -> dict[str, Any]:
         return {k: _without_nulls(v) for k, v in patch.items() if k != DIRECTIVE}
     if kind == "delete":
         return {}
+    if not isinstance(kind, str):
+        # Upstream's 500 for these is a slip of its own; they are the client's fault.
+        raise bad_request(f"unknown patch type: {go_value(kind)} in map: {go_value(patch)}")
     raise _failed(f"unknown patch type: {kind} in map: {go_value(patch)}")
 
 
@@ -92,7 +95,10 @@ def _clean(value: Any, node: Node | None) -> Any:
     """A value that meets nothing in the original: directives done, nulls gone."""
     if isinstance(value, dict):
         # Upstream merges a map that says so into nothing, which leaves nothing.
-        return {} if value.get(DIRECTIVE) == "merge" else _merge_map({}, value, node)
+        if value.get(DIRECTIVE) == "merge":
+            return {}
+        # A directive of null is a null like others here.
+        return _merge_map({}, {k: v for k, v in value.items() if k != DIRECTIVE or v is not None}, node)
     if isinstance(value, list):
         if node is not None and "merge" in node.strategies:
             kept = [v for v in value if not (isinstance(v, dict) and DIRECTIVE in v)]

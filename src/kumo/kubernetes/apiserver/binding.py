@@ -6,12 +6,13 @@ from kumo.api.conditions import set_condition
 from kumo.api.errors import Cause, bad_request, conflict, invalid
 from kumo.api.objects import Object, is_deleting, timestamp
 from kumo.api.resources import GVK
+from kumo.api.schema import builtin_schema
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.admission_view import UNASKED
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creation_review import admit_creation
-from kumo.kubernetes.apiserver.incoming import check_kind
+from kumo.kubernetes.apiserver.incoming import check_kind, decode
 from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.updating import modify
 
@@ -19,9 +20,10 @@ _BINDING = GVK("", "v1", "Binding")
 
 
 async def read_binding(call: Call) -> Object:
-    """The body as a Binding. Raises 400."""
+    """The body as a Binding. Raises 400, 413, 415."""
     data = await bodies.read(call.request)
-    return check_kind(bodies.decode(data, bodies.media_type(call.request), "Binding"), _BINDING)
+    found = check_kind(bodies.decode(data, bodies.media_type(call.request), "Binding"), _BINDING)
+    return decode(builtin_schema(_BINDING), found)[0]
 
 
 async def bind(core: Core, call: Call, binding: Object) -> Object:
