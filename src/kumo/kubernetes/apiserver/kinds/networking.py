@@ -7,10 +7,11 @@ from typing import Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
-from kumo.api.objects import Object, name_of
+from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default, spec_of
 from kumo.kubernetes.apiserver.kinds.pod.handlers import validate_port
+from kumo.kubernetes.apiserver.kinds.ranges import service_ranges
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
@@ -170,20 +171,6 @@ def _peer(path: str, peer: dict[str, Any]) -> list[Cause]:
     return found
 
 
-def _validate_address(obj: Object) -> list[Cause]:
-    found = fields.each("metadata.name", name_of(obj), names.check_ip(name_of(obj)))
-    if at(obj, "spec.parentRef") is None:
-        found.append(fields.required("spec.parentRef"))
-    return found
-
-
-def _validate_ranges(obj: Object) -> list[Cause]:
-    blocks = at(obj, "spec.cidrs") or ()
-    if not blocks:
-        return [fields.required("spec.cidrs", "at least one CIDR required")]
-    return [c for i, b in enumerate(blocks) for c in fields.each(f"spec.cidrs[{i}]", b, names.check_cidr(b))]
-
-
 def rules() -> dict[GVK, Rules]:
     """The rules of the kinds in this module."""
 
@@ -199,6 +186,5 @@ def rules() -> dict[GVK, Rules]:
         ),
         networking("IngressClass"): Rules(default=_default_class, validate=_validate_class, has_generation=True),
         networking("NetworkPolicy"): Rules(default=_default_policy, validate=_validate_policy, has_generation=True),
-        networking("IPAddress"): Rules(validate=_validate_address, check_name=names.check_path_segment),
-        networking("ServiceCIDR"): Rules(validate=_validate_ranges, has_status=True),
+        **service_ranges(),
     }

@@ -111,7 +111,8 @@ def _policy(obj: Object, now: float) -> list[Any]:
 
 def _address(obj: Object, now: float) -> list[Any]:
     parent = part(obj, "spec", "parentRef") or {}
-    parts = (parent.get("group"), parent.get("resource"), parent.get("namespace"), parent.get("name"))
+    resource = ".".join(p for p in (parent.get("resource"), parent.get("group")) if p).lower()
+    parts = (resource, parent.get("namespace"), parent.get("name"))
     return [name(obj), "/".join(p for p in parts if p) or NONE]
 
 
