@@ -52,24 +52,30 @@ class Cache:
 
     async def start(self) -> None:
         """Read everything, then follow the store."""
-        first = await self._store.range(ROOT, limit=_PAGE)
-        page = first
-        while True:
-            for kv in page.kvs:
-                place = parse_key(kv.key)
-                if kv.value[:1] != _JSON:
-                    self._note_unreadable(kv, place)
-                    continue
-                entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
-                self.of(place.group, place.resource).load(entry)
-            if not page.more:
-                break
+        first = page = await self._store.range(ROOT, limit=_PAGE)
+        while page.more:
             last = page.kvs[-1].key
-            page = await self._store.range(ROOT, revision=first.revision, limit=_PAGE, start_after=last)
+            coming = asyncio.ensure_future(
+                self._store.range(ROOT, revision=first.revision, limit=_PAGE, start_after=last)
+            )
+            await asyncio.sleep(0)  # The store reads the next page while this one is taken in.
+            self._load(page.kvs)
+            page = await coming
+        self._load(page.kvs)
         self.revision = self._started_at = first.revision
         for found in self._resources.values():
             found.revision = found.hub.oldest = first.revision
         self._task = asyncio.create_task(self._follow(), name="watch cache")
+
+    def _load(self, kvs: list[KeyValue]) -> None:
+        """Take in what was there when the server started."""
+        for kv in kvs:
+            place = parse_key(kv.key)
+            if kv.value[:1] != _JSON:
+                self._note_unreadable(kv, place)
+                continue
+            entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
+            self.of(place.group, place.resource).load(entry)
 
     async def stop(self) -> None:
         """Stop following; end every watch."""
