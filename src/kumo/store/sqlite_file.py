@@ -93,6 +93,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 f"the database {path} was written by a newer version of kumo (format {version}, this one knows "
                 f"{SCHEMA_VERSION}): use that version"
             )
+        if not version:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384"):
             connection.execute(f"PRAGMA {pragma}")
         if version < SCHEMA_VERSION:

@@ -24,6 +24,9 @@ MAX_BATCH = 512
 MAX_BATCH_BYTES = 32 << 20
 """A batch's values go to the engine as one blob, which must stay far below what it takes (a billion bytes)."""
 COMPACT_STEP = 100
+VACUUM_STEP = 256
+MIN_FREE_PAGES = 1024
+"""Pages (of 4 KiB) that the file may keep for what is to come; beyond, when it is a quarter of all, it shrinks."""
 
 _json = msgspec.json.encode
 
@@ -229,10 +232,24 @@ class Writer:
         """Delete a little of the history that compaction has given up."""
         try:
             gone = connection.execute(_TRIM, (self._trim_to, COMPACT_STEP)).rowcount
+            if gone < COMPACT_STEP and self._give_back(connection):
+                return
         except sqlite3.Error:
             gone = 0  # No space, even to delete: the next compaction tries again.
         if gone < COMPACT_STEP:
             self._trim_to = 0
+
+    @staticmethod
+    def _give_back(connection: sqlite3.Connection) -> bool:
+        """Give some of the file's unused pages back to the disk; whether there are many more."""
+        free, pages, vacuum = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("freelist_count", "page_count", "auto_vacuum")
+        )
+        if not vacuum or free < MIN_FREE_PAGES or free * 4 < pages:
+            return False
+        connection.execute(f"PRAGMA incremental_vacuum({VACUUM_STEP})").fetchall()
+        return True
 
 
 def _insert(connection: sqlite3.Connection, plan: Plan) -> None:

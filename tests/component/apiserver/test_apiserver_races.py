@@ -12,7 +12,9 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import CONFIGMAPS
 from kumo.store.base import Unavailable
 from kumo.store.sqlite import SqliteStore
+from support.api_load import ApiLoad
 from support.apiserver import RunningApiServer, running_apiserver
+from support.history import History
 
 pytestmark = pytest.mark.component
 
@@ -116,6 +118,13 @@ async def test_updates_and_deletes_that_cross(tmp_path: Path) -> None:
         assert alive == {o["metadata"]["name"]: o["metadata"]["uid"] for o in final.items}
 
 
+async def test_writers_readers_and_watches_tell_one_history(tmp_path: Path) -> None:
+    async with running_apiserver(tmp_path) as server:
+        async with ApiLoad([server.client, server.client], History(), writers=16) as load:
+            await load.progress(1000)
+        await load.check()
+
+
 async def _write_until_cancelled(server: RunningApiServer, number: int) -> None:
     for turn in range(100):
         await server.client.create(CONFIGMAPS, {"metadata": {"name": f"x{number}-{turn}"}}, "default")
@@ -140,9 +149,9 @@ async def test_the_cache_outlives_a_store_that_fails(tmp_path: Path, monkeypatch
     failures = 2
     original = SqliteStore.watch
 
-    async def failing(self: SqliteStore, prefix: str, after: int, *, previous: bool = True):  # type: ignore[no-untyped-def]
+    async def failing(self: SqliteStore, prefix: str, after: int, **how: bool):  # type: ignore[no-untyped-def]
         nonlocal failures
-        async for batch in original(self, prefix, after, previous=previous):
+        async for batch in original(self, prefix, after, **how):
             if failures:
                 failures -= 1
                 raise Unavailable("the disk can't be read")

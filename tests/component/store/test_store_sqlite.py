@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,28 @@ async def test_compaction_shrinks_history(tmp_path: Path) -> None:
     finally:
         connection.close()
         await again.stop()
+
+
+async def test_the_file_shrinks_after_a_great_deletion(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    store = SqliteStore(path)
+    await store.start()
+    for start in range(0, 4000, 500):
+        await asyncio.gather(*(store.put(f"/{n}", bytes(4000)) for n in range(start, start + 500)))
+    await asyncio.gather(*(store.delete(f"/{n}") for n in range(4000)))
+    await store.compact(await store.current_revision())
+
+    def pages() -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            found: int = connection.execute("PRAGMA page_count").fetchone()[0]
+            return found
+
+    async with asyncio.timeout(10):
+        while pages() > 2000:
+            await asyncio.sleep(0.02)
+    await store.put("/more", b"x")
+    await store.stop()
+    assert path.stat().st_size < 2000 * 4096
 
 
 async def test_one_poisoned_write_spoils_no_other(tmp_path: Path) -> None:

@@ -166,6 +166,9 @@ class Cache:
                 # Every write waits for this task: it must go on where it is, for as long as the store is there.
                 _log.error("the cache can't read from the store", error=str(error))
                 await asyncio.sleep(_RETRY)
+            except Exception:
+                _log.exception("the cache can't read from the store")
+                await asyncio.sleep(_RETRY)
 
     async def _reload(self) -> None:
         """Compare the cache with all that the store has, and apply the differences."""
