@@ -24,6 +24,7 @@ CONFIG = ControllerManagerConfig(
     root_ca="a certificate\n",
     node_grace=Grace(running=1.0, starting=2.0),
     pod_collector=PodCollectorConfig(quarantine=0.2),
+    range_grace=0.1,
 )
 
 

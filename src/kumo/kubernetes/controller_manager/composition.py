@@ -31,6 +31,7 @@ from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCollectorConfig
 from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController
 from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
+from kumo.kubernetes.controller_manager.service_ranges import ServiceRangesController
 from kumo.kubernetes.controller_manager.volume_protection.controllers import (
     AttributesClassProtectionController,
     ClaimProtectionController,
@@ -53,6 +54,8 @@ class ControllerManagerConfig:
     node_ipam: NodeIpamConfig | None = field(default_factory=NodeIpamConfig)
     node_grace: Grace = field(default_factory=Grace)
     pod_collector: PodCollectorConfig = field(default_factory=PodCollectorConfig)
+    range_grace: float = 10.0
+    """For how many seconds a deleted ServiceCIDR stays although nothing uses it."""
     signing: SigningAuthority | None = None
     account_key: Path | None = None
     own: Client | None = None
@@ -89,6 +92,7 @@ def controllers(
         ClaimProtectionController(client_for("pvc-protection-controller"), informers),
         VolumeProtectionController(client_for("pv-protection-controller"), informers),
         AttributesClassProtectionController(client_for("volumeattributesclass-protection-controller"), informers),
+        ServiceRangesController(client_for("service-cidrs-controller"), informers, config.range_grace),
     ]
     made += _identity(client_for, informers, config)
     if config.node_ipam is not None:
