@@ -207,7 +207,7 @@ async def test_names_that_are_taken(client: Client) -> None:
     found = await until(client, "gadgets.example.dev", lambda o: (o.get("status") or {}).get("conditions"))
     assert found is not None
     conditions = {c["type"]: (c["status"], c["reason"]) for c in found["status"]["conditions"]}
-    assert conditions["NamesAccepted"] == ("False", "SingularConflict")
+    assert conditions["NamesAccepted"] == ("False", "ShortNamesConflict")
     assert conditions["Established"][0] == "False"
     assert (await refused(client.list(GVR("example.dev", "v1", "gadgets")))).code == 404
 

@@ -27,19 +27,20 @@ class DecodeError(ValueError):
 
 def canonical_time(text: str) -> str:
     """A `metav1.Time` in UTC and whole seconds. Raises ValueError in the words of Go's `time.Parse`."""
-    return _moment(text).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_moment(text).isoformat(timespec='seconds')}Z"
 
 
 def canonical_micro_time(text: str) -> str:
     """A `metav1.MicroTime` in UTC with six decimals. Raises ValueError in the words of Go's `time.Parse`."""
-    return _moment(text).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{_moment(text).isoformat(timespec='microseconds')}Z"
 
 
 def _moment(text: str) -> datetime:
+    """The moment in UTC. (`strftime` would write the year 1 as `1`.)"""
     if TIME.fullmatch(text):
         try:
-            return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).astimezone(UTC)
-        except ValueError:
+            return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).astimezone(UTC).replace(tzinfo=None)
+        except (ValueError, OverflowError):
             pass
     layout = "2006-01-02T15:04:05Z07:00"
     raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')

@@ -156,9 +156,13 @@ class Registry:
         """Serve the resource, in place of one of the same name."""
         kind = resource.type
         self._resources[(kind.group, kind.version, kind.resource)] = resource
+        where = self.cache.of(resource.stored.group, resource.stored.resource)
         if resource.gvk == resource.stored.gvk:
-            where = self.cache.of(resource.stored.group, resource.stored.resource)
             where.selectable_fields = resource.strategy.selectable_fields
+        elif kind.group != resource.stored.group:
+            # Another group's name for the same objects has names of its own for their fields too (events).
+            first, second = where.selectable_fields, resource.strategy.selectable_fields
+            where.selectable_fields = lambda obj: {**second(obj), **first(obj)}
         self.generation += 1
 
     def remove(self, group: str, version: str, resource: str) -> None:

@@ -23,7 +23,7 @@ from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creation_review import admit_creation
 from kumo.kubernetes.apiserver.incoming import check_kind, decode, read_object
 from kumo.kubernetes.apiserver.kinds import strategy_for
-from kumo.kubernetes.apiserver.negotiation import accepted
+from kumo.kubernetes.apiserver.negotiation import accepted, not_acceptable
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.responses import json_response, value_response
 from kumo.kubernetes.apiserver.splice import encode
@@ -71,6 +71,8 @@ class VirtualResources:
             raise method_not_allowed()
         resource = Resource(kind, kind, builtin_schema(kind.gvk), strategy_for(kind.gvk))
         call = Call(request, info, user, resource, request.query)
+        if call.accepted.form:
+            raise not_acceptable("application/json, application/yaml")  # What is not stored has no tables.
         body = await read_object(call)
         body = await admit_creation(self._core, call, kind.gvk, body)
         return object_response(call, await self._reviews[info.resource](call, body), 201)

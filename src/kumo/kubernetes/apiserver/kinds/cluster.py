@@ -153,8 +153,8 @@ def rules() -> dict[GVK, Rules]:
 
     event = {f"involvedObject.{key}": f"involvedObject.{key}" for key in _INVOLVED}
     event |= {"reason": "reason", "reportingComponent": "reportingComponent", "type": "type"}
-    regarding = {f"regarding.{key}": f"regarding.{key}" for key in _INVOLVED}
-    regarding |= {"reason": "reason", "reportingController": "reportingController", "type": "type"}
+    regarding = {f"regarding.{key}": f"involvedObject.{key}" for key in _INVOLVED}  # As it is stored.
+    regarding |= {"reason": "reason", "reportingController": "reportingComponent", "type": "type"}
     return {
         core("Namespace"): Rules(
             default=_default_namespace,
