@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kumo.api.errors import StatusError
-from kumo.api.resources import CONFIGMAPS, NAMESPACES
+from kumo.api.resources import CONFIGMAPS, NAMESPACES, SERVICES
 from kumo.kubernetes.apiserver.compaction import KEY, compact_regularly
 from kumo.store.base import Compacted
 from kumo.store.etcd.engine import EtcdStore
@@ -64,6 +64,41 @@ async def test_writers_readers_and_watches_at_both(servers: list[RunningApiServe
     async with ApiLoad([server.client for server in servers], History(), writers=10) as load:
         await load.progress(500)
     await load.check()
+
+
+async def test_servers_never_give_two_services_the_same(etcd: EtcdCluster, tmp_path: Path) -> None:
+    """A range of a few node ports, and two servers that give them out at once."""
+    address = etcd.fresh()
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            server = running_apiserver(tmp_path, store=EtcdStore(address), node_port_range=(30000, 30011))
+            clients.append((await stack.enter_async_context(server)).client)
+
+        async def make(number: int) -> None:
+            service = {
+                "metadata": {"name": f"s{number}"},
+                "spec": {"type": "NodePort", "ports": [{"port": 80}], "selector": {"a": "b"}},
+            }
+            while True:
+                try:
+                    await clients[number % 2].create(SERVICES, service, "default")
+                    return
+                except StatusError as error:
+                    assert error.code == 503, error
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(make(number) for number in range(10)))
+        found = (await clients[0].list(SERVICES, "default")).items
+        ports = [p["nodePort"] for s in found for p in s["spec"]["ports"] if "nodePort" in p]
+        addresses = [s["spec"]["clusterIP"] for s in found]
+        assert len(ports) == len(set(ports)) == 10
+        assert len(addresses) == len(set(addresses))
+        # What a deleted service held can be had again at once, also under another name.
+        held = found[-1]["spec"]["clusterIP"]
+        await clients[0].delete(SERVICES, found[-1]["metadata"]["name"], "default")
+        again = {"metadata": {"name": "again"}, "spec": {"clusterIP": held, "ports": [{"port": 80}]}}
+        await clients[1].create(SERVICES, again, "default")
 
 
 async def test_a_member_of_etcd_dies_under_them(etcd: EtcdCluster, servers: list[RunningApiServer]) -> None:

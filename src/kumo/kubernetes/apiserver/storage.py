@@ -12,6 +12,7 @@ from kumo.api.errors import StatusError, already_exists, bad_request, internal, 
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.bodies import is_deep
 from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.claims import ServiceClaims
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import object_key
 from kumo.kubernetes.apiserver.registry import Resource
@@ -45,6 +46,7 @@ class Storage:
         self.cache = cache
         self._event_ttl = event_ttl
         self._is_stale: Callable[[str], bool] | None = getattr(store, "is_stale", None)
+        self._claims = None if store.exclusive else ServiceClaims(store)
         self._lease = 0
         self._lease_until = 0.0
 
@@ -88,6 +90,8 @@ class Storage:
         namespace, name = meta.get("namespace") or "", meta["name"]
         value = self.stored(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, namespace, name)
+        if self._claims is not None and _is_service(resource):
+            await self._claims.take(key, obj, None)
         try:
             revision = await self._put(resource, key, value, 0)
         except Gone:
@@ -98,6 +102,8 @@ class Storage:
         """Write the object's new state in place of `old`. Raises Gone."""
         value = self.stored(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
+        if self._claims is not None and _is_service(resource):
+            await self._claims.take(key, obj, old.object())
         revision = await self._put(resource, key, value, old.revision)
         return self._written(resource, old.namespace, old.name, revision, value)
 
@@ -118,6 +124,8 @@ class Storage:
         except StoreError as error:
             raise refused(error) from error
         await self._settle(revision)
+        if self._claims is not None and _is_service(resource):
+            await self._claims.release(key, old.object())
         return old.at(revision)
 
     async def _put(self, resource: Resource, key: str, value: bytes, expect: int) -> int:
@@ -162,6 +170,10 @@ class Storage:
             self._lease = await self._store.grant(self._event_ttl + _LEASE_WINDOW)
             self._lease_until = now + _LEASE_WINDOW
         return self._lease
+
+
+def _is_service(resource: Resource) -> bool:
+    return resource.stored.resource == "services" and not resource.stored.group
 
 
 def refused(error: StoreError) -> StatusError:
