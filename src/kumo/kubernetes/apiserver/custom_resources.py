@@ -65,9 +65,12 @@ class CustomResources:
         definition = new.object()
         meta = definition["metadata"]
         version = (new.uid, int(meta.get("generation") or 0), bool(meta.get("deletionTimestamp")))
-        if self._generations.get(name) == version:
-            return
         if not is_true(definition, "Established") and accept_names(definition, self._others(definition))[1]:
+            # Perhaps served already: the one that has the names was not yet told so when this one came.
+            self._generations.pop(name, None)
+            self._withdraw(name, [])
+            return
+        if self._generations.get(name) == version:
             return
         try:
             resources = resources_of(definition, new.revision)
@@ -101,9 +104,10 @@ class CustomResources:
         for gone in self._served.get(name, []):
             if gone not in served:
                 self._core.registry.remove(*gone)
-        self._served[name] = served
-        if not served:
-            del self._served[name]
+        if served:
+            self._served[name] = served
+        else:
+            self._served.pop(name, None)
 
     def _others(self, definition: Object) -> list[Object]:
         own = definition["metadata"]["name"]
