@@ -21,6 +21,7 @@ from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
 from kumo.cli.stores import open_store
 from kumo.cli.wings import Wing, kubevirt, openstack
+from kumo.kubernetes.apiserver.aggregation import AggregationConfig
 from kumo.kubernetes.apiserver.audit import AuditError
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.encryption import EncryptionError
@@ -126,6 +127,7 @@ class ControlPlane:
             ca_certificate=pki.ca,
             kubelet_client_certificate=pki.kubelet_client.cert,
             kubelet_client_key=pki.kubelet_client.key,
+            aggregation=AggregationConfig(pki.front_proxy.cert, pki.front_proxy.key),
             advertise_address=node_address(),
             port=instance.port,
             service_cidr=instance.service_cidr,

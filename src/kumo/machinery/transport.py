@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
 import structlog
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
 from yarl import URL
 
 from kumo.api.errors import StatusError, bad_request, internal
@@ -147,6 +149,7 @@ class HttpTransport:
     `ca`, `cert`, `key` are file paths; `tls` a ready SSL context instead of them. `token` is sent as bearer token: a
     string, or a function that gives the newest one. `unix` is the path of a unix socket to connect to.
     `timeout` bounds a whole `request` in seconds (0: none), `connect_timeout` the making of a connection.
+    `resolver` finds the host's address anew for each connection, instead of the name service.
     Without `decompress` (for proxies), bodies are given as they come over the wire.
     """
 
@@ -165,7 +168,9 @@ class HttpTransport:
         connect_timeout: float = 10.0,
         server_name: str = "",
         decompress: bool = True,
+        resolver: AbstractResolver | None = None,
     ) -> None:
+        self._resolver = resolver
         self.base_url = base_url.rstrip("/")
         self._secure = base_url.startswith("https:")
         if tls is None and self._secure:
@@ -188,7 +193,14 @@ class HttpTransport:
                 connector = aiohttp.UnixConnector(self._unix, limit=0)
             else:
                 tls: ssl.SSLContext | bool = self._tls if self._tls is not None else True
-                connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60.0, ttl_dns_cache=30)
+                connector = aiohttp.TCPConnector(
+                    ssl=tls,
+                    limit=0,
+                    keepalive_timeout=60.0,
+                    ttl_dns_cache=30,
+                    resolver=self._resolver,
+                    use_dns_cache=self._resolver is None,
+                )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers={"User-Agent": "kumo"},
@@ -204,8 +216,13 @@ class HttpTransport:
     def _target(self, path: str, query: str) -> URL:
         return URL(f"{self.base_url}{path}?{query}" if query else f"{self.base_url}{path}", encoded="%" in path)
 
-    def _sent(self, headers: Mapping[str, str] | None) -> dict[str, str]:
-        sent = {**self._headers, **(headers or {})}
+    def _sent(self, headers: Mapping[str, str] | None) -> MutableMapping[str, str]:
+        sent: MutableMapping[str, str]
+        if isinstance(headers, CIMultiDict):  # A header may be there more than once.
+            sent = CIMultiDict(self._headers)
+            sent.update(headers)
+        else:
+            sent = {**self._headers, **(headers or {})}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token if isinstance(self._token, str) else self._token()}"
         return sent

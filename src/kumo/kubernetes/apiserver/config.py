@@ -9,6 +9,7 @@ from typing import Any
 
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
+from kumo.kubernetes.apiserver.aggregation.backends import AggregationConfig
 from kumo.kubernetes.apiserver.authentication.config import AuthenticationConfig
 from kumo.kubernetes.apiserver.operation_config import OperationConfig
 from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
@@ -36,6 +37,8 @@ class ApiServerConfig:
     anonymous: bool = True
     """Whether requests without any proof are let in as system:anonymous (and then meet RBAC)."""
     authentication: AuthenticationConfig = field(default_factory=AuthenticationConfig)
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
+    """How the API server proves itself to aggregated API servers."""
     operation: OperationConfig = field(default_factory=OperationConfig)
     event_ttl: float = 3600.0
     compaction_interval: float = 300.0

@@ -15,6 +15,7 @@ from kumo.api.errors import no_such_path
 from kumo.api.objects import Object
 from kumo.api.resources import ResourceType
 from kumo.api.schema.definitions import load
+from kumo.kubernetes.apiserver.aggregation.backends import Backend
 from kumo.kubernetes.apiserver.negotiation import accepted, media_ranges, not_acceptable
 from kumo.kubernetes.apiserver.responses import json_response, value_response
 from kumo.kubernetes.apiserver.splice import encode
@@ -44,6 +45,8 @@ _GROUP_ORDER = (
     "resource.k8s.io",
     "flowcontrol.apiserver.k8s.io",
 )
+_PRIORITY, _PRIORITY_OF_VERSION = 1000, 100
+"""Those of the groups and versions of custom resources."""
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?$")
 
 
@@ -59,11 +62,14 @@ def version_order(version: str) -> tuple[int, ...] | tuple[int, str]:
 class Discovery:
     """The documents for what is served now; made anew when that changes."""
 
-    def __init__(self, resources: Iterable[ResourceType], groups: Sequence[ApiGroup]) -> None:
+    def __init__(
+        self, resources: Iterable[ResourceType], groups: Sequence[ApiGroup], backends: Iterable[Backend] = ()
+    ) -> None:
         self._groups: dict[str, dict[str, list[ResourceType]]] = {}
         for kind in resources:
             self._groups.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
         self._aggregated = {group.group: group for group in groups}
+        self._backends = {(backend.group, backend.version): backend for backend in backends}
         self._bytes: dict[str, tuple[bytes, str]] = {}
 
     # -- the old form -----------------------------------------------------------------------------------------------
@@ -107,14 +113,19 @@ class Discovery:
         raise no_such_path()
 
     def _names(self) -> list[str]:
-        known = {*self._groups, *self._aggregated}
+        behind: dict[str, int] = {}
+        for (group, _), backend in self._backends.items():
+            behind[group] = max(behind.get(group, 0), backend.group_priority)
+        known = {*self._groups, *self._aggregated, *behind}
         first = [name for name in _GROUP_ORDER if name in known]
-        return first + sorted(known - set(first))
+        return first + sorted(known - set(first), key=lambda name: (-behind.get(name, _PRIORITY), name))
 
     def _versions(self, group: str) -> list[str]:
         if group in self._aggregated:
             return list(self._aggregated[group].versions)
-        return sorted(self._groups.get(group, {}), key=version_order)
+        behind = {v: b.version_priority for (g, v), b in self._backends.items() if g == group}
+        versions = {*self._groups.get(group, {}), *behind}
+        return sorted(versions, key=lambda v: (-behind.get(v, _PRIORITY_OF_VERSION), version_order(v)))
 
     def _group(self, group: str) -> Object:
         versions = [{"groupVersion": f"{group}/{v}", "version": v} for v in self._versions(group)]
@@ -162,12 +173,19 @@ class Discovery:
 
     def _group_discovery(self, group: str) -> Object:
         versions = [
-            {"version": v, "resources": self._version_resources(group, v), "freshness": "Current"}
+            {"version": v, "resources": self._version_resources(group, v), "freshness": self._freshness(group, v)}
             for v in self._versions(group)
         ]
         return {"metadata": {"name": group} if group else {}, "versions": versions}
 
+    def _freshness(self, group: str, version: str) -> str:
+        backend = self._backends.get((group, version))
+        return "Current" if backend is None or backend.available else "Stale"
+
     def _version_resources(self, group: str, version: str) -> list[Object]:
+        backend = self._backends.get((group, version))
+        if backend is not None:
+            return _from_api_resources(backend.resources, group, version)
         found = [
             _resource_discovery(kind)
             for kind in sorted(self._groups.get(group, {}).get(version, ()), key=lambda k: k.resource)

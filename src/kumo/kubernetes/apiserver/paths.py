@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from kumo.api.errors import method_not_allowed, no_such_path
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import measurements
+from kumo.kubernetes.apiserver.aggregation import Aggregator
 from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
 from kumo.kubernetes.apiserver.discovery import Discovery
 from kumo.kubernetes.apiserver.flowcontrol import dumps
@@ -35,7 +36,9 @@ class Paths:
         operation: Operation,
         tokens: TokenEndpoints,
         health: Health,
+        aggregation: Aggregator,
     ) -> None:
+        self._aggregation = aggregation
         self._registry = registry
         self._groups = groups
         self._operation = operation
@@ -43,7 +46,7 @@ class Paths:
         self._began = time.time()
         self._tokens = tokens
         operation.metrics.add(lambda: measurements.build(version()))
-        self._discovery: tuple[int, Discovery] | None = None
+        self._discovery: tuple[tuple[int, int], Discovery] | None = None
         self._openapi = OpenApiPaths(registry)
 
     async def handle(self, request: Request) -> Response:
@@ -92,9 +95,11 @@ class Paths:
 
     def discovery(self) -> Discovery:
         """The documents for what is served now."""
-        if self._discovery is None or self._discovery[0] != self._registry.generation:
+        generation = (self._registry.generation, self._aggregation.generation)
+        if self._discovery is None or self._discovery[0] != generation:
             types = [resource.type for resource in self._registry] + virtual_types()
-            self._discovery = (self._registry.generation, Discovery(types, self._groups))
+            backends = self._aggregation.backends.values()
+            self._discovery = (generation, Discovery(types, self._groups, backends))
         return self._discovery[1]
 
     def _listed(self) -> list[str]:
@@ -109,6 +114,8 @@ class Paths:
                 found |= {f"/apis/{resource.type.group}", f"/apis/{resource.gvk.api_version}"}
         for group in self._groups:
             found |= {f"/apis/{group.group}", *(f"/apis/{group.group}/{v}" for v in group.versions)}
+        for name, v in self._aggregation.backends:
+            found |= {f"/apis/{name}", f"/apis/{name}/{v}"}
         return sorted(found)
 
 

@@ -171,6 +171,11 @@ class Registry:
             self.generation += 1
 
 
+def builtin_versions() -> set[tuple[str, str]]:
+    """The group versions that are always served."""
+    return {(kind.group, kind.version) for kind in RESOURCE_TYPES} - {("apiregistration.k8s.io", "v1")}
+
+
 def add_builtin(registry: Registry) -> None:
     """Serve every built-in resource that has objects."""
     for kind in RESOURCE_TYPES:

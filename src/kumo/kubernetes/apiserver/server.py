@@ -18,6 +18,7 @@ from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
 from kumo.kubernetes.apiserver.admission.connecting import connection
 from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
 from kumo.kubernetes.apiserver.admission.quota import StatusWriter
+from kumo.kubernetes.apiserver.aggregation import Aggregator
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authentication import Identity, Impersonation, is_impersonating
 from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer
@@ -37,7 +38,7 @@ from kumo.kubernetes.apiserver.metrics import MeasuredAdmission, Metrics
 from kumo.kubernetes.apiserver.operation import Operation
 from kumo.kubernetes.apiserver.paths import Paths
 from kumo.kubernetes.apiserver.reader import CacheReader
-from kumo.kubernetes.apiserver.registry import Registry, add_builtin
+from kumo.kubernetes.apiserver.registry import Registry, add_builtin, builtin_versions
 from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
 from kumo.kubernetes.apiserver.responses import refusal
 from kumo.kubernetes.apiserver.storage import Storage, refused
@@ -103,6 +104,7 @@ class ApiServer:
             try:
                 await bootstrap(self.client, where, config.default_objects)
                 await self._operation.start()
+                await self._aggregation.start(builtin_versions())
             except StatusError as error:
                 raise self._explained(error) from error
         except BaseException:
@@ -174,7 +176,8 @@ class ApiServer:
         self._virtual = virtual
         self._resources = ResourceHandler(core, self._store, virtual.subresources())
         self._custom = CustomResources(core, self.client)
-        self._paths = Paths(self._registry, config.groups, self._operation, endpoints, self._health)
+        self._aggregation = Aggregator(config.aggregation, reader, self.client, self._registry, config.groups)
+        self._paths = Paths(self._registry, config.groups, self._operation, endpoints, self._health, self._aggregation)
         self._operation.open(self._registry, self._authorizer.authorize)
 
     async def run(self) -> None:
@@ -186,6 +189,7 @@ class ApiServer:
             group.create_task(self._identity.run(), name="identity")
             group.create_task(give_back_regularly(self._cache), name="memory")
             group.create_task(self._operation.run(), name="operation")
+            group.create_task(self._aggregation.run(), name="aggregation")
             if self._reloader is not None:
                 group.create_task(self._reloader.run(), name="encryption configuration")
 
@@ -202,6 +206,7 @@ class ApiServer:
             await self._kubelets.close()
             await self._dynamic.close()
             await self._identity.close()
+            await self._aggregation.close()
         await self._cache.stop()
         await self._operation.close()
         await self._store.stop()
@@ -260,6 +265,11 @@ class ApiServer:
         if group is not None and (info.resource or _below_version(request.path)):
             request.user = user
             return await group.handler(request)
+        backend = self._aggregation.find(info, request.path) if self._aggregation.backends else None
+        if backend is not None:
+            if info.verb == "watch":
+                operation.begun(request)  # How long it takes is the backend's affair.
+            return await self._aggregation.forward(backend, request, user)
         if not info.resource:
             return await self._paths.handle(request)
         return await self._resource(request, info, user)

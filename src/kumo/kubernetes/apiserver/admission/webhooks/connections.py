@@ -70,7 +70,7 @@ def _is_ready(candidate: Object) -> bool:
     return bool(candidate.get("addresses")) and (candidate.get("conditions") or {}).get("ready") is not False
 
 
-class _ServiceResolver(AbstractResolver):
+class ServiceResolver(AbstractResolver):
     """Finds `{name}.{namespace}.svc` among endpoints, for aiohttp's connector."""
 
     def __init__(self, reader: Reader) -> None:
@@ -104,7 +104,7 @@ class Connections:
         """The session for a webhook's requests."""
         if client.service is not None:
             if self._services is None:
-                self._services = _session(resolver=_ServiceResolver(self._reader), use_dns_cache=False)
+                self._services = _session(resolver=ServiceResolver(self._reader), use_dns_cache=False)
             return self._services
         if self._urls is None:
             self._urls = _session(resolver=aiohttp.ThreadedResolver())

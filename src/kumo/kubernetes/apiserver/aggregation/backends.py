@@ -1,0 +1,124 @@
+"""Servers behind this one: what an APIService says of each, and the connections to it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kumo.api.conditions import is_true
+from kumo.api.objects import Object, name_of
+from kumo.kubernetes.apiserver.admission.webhooks.connections import ServiceResolver
+from kumo.kubernetes.apiserver.attributes import Reader
+from kumo.machinery.tls import client_context
+from kumo.machinery.transport import HttpTransport
+
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationConfig:
+    """PEM files: how this server proves to aggregated ones that it may name the user (the front proxy's client)."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class BadTrust(Exception):
+    """No TLS settings can be made of the APIService's caBundle; the message is upstream's."""
+
+
+@dataclass(slots=True, eq=False)
+class Backend:
+    """One aggregated group version. `available` is its condition; `resources` its discovery when last read."""
+
+    name: str
+    group: str
+    version: str
+    namespace: str
+    service: str
+    port: int
+    spec: Mapping[str, Any]
+    available: bool
+    group_priority: int
+    version_priority: int
+    resources: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        """The name in its certificate."""
+        return f"{self.service}.{self.namespace}.svc"
+
+    @property
+    def path(self) -> str:
+        """Where its discovery is."""
+        return f"/apis/{self.group}/{self.version}"
+
+
+def read(service: Object) -> Backend | None:
+    """What an APIService says; None for one that is served here."""
+    spec = service.get("spec") or {}
+    where = spec.get("service")
+    if not where or not spec.get("group"):
+        return None
+    return Backend(
+        name_of(service),
+        spec["group"],
+        spec.get("version") or "",
+        where.get("namespace") or "",
+        where.get("name") or "",
+        int(where.get("port") or 443),
+        spec,
+        is_true(service, "Available"),
+        int(spec.get("groupPriorityMinimum") or 0),
+        int(spec.get("versionPriority") or 0),
+    )
+
+
+class Transports:
+    """One pool of connections for each backend, made at the first use."""
+
+    def __init__(self, config: AggregationConfig, reader: Reader) -> None:
+        self._config = config
+        self._reader = reader
+        self._made: dict[str, HttpTransport] = {}
+
+    def to(self, backend: Backend) -> HttpTransport:
+        """The way to the backend. Raises BadTrust."""
+        found = self._made.get(backend.name)
+        if found is None:
+            found = self._made[backend.name] = HttpTransport(
+                f"https://{backend.host}:{backend.port}",
+                tls=self._trust(backend.spec),
+                timeout=_TIMEOUT,
+                decompress=False,
+                resolver=ServiceResolver(self._reader),
+            )
+        return found
+
+    def _trust(self, spec: Mapping[str, Any]) -> ssl.SSLContext:
+        config, bundle = self._config, spec.get("caBundle") or ""
+        try:
+            return client_context(
+                ca_data=base64.b64decode(bundle).decode("ascii"),
+                cert=config.certificate or "",
+                key=config.key or "",
+                verify=not spec.get("insecureSkipTLSVerify"),
+            )
+        except (ssl.SSLError, binascii.Error, ValueError):
+            raise BadTrust("unable to load root certificates: unable to parse bytes as PEM block") from None
+
+    async def forget(self, name: str) -> None:
+        """Close the connections to the backend of that name."""
+        found = self._made.pop(name, None)
+        if found is not None:
+            await found.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for name in list(self._made):
+            await self.forget(name)

@@ -1,0 +1,329 @@
+"""Aggregated API servers: requests sent on in the user's name, availability, discovery, and local APIServices."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kumo.api.conditions import condition
+from kumo.api.errors import StatusError, is_not_found
+from kumo.api.objects import Object
+from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CRDS, ENDPOINTSLICES, SERVICES
+from kumo.kubernetes.apiserver.admission.webhooks import connections
+from kumo.kubernetes.apiserver.aggregation import AggregationConfig, aggregator, availability
+from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES
+from kumo.machinery import tls
+from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
+from kumo.machinery.listener import Listener
+from support.apiserver import RunningApiServer, running_apiserver
+
+pytestmark = pytest.mark.component
+GROUP = "metrics.example.com"
+PATH = f"/apis/{GROUP}/v1"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+NODES = [{"name": "things", "singularName": "thing", "namespaced": True, "kind": "Thing", "verbs": ["get", "list"]}]
+
+
+@dataclass
+class Backend:
+    """A server behind the API server: its listener, and what it was asked."""
+
+    listener: Listener
+    ca: tls.Authority
+    requests: list[Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    broken: bool = False
+
+    async def handle(self, request: Request) -> Answer:
+        """Discovery, a watch, an echo over WebSocket, or what was asked."""
+        if self.broken:
+            return Response(500, b"broken", "text/plain")
+        if request.path == PATH:
+            listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/v1", "resources": NODES}
+            return Response(200, json.dumps(listed).encode())
+        self.bodies.append(await request.read(1 << 20))
+        self.requests.append(request)
+        if request.wants_websocket:
+            return Upgrade("v1.echo", _echo)
+        if "watch=true" in request.query_string:
+            return Response(200, self._events())
+        return Response(207, b'{"kind":"Thing"}', headers={"X-Answered-By": "backend"})
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        try:
+            yield b'{"type":"ADDED"}\n'
+            await self.more.wait()
+            yield b'{"type":"MODIFIED"}\n'
+            await asyncio.Event().wait()
+        finally:
+            self.let_go.set()
+
+
+async def _echo(socket: WebSocket) -> None:
+    while (message := await socket.receive()) is not None:
+        await socket.send(message)
+
+
+async def _not_yet(_: Request) -> Answer:
+    raise ConnectionError("the backend is starting")
+
+
+@asynccontextmanager
+async def running_backend(tmp_path: Path) -> AsyncIterator[tuple[Backend, AggregationConfig]]:
+    pki = tmp_path / "backend-pki"
+    pki.mkdir()
+    ca = tls.ensure_ca(pki)
+    names = ("meter.default.svc",)
+    pair = tls.ensure_certificate(ca, pki, "backend", common_name="meter", names=names, server=True, client=False)
+    proxies = tls.ensure_ca(pki, "front-proxy-ca", "front-proxy-ca")
+    proxy = tls.ensure_client_certificate(proxies, pki, "front-proxy-client", "front-proxy-client")
+    listener = Listener(_not_yet, tls=tls.server_context(pair, proxies.files.cert), grace=0.1, name="backend")
+    await listener.start()
+    backend = Backend(listener, ca)
+    listener.handler = backend.handle
+    try:
+        yield backend, AggregationConfig(proxy.cert, proxy.key)
+    finally:
+        await listener.stop()
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lead the one address that the slice may name (never a loopback one) to this machine."""
+
+    def lead(port: int) -> None:
+        found = connections.endpoint
+
+        def local(*where: Any) -> tuple[str, int]:
+            found(*where)
+            return "127.0.0.1", port
+
+        for module in (connections, aggregator, availability):
+            monkeypatch.setattr(module, "endpoint", local)
+
+    return lead
+
+
+@asynccontextmanager
+async def aggregated(
+    tmp_path: Path, loopback: Callable[[int], None]
+) -> AsyncIterator[tuple[RunningApiServer, Backend]]:
+    async with (
+        running_backend(tmp_path) as (backend, config),
+        running_apiserver(tmp_path, aggregation=config) as server,
+    ):
+        loopback(backend.listener.port)
+        await server.client.create(
+            SERVICES, {"metadata": {"name": "meter"}, "spec": {"ports": [{"port": 443}]}}, "default"
+        )
+        await server.client.create(ENDPOINTSLICES, _slice(backend.listener.port), "default")
+        await server.client.create(APISERVICES, _service(backend))
+        await available(server, "Passed")
+        yield server, backend
+
+
+def _slice(port: int, *, ready: bool = True) -> Object:
+    return {
+        "metadata": {"name": "meter-1", "labels": {"kubernetes.io/service-name": "meter"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.7"], "conditions": {"ready": ready}}],
+        "ports": [{"name": "", "port": port, "protocol": "TCP"}],
+    }
+
+
+def _service(backend: Backend, **more: Any) -> Object:
+    spec = {
+        "group": GROUP,
+        "version": "v1",
+        "groupPriorityMinimum": 100,
+        "versionPriority": 10,
+        "service": {"namespace": "default", "name": "meter"},
+        "caBundle": base64.b64encode(backend.ca.files.cert.read_bytes()).decode(),
+    }
+    return {"metadata": {"name": f"v1.{GROUP}"}, "spec": {**spec, **more}}
+
+
+async def until(found: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(10):
+        while not (value := await found()):
+            await asyncio.sleep(0.02)
+        return value
+
+
+async def available(server: RunningApiServer, reason: str, name: str = f"v1.{GROUP}") -> Object:
+    async def found() -> Object | None:
+        said = condition(await server.client.get(APISERVICES, name), "Available")
+        return said if said is not None and said["reason"] == reason else None
+
+    said: Object = await until(found)
+    return said
+
+
+async def test_a_request_reaches_the_backend_in_the_users_name(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        rules = [{"apiGroups": [GROUP], "resources": ["things"], "verbs": ["update"]}]
+        await server.client.create(CLUSTERROLES, {"metadata": {"name": "things"}, "rules": rules})
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "things"}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"}
+        bound = {"metadata": {"name": "things"}, "roleRef": role, "subjects": [subject]}
+        await server.client.create(CLUSTERROLEBINDINGS, bound)
+        ann = server.as_user("ann", "readers")
+        headers = {"X-Remote-User": "root", "X-Remote-Extra-Scopes": "all", "X-Remote-Uid": "0", "X-Kept": "yes"}
+        path = f"{PATH}/namespaces/default/things/a b%c"
+        answer = await ann.transport.request("PUT", path, query="dryRun=All&x=%2F", headers=headers, body=b"{}")
+        assert (answer.status, answer.body) == (207, b'{"kind":"Thing"}')
+        assert answer.headers["x-answered-by"] == "backend"
+        seen = backend.requests[-1]
+        assert (seen.method, seen.path, seen.query_string) == ("PUT", path, "dryRun=All&x=%2F")
+        assert backend.bodies[-1] == b"{}"
+        assert seen.headers["x-remote-user"] == "ann"
+        groups = {group.strip() for group in seen.headers["x-remote-group"].split(",")}
+        assert groups == {"readers", "system:authenticated"}
+        assert seen.headers["x-kept"] == "yes"
+        assert not {"x-remote-extra-scopes", "x-remote-uid", "authorization"} & set(seen.headers)
+        assert seen.peer is not None
+        assert seen.peer.common_name == "front-proxy-client"
+
+        asked = len(backend.requests)
+        assert (await ann.transport.request("DELETE", path)).status == 403
+        outside = await server.client.transport.request("GET", f"{PATH}/things/../../../../api/v1/secrets")
+        assert outside.status == 404
+        assert len(backend.requests) == asked
+
+
+async def test_streams_and_websockets_pass_as_they_come(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        async with asyncio.timeout(10):
+            transport = server.client.transport
+            async with transport.stream("GET", f"{PATH}/things", query="watch=true") as (status, chunks):
+                assert status == 200
+                assert await anext(chunks) == b'{"type":"ADDED"}\n'
+                backend.more.set()
+                assert await anext(chunks) == b'{"type":"MODIFIED"}\n'
+            await backend.let_go.wait()
+            path = f"{PATH}/namespaces/default/things/a/exec"
+            async with transport.websocket(path, protocols=("v1.echo",)) as socket:
+                await socket.send(b"hello")
+                assert await socket.receive() == b"hello"
+        assert backend.requests[-1].headers["x-remote-user"] == "kubernetes-admin"
+
+
+async def test_availability_follows_service_and_endpoints(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        client = server.client
+        assert (await available(server, "Passed"))["message"] == "all checks passed"
+        await client.update(
+            ENDPOINTSLICES, {**_slice(1, ready=False), "metadata": {**_slice(1)["metadata"], "namespace": "default"}}
+        )
+        said = await available(server, "MissingEndpoints")
+        assert said["message"] == 'endpointslices for service/meter in "default" have no addresses with port name ""'
+        refused = await client.transport.request("GET", f"{PATH}/things")
+        assert (refused.status, refused.body) == (503, b"service unavailable\n")
+
+        backend.broken = True
+        await client.delete(ENDPOINTSLICES, "meter-1", "default")
+        said = await available(server, "EndpointsNotFound")
+        assert said["message"] == 'cannot find endpointslices for service/meter in "default"'
+        await client.create(ENDPOINTSLICES, _slice(backend.listener.port), "default")
+        said = await available(server, "FailedDiscoveryCheck")
+        url = f"https://127.0.0.1:{backend.listener.port}{PATH}"
+        assert said["message"] == f"failing or missing response from {url}: bad status from {url}: 500"
+        backend.broken = False
+        await available(server, "Passed")
+        assert (await client.transport.request("GET", f"{PATH}/things")).status == 207
+
+        await client.delete(SERVICES, "meter", "default")
+        said = await available(server, "ServiceNotFound")
+        assert said["message"] == 'service/meter in "default" is not present'
+
+
+async def test_a_backend_of_another_authority_is_not_believed(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, _):
+        service = await server.client.get(APISERVICES, f"v1.{GROUP}")
+        (tmp_path / "other").mkdir()
+        other = tls.ensure_ca(tmp_path / "other").files.cert.read_bytes()
+        service["spec"]["caBundle"] = base64.b64encode(other).decode()
+        service = await server.client.update(APISERVICES, service)
+        said = await available(server, "FailedDiscoveryCheck")
+        assert said["message"].endswith(
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        )
+        service = await server.client.get(APISERVICES, f"v1.{GROUP}")
+        del service["spec"]["caBundle"]
+        service["spec"]["insecureSkipTLSVerify"] = True
+        await server.client.update(APISERVICES, service)
+        await available(server, "Passed")
+
+
+async def test_discovery_shows_the_backends_resources(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, _):
+        client = server.client
+        names = [group["name"] for group in (await client.request("GET", "/apis"))["groups"]]
+        assert GROUP in names
+        assert (await client.request("GET", f"/apis/{GROUP}"))["preferredVersion"]["version"] == "v1"
+        assert (await client.request("GET", PATH))["resources"] == NODES
+
+        async def shown() -> Object:
+            answer = await client.transport.request("GET", "/apis", headers={"Accept": AGGREGATED})
+            items = json.loads(answer.body)["items"]
+            (version,) = next(i for i in items if i["metadata"]["name"] == GROUP)["versions"]
+            return dict(version)
+
+        assert (await shown())["freshness"] == "Current"
+        assert [r["resource"] for r in (await shown())["resources"]] == ["things"]
+        await client.delete(SERVICES, "meter", "default")
+        await available(server, "ServiceNotFound")
+        assert (await shown())["freshness"] == "Stale"
+        await client.delete(APISERVICES, f"v1.{GROUP}")
+        with pytest.raises(StatusError) as gone:
+            await client.request("GET", PATH)
+        assert is_not_found(gone.value)
+
+
+async def test_what_is_served_here_has_local_services(tmp_path: Path) -> None:
+    async with running_apiserver(tmp_path) as server:
+        client = server.client
+        found = {s["metadata"]["name"]: s for s in (await client.list(APISERVICES)).items}
+        apps = found["v1.apps"]
+        assert apps["spec"] == {
+            "group": "apps",
+            "version": "v1",
+            "groupPriorityMinimum": 17800,
+            "versionPriority": 15,
+        }
+        assert apps["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
+        assert (condition(apps, "Available") or {})["reason"] == "Local"
+        assert (found["v1."]["spec"], len(found)) == (
+            {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1},
+            21,
+        )
+
+        schema = {"openAPIV3Schema": {"type": "object"}}
+        names = {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
+        version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+        spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+        await client.create(CRDS, {"metadata": {"name": "widgets.example.com"}, "spec": spec})
+
+        async def there() -> Object | None:
+            return server.server.reader.get(APISERVICES, "v1.example.com")
+
+        made = await until(there)
+        assert made["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
+        assert (made["spec"]["groupPriorityMinimum"], made["spec"]["versionPriority"]) == (1000, 100)
+        await available(server, "Local", "v1.example.com")
+        await client.delete(CRDS, "widgets.example.com")
+
+        async def gone() -> bool:
+            return await there() is None
+
+        await until(gone)
