@@ -21,7 +21,7 @@ from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
 from kumo.cli.stores import open_store
 from kumo.cli.wings import Wing, kubevirt, openstack
-from kumo.kubernetes.apiserver.aggregation import AggregationConfig
+from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.audit import AuditError
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.encryption import EncryptionError

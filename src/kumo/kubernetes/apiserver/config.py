@@ -9,7 +9,7 @@ from typing import Any
 
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
-from kumo.kubernetes.apiserver.aggregation.backends import AggregationConfig
+from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.authentication.config import AuthenticationConfig
 from kumo.kubernetes.apiserver.operation_config import OperationConfig
 from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from kumo.api.errors import method_not_allowed, no_such_path
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import measurements
-from kumo.kubernetes.apiserver.aggregation import Aggregator
+from kumo.kubernetes.apiserver.aggregation.aggregator import Aggregator
 from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
 from kumo.kubernetes.apiserver.discovery import Discovery
 from kumo.kubernetes.apiserver.flowcontrol import dumps

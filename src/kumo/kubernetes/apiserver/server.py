@@ -18,7 +18,7 @@ from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
 from kumo.kubernetes.apiserver.admission.connecting import connection
 from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
 from kumo.kubernetes.apiserver.admission.quota import StatusWriter
-from kumo.kubernetes.apiserver.aggregation import Aggregator
+from kumo.kubernetes.apiserver.aggregation.aggregator import Aggregator
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authentication import Identity, Impersonation, is_impersonating
 from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer

@@ -3,8 +3,3 @@
 An APIService with `spec.service` sends `/apis/{group}/{version}` to that service, over HTTPS, with the client
 certificate of the front proxy and the user in headers. Talks to: the ready endpoints of those services.
 """
-
-from kumo.kubernetes.apiserver.aggregation.aggregator import Aggregator
-from kumo.kubernetes.apiserver.aggregation.backends import AggregationConfig
-
-__all__ = ["AggregationConfig", "Aggregator"]

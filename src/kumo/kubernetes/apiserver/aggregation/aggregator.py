@@ -15,7 +15,8 @@ from kumo.api.resources import CRDS, ENDPOINTSLICES, SERVICES
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.admission.webhooks.connections import Unresolved, endpoint
 from kumo.kubernetes.apiserver.aggregation import availability, registrations
-from kumo.kubernetes.apiserver.aggregation.backends import AggregationConfig, Backend, BadTrust, Transports, read
+from kumo.kubernetes.apiserver.aggregation.backends import Backend, BadTrust, Transports, read
+from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.forwarding import forward, unavailable
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES, AUTOMANAGED, LOCAL
 from kumo.kubernetes.apiserver.attributes import RequestInfo

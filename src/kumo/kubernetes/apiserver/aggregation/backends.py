@@ -7,25 +7,17 @@ import binascii
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object, name_of
 from kumo.kubernetes.apiserver.admission.webhooks.connections import ServiceResolver
+from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.attributes import Reader
 from kumo.machinery.tls import client_context
 from kumo.machinery.transport import HttpTransport
 
 _TIMEOUT = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class AggregationConfig:
-    """PEM files: how this server proves to aggregated ones that it may name the user (the front proxy's client)."""
-
-    certificate: Path | None = None
-    key: Path | None = None
 
 
 class BadTrust(Exception):
