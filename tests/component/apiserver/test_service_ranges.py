@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from kumo.api.errors import StatusError
-from kumo.api.resources import GVR
+from kumo.api.resources import GVR, SERVICES
 from kumo.machinery.client import MERGE_PATCH, Client
 from support.apiserver import running_apiserver
 
@@ -93,3 +93,26 @@ async def test_an_address_keeps_its_parent(client: Client) -> None:
     assert f"spec.parentRef: Invalid value: {shown}: field is immutable" in caught.value.message
     labelled = await client.patch(ADDRESSES, "9.9.9.9", {"metadata": {"labels": {"a": "b"}}}, MERGE_PATCH)
     assert labelled["metadata"]["labels"] == {"a": "b"}
+
+
+async def test_services_in_another_range(client: Client) -> None:
+    def service(name: str) -> dict[str, Any]:
+        spec = {"clusterIP": "203.0.113.10", "ports": [{"port": 80}]}
+        return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+    with pytest.raises(StatusError) as caught:
+        await client.create(SERVICES, service("far"), "default")
+    assert "provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16" in caught.value.message
+    made = await client.create(CIDRS, cidr("test-net", "203.0.113.0/24"))
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    await client.update_status(CIDRS, {**made, "status": {"conditions": [ready]}})
+    assert (await client.create(SERVICES, service("far"), "default"))["spec"]["clusterIPs"] == ["203.0.113.10"]
+    with pytest.raises(StatusError) as caught:
+        await client.create(SERVICES, service("twice"), "default")
+    assert "provided IP is already allocated" in caught.value.message

@@ -9,7 +9,8 @@ from kumo.api.errors import Cause, internal, invalid
 from kumo.api.objects import Object
 from kumo.api.resources import SERVICES
 from kumo.kubernetes.apiserver.admission.refusals import object_name
-from kumo.kubernetes.apiserver.admission.service_pools import AddressPool, Exhausted, OutOfRange, Pool, Taken
+from kumo.kubernetes.apiserver.admission.service_pools import Exhausted, OutOfRange, Pool, Taken
+from kumo.kubernetes.apiserver.admission.service_ranges import ServiceRanges
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.kinds.service_carry import fill_families
 from kumo.kubernetes.apiserver.kinds.service_validation import validate_cluster_ips
@@ -26,8 +27,8 @@ class ServiceAllocator:
 
     def __init__(self, reader: Reader, cidr: str, ports: tuple[int, int] = (30000, 32767)) -> None:
         self._reader = reader
-        self._addresses = AddressPool(cidr)
-        self._cidr = cidr
+        self._ranges = ServiceRanges(reader, cidr)
+        self._addresses = self._ranges.own
         self._range = ports
         size = ports[1] - ports[0] + 1
         static = min(max(16, size // 32), 128) if size > 32 else 0
@@ -64,7 +65,7 @@ class ServiceAllocator:
             if len(self._given) > 1024:
                 self._given.pop(next(iter(self._given)))
                 self._ports.tidy()
-                self._addresses.numbers.tidy()
+                self._ranges.tidy()
 
     def abandon(self, attrs: AdmissionAttributes) -> None:
         """The write did not happen: what it was given is free at once (else after seconds)."""
@@ -74,7 +75,7 @@ class ServiceAllocator:
 
     def _refresh(self) -> None:
         revision = self._reader.revision(SERVICES)
-        if revision == self._revision:
+        if not self._ranges.refresh() and revision == self._revision:
             return
         addresses: list[int] = []
         ports: list[int] = []
@@ -87,7 +88,7 @@ class ServiceAllocator:
                     except (ValueError, OutOfRange):
                         continue
             ports.extend(_ports_of(spec))
-        self._addresses.numbers.hold(addresses)
+        self._ranges.hold(addresses)
         self._ports.hold(ports)
         self._revision = revision
 
@@ -110,7 +111,7 @@ class ServiceAllocator:
         wanted = spec.get("clusterIP") or ""
         if wanted == _HEADLESS:
             return
-        pool = self._addresses.numbers
+        pool = self._ranges
         if wanted and wanted == old.get("clusterIP"):
             number = None
         elif wanted:
@@ -119,23 +120,26 @@ class ServiceAllocator:
             try:
                 number = pool.next()
             except Exhausted:
-                raise internal(f"failed to allocate a serviceIP: range is full ({self._cidr})") from None
+                raise internal(f"failed to allocate a serviceIP: range is full ({self._spans()})") from None
             wanted = self._addresses.text(number)
         if number is not None:
             given.append(lambda: pool.release(number))
         spec["clusterIP"] = wanted
         spec["clusterIPs"] = [wanted]
 
+    def _spans(self) -> str:
+        return ",".join(self._ranges.blocks())
+
     def _chosen(self, attrs: AdmissionAttributes, wanted: str) -> int:
         try:
             number = self._addresses.number(wanted)
-            self._addresses.numbers.take(number)
+            self._ranges.take(number)
             return number
         except ValueError:
             why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
             raise self._invalid(attrs, "spec.clusterIPs[0]", f'Invalid value: "{wanted}": {why}') from None
         except OutOfRange:
-            why = f"provided IP is not in the valid range. The range of valid IPs is {self._cidr}"
+            why = f"provided IP is not in the valid range. The range of valid IPs is {self._spans()}"
         except Taken:
             why = "provided IP is already allocated"
         text = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
