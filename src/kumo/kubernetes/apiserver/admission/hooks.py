@@ -134,6 +134,7 @@ def _patched(hook: AdmissionHook, obj: Object, response: dict[str, Any]) -> Obje
         raise internal(f'admission webhook "{hook.name}" sent a patch of type {kind!r}; only JSONPatch is known')
     try:
         operations = _decode(base64.b64decode(response["patch"]))
-        return apply_json_patch(obj, operations)
+        patched: Object = apply_json_patch(obj, operations)
     except (binascii.Error, msgspec.DecodeError, StatusError) as error:
         raise internal(f'admission webhook "{hook.name}" sent a patch that does not apply: {error}') from error
+    return patched
