@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import os
 import random
 import shutil
 import signal
@@ -45,7 +46,10 @@ class EtcdCluster:
 
     def __init__(self, size: int = 3, *, secure: bool = True, flags: tuple[str, ...] = ()) -> None:
         # Not below pytest's directories: nobody looks at it afterwards, and it must not stay.
-        self.directory = Path(mkdtemp(prefix="kumo-etcd-", dir="/var/tmp"))
+        for left in Path("/var/tmp").glob("kumo-etcd-*-*"):
+            if not Path("/proc", left.name.split("-")[2]).exists():
+                shutil.rmtree(left, ignore_errors=True)  # A killed run's: its members died with it.
+        self.directory = Path(mkdtemp(prefix=f"kumo-etcd-{os.getpid()}-", dir="/var/tmp"))
         self.secure = secure
         self._flags = flags
         self._prefixes = 0
