@@ -246,6 +246,4 @@ def _check_order(patch: Any, order: list[Any], identity: Callable[[Any], Any]) -
     found = [ranks.get(identity(v)) for v in items]
     if any(f is None for f in found) or found != sorted(f for f in found if f is not None):
         name = ORDER.removesuffix("/")
-        raise _failed(
-            f"The order in patch list:\n{go_value(items)}\n doesn't match {name} list:\n{go_value(order)}\n"
-        )
+        raise _failed(f"The order in patch list:\n{go_value(items)}\n doesn't match {name} list:\n{go_value(order)}\n")
