@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from kumo.cli import prepare
-from kumo.cli.instance import Instance, choose, save
+from kumo.cli.instance import Instance, choose, node_address, save
 from kumo.cli.process import run_until_told
 from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
@@ -28,7 +28,11 @@ async def serve(instance: Instance, stop: asyncio.Event) -> None:
     """Run the API server of an instance without anything else, until `stop` is set."""
     pki = prepare.certificates(instance)
     config = ApiServerConfig(
-        service_account_key=pki.signing_key, ca_certificate=pki.ca, port=instance.port, default_objects=rights()
+        service_account_key=pki.signing_key,
+        ca_certificate=pki.ca,
+        advertise_address=node_address(),
+        port=instance.port,
+        default_objects=rights(),
     )
     server = ApiServer(SqliteStore(instance.store_path), config)
     tls = server_context(pki.apiserver, pki.ca)

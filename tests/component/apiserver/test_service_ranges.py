@@ -116,3 +116,15 @@ async def test_services_in_another_range(client: Client) -> None:
     with pytest.raises(StatusError) as caught:
         await client.create(SERVICES, service("twice"), "default")
     assert "provided IP is already allocated" in caught.value.message
+
+
+async def test_what_a_deleted_service_held_is_free_at_once(client: Client) -> None:
+    spec: dict[str, Any] = {"type": "NodePort", "ports": [{"port": 80}]}
+    made = await client.create(SERVICES, {"metadata": {"name": "short-lived"}, "spec": spec}, "default")
+    wanted = {**spec, "clusterIP": made["spec"]["clusterIP"], "ports": made["spec"]["ports"]}
+    with pytest.raises(StatusError, match="already allocated"):
+        await client.create(SERVICES, {"metadata": {"name": "second"}, "spec": wanted}, "default")
+    await client.delete(SERVICES, "short-lived", "default")
+    again = await client.create(SERVICES, {"metadata": {"name": "second"}, "spec": wanted}, "default")
+    assert again["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    await client.delete(SERVICES, "second", "default")

@@ -35,6 +35,7 @@ class ServiceAllocator:
         self._ports = Pool(*ports, preferred=ports[0] + static)
         self._revision = -1
         self._given: dict[int, list[Callable[[], None]]] = {}
+        reader.listen(SERVICES, self._stored)
 
     # -- the steps --------------------------------------------------------------------------------------------------
 
@@ -91,6 +92,21 @@ class ServiceAllocator:
         self._ranges.hold(addresses)
         self._ports.hold(ports)
         self._revision = revision
+
+    def _stored(self, namespace: str, name: str) -> None:
+        """A service is stored: it says itself what it holds, for just as long as it is there."""
+        service = self._reader.get(SERVICES, name, namespace)
+        if service is None:
+            return
+        spec = service.get("spec") or {}
+        for port in _ports_of(spec):
+            self._ports.release(port)
+        for address in spec.get("clusterIPs") or ():
+            if address != _HEADLESS:
+                try:
+                    self._ranges.release(self._addresses.number(address))
+                except (ValueError, OutOfRange):
+                    continue
 
     # -- addresses --------------------------------------------------------------------------------------------------
 
