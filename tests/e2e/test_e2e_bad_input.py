@@ -103,7 +103,7 @@ def test_bodies_that_are_too_big_too_deep_or_bombs(space: Cloud, raw: Raw) -> No
     [
         (CONFIGMAPS, '{"a":', 400, "json parse error"),
         (PODS, "[1, 2]", 400, "couldn't get version/kind"),
-        (PODS, "null", 400, "couldn't get version/kind"),
+        (PODS, "null", 422, "name or generateName is required"),
         (PODS, '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}', 400, "cannot be handled as a Pod"),
         (PODS, '{"apiVersion":"v1","kind":"Pod","metadata":{"name":7}}', 400, "cannot unmarshal number into Go struct"),
         (PODS, '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"containers":"x"}}', 400,
