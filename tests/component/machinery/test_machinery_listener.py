@@ -8,6 +8,7 @@ import json
 import resource
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -226,6 +227,39 @@ async def test_a_slow_reader_holds_the_producer_back(wire, eventually) -> None:
                 last = produced
                 await asyncio.sleep(0.1)
             assert produced < 400
+
+
+async def test_clients_that_vanish_amid_an_endless_answer_do_not_hold_the_server(wire, eventually) -> None:
+    """What is written to a connection that was reset goes nowhere at once: nothing holds the producer back by itself."""
+    running = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal running
+        running += 1
+        try:
+            while True:
+                yield b"x" * (1 << 18)
+        finally:
+            running -= 1
+
+    async def handler(request: Request) -> Answer:
+        return Response(200, endless()) if request.path == "/endless" else await echo(request)
+
+    def client(port: int, chunks: int) -> None:
+        tcp = socket.create_connection(("127.0.0.1", port), timeout=30)
+        wrapped = tls.client_context(ca=wire.ca.files.cert).wrap_socket(tcp, server_hostname="localhost")
+        wrapped.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        for _ in range(chunks):
+            assert wrapped.recv(1 << 18)
+        wrapped.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wrapped.close()
+
+    async with wire.listener(handler) as listener:
+        other = wire.transport(listener)
+        for chunks in range(40):
+            await asyncio.to_thread(client, listener.port, 20 * chunks)
+            assert (await other.request("GET", "/")).status == 200
+        await eventually(lambda: running == 0, 30.0)
 
 
 async def test_a_client_that_goes_away_ends_its_watch_and_its_handler(wire, eventually) -> None:

@@ -328,6 +328,9 @@ class Reply:
                     if transport.is_closing():
                         raise ConnectionResetError("the client has gone")
                     sink.write(chunk)
+                    # A connection that has just died swallows what is written to it until the loop has seen to it,
+                    # and a body that never waits would not let it.
+                    await asyncio.sleep(0)
                     if connection._paused:
                         await connection.drained()
         except asyncio.CancelledError:
