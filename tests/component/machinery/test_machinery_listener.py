@@ -230,7 +230,7 @@ async def test_a_slow_reader_holds_the_producer_back(wire, eventually) -> None:
 
 
 async def test_clients_that_vanish_amid_an_endless_answer_do_not_hold_the_server(wire, eventually) -> None:
-    """What is written to a connection that was reset goes nowhere at once: nothing holds the producer back by itself."""
+    """What is written to a reset connection goes nowhere at once: nothing holds the producer back by itself."""
     running = 0
 
     async def endless() -> AsyncIterator[bytes]:
