@@ -7,7 +7,7 @@ a positive integer that rises with each change of the whole store, by one if nob
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Literal, NamedTuple
 
 
@@ -42,6 +42,17 @@ class Event(NamedTuple):
     type: Literal["put", "delete", "progress"]
     kv: KeyValue
     previous: KeyValue | None = None
+
+
+class Mutation(NamedTuple):
+    """One change among several that are made together: `value` None deletes the key.
+
+    `expect` as in `Store.put` and `Store.delete`.
+    """
+
+    key: str
+    value: bytes | None
+    expect: int | None = None
 
 
 class StoreError(Exception):
@@ -109,6 +120,10 @@ class Unavailable(StoreError):
     """The store can't answer: it is stopped, or its engine failed."""
 
 
+class Unreachable(Unavailable):
+    """Nobody of the engine answers now. That may pass by itself, so that waiting for it makes sense."""
+
+
 class OutcomeUnknown(Unavailable):
     """No answer came to a write: it may have been made, or may yet be."""
 
@@ -155,6 +170,14 @@ class Store(ABC):
         """Delete the key and return the revision, once that is on disk; 0 if there was none (and `expect` is None).
 
         Raises CompareFailed, NoSpace, Unavailable, OutcomeUnknown.
+        """
+
+    @abstractmethod
+    async def commit(self, changes: Sequence[Mutation]) -> int:
+        """Make all the changes or none, and return the revision of the last one, once they are on disk.
+
+        Each key is named once. Their revisions rise in their order, or are all the same; no reader sees a part of them.
+        Raises CompareFailed for a key that is not as expected, and what `put` and `delete` raise.
         """
 
     @abstractmethod

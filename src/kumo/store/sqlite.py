@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -23,6 +23,7 @@ from kumo.store.base import (
     FutureRevision,
     KeyValue,
     LeaseNotFound,
+    Mutation,
     NoSpace,
     Range,
     Store,
@@ -30,13 +31,19 @@ from kumo.store.base import (
     Unavailable,
 )
 from kumo.store.fanout import Fanout
-from kumo.store.sqlite_batch import Compact, Grant, Operation, Revoke, Write
+from kumo.store.sqlite_batch import Compact, Grant, Operation, Revoke, Together, Write
 from kumo.store.sqlite_file import lock, open_reader, translate
 from kumo.store.sqlite_writer import Result, Writer
 
 _CATCH_UP = 1000
 
 T = TypeVar("T")
+
+
+def _check_key(key: str) -> None:
+    """Raise ValueError for what can't be a key: here, for it would spoil its whole batch."""
+    if "\0" in key or not (key.isascii() or _is_utf8(key)):
+        raise ValueError(f"the key {key!r} can't be stored")
 
 
 def _is_utf8(key: str) -> bool:
@@ -150,8 +157,7 @@ class SqliteStore(Store):
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None, lease: int = 0) -> int:
         """Write the key; returns when it is on disk. Raises CompareFailed, LeaseNotFound, NoSpace."""
-        if "\0" in key or not (key.isascii() or _is_utf8(key)):
-            raise ValueError(f"the key {key!r} can't be stored")  # Here, for it would spoil its whole batch.
+        _check_key(key)
         done = self._future()
         return await self._submit(Write(key, value, expect, lease, done), done)
 
@@ -159,6 +165,14 @@ class SqliteStore(Store):
         """Delete the key; returns when that is on disk. Raises CompareFailed, NoSpace."""
         done = self._future()
         return await self._submit(Write(key, None, expect, 0, done), done)
+
+    async def commit(self, changes: Sequence[Mutation]) -> int:
+        """Make all the changes or none; returns when they are on disk. Raises CompareFailed, NoSpace."""
+        for change in changes:
+            _check_key(change.key)
+        done = self._future()
+        writes = [Write(change.key, change.value, change.expect, 0, None) for change in changes]
+        return await self._submit(Together(writes, done), done)
 
     async def compact(self, revision: int) -> None:
         """Give up states older than `revision`; the file is cleaned in small steps.

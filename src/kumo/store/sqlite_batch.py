@@ -32,6 +32,19 @@ class Write:
 
 
 @dataclass(slots=True)
+class Together:
+    """Writes of different keys that are all made, or none."""
+
+    writes: Sequence[Write]
+    done: Any
+
+    @property
+    def size(self) -> int:
+        """Their values' bytes."""
+        return sum(len(write.value or b"") for write in self.writes)
+
+
+@dataclass(slots=True)
 class Grant:
     """A lease to make."""
 
@@ -56,7 +69,7 @@ class Compact:
     done: Any
 
 
-Operation = Write | Grant | Revoke | Compact
+Operation = Write | Together | Grant | Revoke | Compact
 
 
 class Mismatch(NamedTuple):
@@ -124,6 +137,8 @@ class Planner:
         for operation in operations:
             if isinstance(operation, Write):
                 outcomes.append(self._write(operation))
+            elif isinstance(operation, Together):
+                outcomes.append(self._together(operation.writes))
             elif isinstance(operation, Grant):
                 self._plan.grants.append((operation.lease, operation.ttl))
                 self._granted.add(operation.lease)
@@ -142,11 +157,25 @@ class Planner:
     def _has_lease(self, lease: int) -> bool:
         return (lease in self._leases or lease in self._granted) and lease not in self._plan.revoked
 
+    def _together(self, writes: Sequence[Write]) -> int | StoreError | Mismatch:
+        for write in writes:
+            if (mismatch := self._mismatch(write)) is not None:
+                return mismatch
+        for write in writes:
+            self._write(write)
+        return self._plan.revision
+
+    def _mismatch(self, write: Write) -> Mismatch | None:
+        current = self._current(write.key)
+        if write.expect is None or write.expect == (current.mod if current else 0):
+            return None
+        return Mismatch(write.key, write.expect, current, self._plan.values.get(write.key))
+
     def _write(self, write: Write) -> int | StoreError | Mismatch:
         plan, key = self._plan, write.key
+        if (mismatch := self._mismatch(write)) is not None:
+            return mismatch
         current = self._current(key)
-        if write.expect is not None and write.expect != (current.mod if current else 0):
-            return Mismatch(key, write.expect, current, plan.values.get(key))
         if write.value is None:
             return self._remove(key, current) if current else 0
         if write.lease and not self._has_lease(write.lease):

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import msgspec
 
 from kumo.store.base import CompareFailed, Event, KeyValue, OutcomeUnknown, StoreError, Unavailable
-from kumo.store.sqlite_batch import Mismatch, Operation, Plan, Planner, Version, Write
+from kumo.store.sqlite_batch import Mismatch, Operation, Plan, Planner, Together, Version, Write
 from kumo.store.sqlite_file import open_writer, translate
 
 MAX_BATCH = 512
@@ -120,7 +120,10 @@ class Writer:
             if operation is None:
                 return batch, False
             batch.append(operation)
-            size += len(operation.value or b"") if isinstance(operation, Write) else 0
+            if isinstance(operation, Write):
+                size += len(operation.value or b"")
+            elif isinstance(operation, Together):
+                size += operation.size
             if len(batch) >= MAX_BATCH or size >= MAX_BATCH_BYTES or self._queue.empty():
                 return batch, True
 

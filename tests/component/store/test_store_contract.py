@@ -13,6 +13,7 @@ from kumo.store.base import (
     Event,
     FutureRevision,
     LeaseNotFound,
+    Mutation,
     Store,
     Unavailable,
 )
@@ -311,3 +312,41 @@ async def test_stop_ends_watches_and_refuses_work(engine: Store) -> None:
         await engine.put("/a", b"1")
     with pytest.raises(Unavailable):
         await engine.current_revision()
+
+
+async def test_changes_together_are_all_made_or_none(store: Store) -> None:
+    begun = await store.current_revision()
+    first = await store.put("/a", b"1")
+    revision = await store.commit(
+        [Mutation("/b", b"2", 0), Mutation("/gone", None), Mutation("/a", None, first), Mutation("/c", b"3")]
+    )
+    b, c = await store.get("/b"), await store.get("/c")
+    assert await store.get("/a") is None and b is not None and c is not None
+    assert (b.value, c.value, c.mod_revision) == (b"2", b"3", revision) and first < b.mod_revision <= revision
+    with pytest.raises(CompareFailed) as caught:
+        await store.commit([Mutation("/d", b"4", 0), Mutation("/c", b"5", revision), Mutation("/b", b"6", 0)])
+    assert (caught.value.key, caught.value.expected, caught.value.current) == ("/b", 0, b)
+    with pytest.raises(CompareFailed) as caught:
+        await store.commit([Mutation("/nothing", None, revision), Mutation("/c", b"7")])
+    assert (caught.value.key, caught.value.current) == ("/nothing", None)
+    assert await store.get("/d") is None and await store.get("/c") == c
+    assert await store.current_revision() == revision
+    told = await take(store.watch("/", begun), 4)
+    assert [(event.type, event.kv.key) for event in told] == [
+        ("put", "/a"), ("put", "/b"), ("delete", "/a"), ("put", "/c")
+    ]  # fmt: skip
+
+
+async def test_of_racing_changes_together_one_wins(store: Store) -> None:
+    async def claim(name: int) -> bool:
+        try:
+            await store.commit([Mutation(f"/own/{name}", b"x", 0), Mutation("/shared", b"%d" % name, 0)])
+        except CompareFailed as error:
+            assert error.key == "/shared"
+            return False
+        return True
+
+    won = await asyncio.gather(*(claim(name) for name in range(20)))
+    owner = await store.get("/shared")
+    assert owner is not None and [i for i, w in enumerate(won) if w] == [int(owner.value)]
+    assert [kv.key for kv in (await store.range("/own/")).kvs] == [f"/own/{int(owner.value)}"]

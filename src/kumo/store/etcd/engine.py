@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -23,9 +23,11 @@ from kumo.store.base import (
     FutureRevision,
     KeyValue,
     LeaseNotFound,
+    Mutation,
     Range,
     Store,
     Unavailable,
+    Unreachable,
 )
 from kumo.store.etcd.address import EtcdAddress
 from kumo.store.etcd.endpoints import PING_SECONDS, Endpoints
@@ -44,6 +46,7 @@ from kumo.store.etcd.methods import (
     WATCH,
     Method,
 )
+from kumo.store.etcd.probing import mismatch
 from kumo.store.etcd.sharing import Shared
 from kumo.store.etcd.stubs import etcd_pb2 as pb
 
@@ -78,14 +81,19 @@ class EtcdStore(Store):
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connect, and read what the data is. Raises Unavailable, Denied, Corrupted, NoSpace."""
+        """Connect, and read what the data is. Raises Unreachable for what may pass, Unavailable for what doesn't;
+
+        Denied, Corrupted, NoSpace.
+        """
         self._endpoints.open()
         self._running = True
         try:
             meta = await self._read_meta()
-        except BaseException:
+        except BaseException as error:
             self._running = False
             await self._endpoints.close()
+            if isinstance(error, Unreachable):
+                await mismatch(self.address)
             raise
         self._layout.offset = meta.offset
 
@@ -230,15 +238,48 @@ class EtcdStore(Store):
     async def _swap(self, key: str, deed: Any, expect: int) -> int:
         """Do it if the key is at the revision expected. Raises CompareFailed."""
         raw, offset = self._layout.key(key), self._layout.offset
-        # A revision from before our data came here is none that a key of etcd's can have.
-        at = expect - offset if expect > offset else 0 if expect == 0 else -1
-        compare = pb.Compare(target=pb.Compare.MOD, key=raw, mod_revision=at)
+        compare = self._compare(raw, expect)
         otherwise = pb.RequestOp(range=pb.RangeRequest(key=raw))
         answer = await self._call(TXN, pb.TxnRequest(compare=[compare], success=[deed], failure=[otherwise]))
         if answer.succeeded:
             return int(answer.header.revision) + offset
         kvs = answer.responses[0].range.kvs
         raise CompareFailed(key, expect, self._layout.value(kvs[0]) if kvs else None)
+
+    def _compare(self, raw: bytes, expect: int) -> Any:
+        """That the key is at this revision of ours."""
+        offset = self._layout.offset
+        # A revision from before our data came here is none that a key of etcd's can have.
+        at = expect - offset if expect > offset else 0 if expect == 0 else -1
+        return pb.Compare(target=pb.Compare.MOD, key=raw, mod_revision=at)
+
+    async def commit(self, changes: Sequence[Mutation]) -> int:
+        """Make all the changes or none, at one revision.
+
+        Raises CompareFailed, NoSpace, TooLarge, Unavailable, OutcomeUnknown.
+        """
+        deeds, compares, looks = [], [], []
+        expected = [change for change in changes if change.expect is not None]
+        for change in changes:
+            raw = self._layout.key(change.key)
+            deeds.append(
+                pb.RequestOp(delete_range=pb.DeleteRangeRequest(key=raw))
+                if change.value is None
+                else pb.RequestOp(put=pb.PutRequest(key=raw, value=change.value))
+            )
+            if change.expect is not None:
+                compares.append(self._compare(raw, change.expect))
+                looks.append(pb.RequestOp(range=pb.RangeRequest(key=raw)))
+        answer = await self._call(TXN, pb.TxnRequest(compare=compares, success=deeds, failure=looks))
+        if answer.succeeded:
+            return int(answer.header.revision) + self._layout.offset
+        for change, response in zip(expected, answer.responses, strict=True):
+            kvs = response.range.kvs
+            current = self._layout.value(kvs[0]) if kvs else None
+            assert change.expect is not None
+            if change.expect != (current.mod_revision if current is not None else 0):
+                raise CompareFailed(change.key, change.expect, current)
+        raise AssertionError("a comparison failed, and all are as expected")
 
     async def compact(self, revision: int) -> None:
         """Give up states older than `revision`. Raises Compacted, FutureRevision."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from kumo.kubernetes.apiserver.encryption.ciphers import DecryptError
 from kumo.kubernetes.apiserver.encryption.transformer import MARK, Transformer, Transformers, undecryptable
 from kumo.kubernetes.apiserver.exposition import Sample, family
-from kumo.store.base import CompareFailed, Event, KeyValue, Range, Store
+from kumo.store.base import CompareFailed, Event, KeyValue, Mutation, Range, Store
 
 _PREFIXES = 64
 
@@ -63,6 +63,14 @@ class EncryptedStore(Store):
         self._count("from_storage", prefix, "OK")
         return kv._replace(value=plain)
 
+    def _written(self, key: str, value: bytes) -> bytes:
+        transformer = self._of(key)
+        if transformer is None:
+            return value
+        value = transformer.write(value, key.encode())
+        self._count("to_storage", transformer.writes, "OK")
+        return value
+
     def _refused(self, error: CompareFailed) -> CompareFailed:
         current = error.current
         return CompareFailed(error.key, error.expected, self._read(current) if current is not None else None)
@@ -93,12 +101,8 @@ class EncryptedStore(Store):
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None, lease: int = 0) -> int:
         """See Store."""
-        transformer = self._of(key)
-        if transformer is not None:
-            value = transformer.write(value, key.encode())
-            self._count("to_storage", transformer.writes, "OK")
         try:
-            return await self._inner.put(key, value, expect=expect, lease=lease)
+            return await self._inner.put(key, self._written(key, value), expect=expect, lease=lease)
         except CompareFailed as error:
             raise self._refused(error) from None
 
@@ -106,6 +110,17 @@ class EncryptedStore(Store):
         """See Store."""
         try:
             return await self._inner.delete(key, expect=expect)
+        except CompareFailed as error:
+            raise self._refused(error) from None
+
+    async def commit(self, changes: Sequence[Mutation]) -> int:
+        """See Store."""
+        written = [
+            change._replace(value=self._written(change.key, change.value)) if change.value is not None else change
+            for change in changes
+        ]
+        try:
+            return await self._inner.commit(written)
         except CompareFailed as error:
             raise self._refused(error) from None
 
