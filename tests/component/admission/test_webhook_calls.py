@@ -199,7 +199,7 @@ async def test_a_webhook_behind_a_service(tmp_path: Path) -> None:
         error = await _refused(server.client.create(CONFIGMAPS, _config_map(), "default"))
         told = 'Post "https://hook.default.svc:443/deny?timeout=10s": no endpoints available for service "hook"'
         assert told in error.message
-        from kumo.kubernetes.apiserver.admission.webhooks.connections import endpoint
+        from kumo.kubernetes.apiserver.outbound.connections import endpoint
 
         # Loopback is no valid endpoint of a slice: the certificate's name is checked on the way there all the same.
         piece = {

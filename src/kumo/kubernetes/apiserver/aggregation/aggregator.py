@@ -13,13 +13,13 @@ from kumo.api.errors import StatusError, is_already_exists, is_conflict, is_not_
 from kumo.api.objects import Object, labels_of, name_of, timestamp
 from kumo.api.resources import CRDS, ENDPOINTSLICES, SERVICES
 from kumo.api.users import UserInfo
-from kumo.kubernetes.apiserver.admission.webhooks.connections import Unresolved, endpoint
 from kumo.kubernetes.apiserver.aggregation import availability, registrations
 from kumo.kubernetes.apiserver.aggregation.backends import Backend, BadTrust, Transports, read
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.forwarding import forward, unavailable
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES, AUTOMANAGED, LOCAL
 from kumo.kubernetes.apiserver.attributes import RequestInfo
+from kumo.kubernetes.apiserver.outbound.connections import Unresolved, endpoint
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry
 from kumo.kubernetes.apiserver.responses import text_response

@@ -14,11 +14,11 @@ import msgspec
 from kumo.api.objects import Object, labels_of
 from kumo.api.resources import ENDPOINTSLICES, SERVICES
 from kumo.api.users import MASTERS_GROUP, UserInfo
-from kumo.kubernetes.apiserver.admission.webhooks.connections import Unresolved, endpoint
-from kumo.kubernetes.apiserver.admission.webhooks.network_errors import told
 from kumo.kubernetes.apiserver.aggregation.backends import Backend, BadTrust, Transports
 from kumo.kubernetes.apiserver.aggregation.forwarding import identity_headers
 from kumo.kubernetes.apiserver.attributes import Reader
+from kumo.kubernetes.apiserver.outbound.connections import Unresolved, endpoint
+from kumo.kubernetes.apiserver.outbound.network_errors import told
 
 _ATTEMPTS = 5
 _PATIENCE = 5.0

@@ -11,9 +11,9 @@ from typing import Any
 
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object, name_of
-from kumo.kubernetes.apiserver.admission.webhooks.connections import ServiceResolver
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.attributes import Reader
+from kumo.kubernetes.apiserver.outbound.connections import ServiceResolver
 from kumo.machinery.tls import client_context
 from kumo.machinery.transport import HttpTransport
 

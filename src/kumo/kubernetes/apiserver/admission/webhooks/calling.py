@@ -2,114 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.admission.webhooks.configuration import Webhook
-from kumo.kubernetes.apiserver.admission.webhooks.connections import BadAuthority, Connections
-from kumo.kubernetes.apiserver.admission.webhooks.network_errors import told
 from kumo.kubernetes.apiserver.admission.webhooks.reviews import BadAnswer, Verdict, check_answer, verdict
+from kumo.kubernetes.apiserver.outbound.connections import Connections
+from kumo.kubernetes.apiserver.outbound.posting import PostFailed, Unusable, post
 
 LIMIT = 16 << 20
 """Bytes of an answer that are read; objects and their patches are smaller."""
-_RETRIES = 10
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder().decode
-_HEADERS = {
-    "Accept": "application/json, */*",
-    "Content-Type": "application/json",
-    "User-Agent": "kube-apiserver-admission",
-}
-_SAID = {
-    400: "the server rejected our request for an unknown reason",
-    401: "the server has asked for the client to provide credentials",
-    404: "the server could not find the requested resource",
-    405: "the server does not allow this method on the requested resource",
-    409: "the server reported a conflict",
-    415: "the body of the request was in an unknown format - accepted media types include: ",
-    422: "the server rejected our request due to an error in our request",
-    429: "the server has received too many requests and has asked us to try again later",
-    503: "the server is currently unable to handle the request",
-    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
-}
 
 
 class CallFailed(Exception):
     """The webhook could not be asked, or its answer is none; the message is what follows `failed calling webhook`."""
 
 
-class _Refused(Exception):
-    """The webhook answered with another status than success."""
-
-
 async def call(connections: Connections, webhook: Webhook, review: Object, *, mutating: bool) -> Verdict:
     """Ask the webhook. Raises CallFailed."""
     version = review["apiVersion"].rpartition("/")[2]
-    url = webhook.client.address
-    asked = f"{url}?timeout={math.ceil(webhook.timeout)}s"
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 443
     try:
-        context = connections.context(webhook.client)
-    except BadAuthority as error:
-        raise CallFailed(f"could not get REST client: {error}") from None
-    try:
-        async with asyncio.timeout(webhook.timeout):
-            body = await _post(connections.session(webhook.client), asked, context, host, _ENCODE(review))
+        body = await post(connections, webhook.client, _ENCODE(review), timeout=webhook.timeout, limit=LIMIT)
         answer = check_answer(_decoded(body), version)
-    except (_Refused, BadAnswer) as error:
-        raise CallFailed(f"failed to call webhook: {error}") from None
-    except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-        raise CallFailed(f'failed to call webhook: Post "{asked}": {told(error, host, port)}') from error
-    except Exception as error:  # What the resolver raises comes through as it is.
-        raise CallFailed(f'failed to call webhook: Post "{asked}": {told(error, host, port)}') from error
+    except Unusable as error:
+        raise CallFailed(f"could not get REST client: {error}") from None
+    except (PostFailed, BadAnswer) as error:
+        raise CallFailed(f"failed to call webhook: {error}") from error
     try:
         return verdict(answer, review, mutating=mutating)
     except BadAnswer as error:
         raise CallFailed(f"received invalid webhook response: {error}") from None
-
-
-async def _post(session: aiohttp.ClientSession, url: str, tls: Any, host: str, data: bytes) -> bytes:
-    """The body of a successful answer. Who asks to come back later is asked again; the caller bounds the time."""
-    for attempt in range(_RETRIES + 1):
-        async with await _sent(session, url, tls, host, data) as answer:
-            wait = answer.headers.get("Retry-After", "")
-            if (answer.status == 429 or answer.status >= 500) and wait.isdigit() and attempt < _RETRIES:
-                await asyncio.sleep(int(wait))
-                continue
-            body = await _read(answer)
-            if not 200 <= answer.status < 300:
-                raise _Refused(_refusal(answer, body))
-            if not body:
-                kind = answer.headers.get("Content-Type", "")
-                raise _Refused(f"0-length response with status code: {answer.status} and content type: {kind}")
-            return body
-    raise AssertionError("unreachable")
-
-
-async def _sent(session: aiohttp.ClientSession, url: str, tls: Any, host: str, data: bytes) -> aiohttp.ClientResponse:
-    """The answer's head. A kept-alive connection that the webhook has just closed is tried once more."""
-    try:
-        return await session.post(url, data=data, headers=_HEADERS, ssl=tls)
-    except aiohttp.ServerDisconnectedError:
-        return await session.post(url, data=data, headers=_HEADERS, ssl=tls)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    chunks, size = [], 0
-    async for chunk in answer.content.iter_chunked(1 << 16):
-        size += len(chunk)
-        if size > LIMIT:
-            answer.close()
-            raise _Refused(f"the response body is larger than {LIMIT} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _decoded(body: bytes) -> Any:
@@ -120,23 +46,3 @@ def _decoded(body: bytes) -> Any:
         return body.decode(errors="replace")
     except RecursionError:
         raise BadAnswer("exceeded max depth") from None
-
-
-def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> str:
-    """What a refusal says: its Status' message, else what its code means."""
-    try:
-        found = _DECODE(body)
-    except (msgspec.DecodeError, RecursionError):
-        found = None
-    if isinstance(found, dict) and found.get("kind") == "Status" and found.get("message"):
-        return str(found["message"])
-    kind = answer.headers.get("Content-Type", "")
-    text = body[:2048].decode(errors="replace").strip() if kind.startswith("text/") else "unknown"
-    if answer.status == 403:
-        return text
-    said = _SAID.get(answer.status)
-    if said is not None:
-        return said
-    if answer.status >= 500:
-        return f'an error on the server ("{text}") has prevented the request from succeeding'
-    return f"the server responded with the status code {answer.status} but did not return more information"

@@ -10,38 +10,7 @@ from kumo.api.objects import Object, name_of
 from kumo.kubernetes.apiserver.admission.conditions import Conditions
 from kumo.kubernetes.apiserver.admission.matching import Rule, parse_rules
 from kumo.kubernetes.apiserver.admission.selection import LabelSelector, compact
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A webhook behind a service; it proves itself as `{name}.{namespace}.svc`."""
-
-    namespace: str
-    name: str
-    path: str
-    port: int
-
-    @property
-    def host(self) -> str:
-        """The name in its certificate."""
-        return f"{self.name}.{self.namespace}.svc"
-
-
-@dataclass(frozen=True, slots=True)
-class ClientConfig:
-    """Where a webhook is: a URL or a service. `ca_bundle` is base64 of PEM, empty for the system's authorities."""
-
-    url: str = ""
-    service: Service | None = None
-    ca_bundle: str = ""
-
-    @property
-    def address(self) -> str:
-        """The URL to post to, without query."""
-        if self.service is None:
-            return self.url
-        path = self.service.path or "/"
-        return f"https://{self.service.host}:{self.service.port}{path if path.startswith('/') else '/' + path}"
+from kumo.kubernetes.apiserver.outbound.client_config import ClientConfig, read_client
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +51,7 @@ def _webhook(configuration: str, item: Mapping[str, Any], number: int) -> Webhoo
         f"{configuration}/{item['name']}/{number}",
         configuration,
         item["name"],
-        _client(item.get("clientConfig") or {}),
+        read_client(item.get("clientConfig") or {}),
         parse_rules(item.get("rules")),
         item.get("matchPolicy") == "Exact",
         compact(item.get("namespaceSelector")),
@@ -94,12 +63,3 @@ def _webhook(configuration: str, item: Mapping[str, Any], number: int) -> Webhoo
         item.get("reinvocationPolicy") == "IfNeeded",
         Conditions(conditions, ignores_failures=ignores) if conditions else None,
     )
-
-
-def _client(config: Mapping[str, Any]) -> ClientConfig:
-    service = config.get("service")
-    bundle = config.get("caBundle") or ""
-    if service is None:
-        return ClientConfig(config.get("url") or "", None, bundle)
-    where = Service(service["namespace"], service["name"], service.get("path") or "", int(service.get("port") or 443))
-    return ClientConfig("", where, bundle)

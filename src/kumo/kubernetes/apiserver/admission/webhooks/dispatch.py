@@ -25,12 +25,12 @@ from kumo.kubernetes.apiserver.admission.selection import namespace_matches, obj
 from kumo.kubernetes.apiserver.admission.versions import Seen, internal_error
 from kumo.kubernetes.apiserver.admission.webhooks.calling import CallFailed, call
 from kumo.kubernetes.apiserver.admission.webhooks.configuration import Webhook
-from kumo.kubernetes.apiserver.admission.webhooks.connections import Connections
 from kumo.kubernetes.apiserver.admission.webhooks.index import Candidate, WebhookIndex
 from kumo.kubernetes.apiserver.admission.webhooks.patches import PatchFailed, apply
 from kumo.kubernetes.apiserver.admission.webhooks.reviews import KNOWN_VERSIONS, Verdict, review
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.outbound.connections import Connections
 
 MUTATING = GVR("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", False)
 VALIDATING = GVR("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", False)

@@ -19,8 +19,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kumo.api.objects import Object, labels_of
 from kumo.api.resources import ENDPOINTSLICES, SERVICES
-from kumo.kubernetes.apiserver.admission.webhooks.configuration import ClientConfig
 from kumo.kubernetes.apiserver.attributes import Reader
+from kumo.kubernetes.apiserver.outbound.client_config import ClientConfig
 from kumo.machinery.tls import client_context
 
 _CONTEXTS = 200

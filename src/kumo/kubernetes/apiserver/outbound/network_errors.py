@@ -8,7 +8,7 @@ import ssl
 
 import aiohttp
 
-from kumo.kubernetes.apiserver.admission.webhooks.connections import Unresolved
+from kumo.kubernetes.apiserver.outbound.connections import Unresolved
 
 _CERTIFICATE = "tls: failed to verify certificate: x509: "
 _UNKNOWN_AUTHORITY = frozenset((2, 18, 19, 20, 21, 24))
