@@ -16,9 +16,11 @@ from kumo.kubernetes.controller_manager.certificates import (
     SigningRequestSigner,
 )
 from kumo.kubernetes.controller_manager.cluster_roles import ClusterRoleAggregationController
+from kumo.kubernetes.controller_manager.cron_job.controller import CronJobController
 from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
 from kumo.kubernetes.controller_manager.disruption.controller import DisruptionController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
+from kumo.kubernetes.controller_manager.endpoints.mirroring import EndpointSliceMirroringController
 from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
 from kumo.kubernetes.controller_manager.job.controller import JobController
 from kumo.kubernetes.controller_manager.job.expiry import TtlAfterFinishedController
@@ -29,7 +31,7 @@ from kumo.kubernetes.controller_manager.node_lifecycle.controller import NodeLif
 from kumo.kubernetes.controller_manager.node_lifecycle.eviction import TaintEvictionController
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCollectorConfig
-from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController
+from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController, ReplicationManager
 from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
 from kumo.kubernetes.controller_manager.service_ranges import ServiceRangesController
 from kumo.kubernetes.controller_manager.volume_protection.controllers import (
@@ -79,11 +81,14 @@ def controllers(
         RootCAPublisher(client_for("root-ca-cert-publisher"), informers, config.root_ca),
         ClusterRoleAggregationController(client_for("clusterrole-aggregation-controller"), informers),
         ReplicaSetController(client_for("replicaset-controller"), informers),
+        ReplicationManager(client_for("replication-controller"), informers),
         DeploymentController(client_for("deployment-controller"), informers),
         JobController(client_for("job-controller"), informers),
+        CronJobController(client_for("cronjob-controller"), informers),
         TtlAfterFinishedController(client_for("ttl-after-finished-controller"), informers),
         EndpointSliceController(client_for("endpointslice-controller"), informers),
         EndpointsController(client_for("endpoint-controller"), informers),
+        EndpointSliceMirroringController(client_for("endpointslicemirroring-controller"), informers),
         NodeLifecycleController(client_for("node-controller"), informers, config.node_grace),
         TaintEvictionController(client_for("node-controller"), informers),
         PodCollector(client_for("pod-garbage-collector"), informers, config.pod_collector),

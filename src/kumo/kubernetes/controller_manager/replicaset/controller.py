@@ -1,4 +1,4 @@
-"""The shell of the replica set controller."""
+"""The shell of the replica set controller, which is that of replication controllers, too."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from kumo.api import selectors
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Key, Object, controller_of, is_deleting, key_of, labels_of, name_of, namespace_of, uid_of
-from kumo.api.resources import PODS, REPLICASETS
+from kumo.api.resources import PODS
 from kumo.kubernetes.controller_manager import ownership
 from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.batches import slow_start
 from kumo.kubernetes.controller_manager.expectations import Expectations
 from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
+from kumo.kubernetes.controller_manager.replicaset.flavours import REPLICA_SETS, REPLICATION_CONTROLLERS, Flavour
 from kumo.kubernetes.controller_manager.replicaset.ranking import to_delete
 from kumo.kubernetes.controller_manager.replicaset.status import next_look, status
 from kumo.machinery.client import Client
@@ -30,16 +31,17 @@ class ReplicaSetController:
     """Creates and deletes pods until there are as many as wanted."""
 
     name = "replicaset-controller"
+    flavour: Flavour = REPLICA_SETS
 
     def __init__(self, client: Client, informers: Informers, *, workers: int = 5) -> None:
         self._client = client
         self._recorder = EventRecorder(client, self.name)
-        self._sets = informers.informer(REPLICASETS)
+        self._sets = informers.informer(self.flavour.gvr)
         self._pods = informers.informer(PODS)
         for informer in (self._sets, self._pods):
             informer.add_index(ownership.OWNER_INDEX, ownership.controller_index)
         self._expectations = Expectations()
-        self._expectations.observe(self._pods, "ReplicaSet")
+        self._expectations.observe(self._pods, self.flavour.kind)
         self._controller = Controller(self.name, self._reconcile, workers=workers)
         self._controller.watch(self._sets)
         self._controller.watch(self._pods, self._sets_of)
@@ -51,13 +53,13 @@ class ReplicaSetController:
     def _sets_of(self, pod: Object) -> Iterable[Key]:
         owner = controller_of(pod)
         if owner is not None:
-            return [Key(namespace_of(pod), owner["name"])] if owner.get("kind") == "ReplicaSet" else []
+            return [Key(namespace_of(pod), owner["name"])] if owner.get("kind") == self.flavour.kind else []
         if not labels_of(pod) or is_deleting(pod):
             return []
         return [
             key_of(s)
             for s in self._sets.objects(namespace_of(pod))
-            if selectors.matches((s.get("spec") or {}).get("selector"), labels_of(pod))
+            if selectors.matches(self.flavour.selector(s), labels_of(pod))
         ]
 
     async def _reconcile(self, key: Key) -> float | None:
@@ -66,9 +68,9 @@ class ReplicaSetController:
             self._expectations.forget(key)
             return None
         settled = self._expectations.met(key)
-        selector = replica_set["spec"].get("selector")
+        selector = self.flavour.selector(replica_set)
         found = [o for o in ownership.candidates(self._pods, replica_set) if not p.has_ended(o)]
-        owned = await ownership.claim(self._client, REPLICASETS, replica_set, PODS, found, selector)
+        owned = await ownership.claim(self._client, self.flavour.gvr, replica_set, PODS, found, selector)
         active = [pod for pod in owned if p.is_active(pod)]
         failure: tuple[str, str] | None = None
         error: Exception | None = None
@@ -139,10 +141,19 @@ class ReplicaSetController:
         self, replica_set: Object, active: list[Object], terminating: int, failure: tuple[str, str] | None
     ) -> None:
         new = status(replica_set, active, terminating, failure, time.time())
+        if not self.flavour.tells_terminating:
+            del new["terminatingReplicas"]
         if new == (replica_set.get("status") or {}):
             return
         try:
-            await self._client.update_status(REPLICASETS, {**replica_set, "status": new})
+            await self._client.update_status(self.flavour.gvr, {**replica_set, "status": new})
         except StatusError as error:
             if not is_not_found(error):
                 raise
+
+
+class ReplicationManager(ReplicaSetController):
+    """The same for ReplicationControllers."""
+
+    name = "replication-controller"
+    flavour = REPLICATION_CONTROLLERS
