@@ -102,7 +102,10 @@ async def test_services_in_another_range(client: Client) -> None:
 
     with pytest.raises(StatusError) as caught:
         await client.create(SERVICES, service("far"), "default")
-    assert "provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16" in caught.value.message
+    assert (
+        "failed to allocate IP 203.0.113.10: the provided network does not match the current range"
+        in caught.value.message
+    )
     made = await client.create(CIDRS, cidr("test-net", "203.0.113.0/24"))
     ready = {
         "type": "Ready",

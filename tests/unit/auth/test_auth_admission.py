@@ -266,8 +266,8 @@ async def test_tcp_and_udp_of_a_port_share_a_node_port_and_external_names_get_no
 
 def test_pools() -> None:
     now = [0.0]
-    pool = Pool(1, 3, clock=lambda: now[0])
-    pool.hold([1])
+    pool, held = Pool(1, 3, clock=lambda: now[0]), {1}
+    pool.follow(held)
     assert {pool.next(), pool.next()} == {2, 3}
     with pytest.raises(Exhausted):
         pool.next()
@@ -277,11 +277,14 @@ def test_pools() -> None:
         pool.take(4)
     now[0] = 100
     pool.take(2)
-    pool.hold([])
+    assert not pool.is_free(2)
     pool.release(2)
     pool.take(2)
-    pool.hold([2])
-    pool.hold([])
+    held.add(2)
+    pool.release(2)
+    with pytest.raises(Taken):
+        pool.take(2)
+    held.clear()
     pool.take(2)
     addresses = AddressPool("10.96.0.0/16")
     assert addresses.text(addresses.numbers.first) == "10.96.0.1"

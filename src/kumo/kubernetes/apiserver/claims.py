@@ -1,9 +1,9 @@
-"""Cluster addresses and node ports, when several servers give them out: no two services get the same.
+"""Node ports, when several servers give them out: no two services get the same (addresses: their IPAddress objects).
 
 Each server chooses among what its cache shows free. What another has just given to a service that no cache shows yet
 is found out here: before a service is written, each of its new numbers is claimed by a key of the store, which only one
 can create. A claim lives by a lease, for longer than a write takes to be seen everywhere; after that, the service
-itself says what it holds. (Upstream: IPAddress objects, and `/registry/ranges/servicenodeports`.)
+itself says what it holds. (Upstream: `/registry/ranges/servicenodeports`.)
 """
 
 from __future__ import annotations
@@ -66,11 +66,8 @@ class ServiceClaims:
 
 
 def numbers(service: Object) -> Iterator[str]:
-    """What a service holds that no other may: addresses, and ports with their protocols' pool."""
+    """What a service holds that no other may: ports, with their protocols' pool."""
     spec = service.get("spec") or {}
-    for address in spec.get("clusterIPs") or [spec.get("clusterIP")]:
-        if address and address != "None":
-            yield f"address/{address}"
     for port in spec.get("ports") or ():
         if port.get("nodePort"):
             yield f"port/{port.get('protocol') or 'TCP'}/{port['nodePort']}"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kumo.api.errors import StatusError, already_exists, bad_request, internal, too_large, unavailable
 from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.addresses.writes import ServiceWrites
 from kumo.kubernetes.apiserver.bodies import is_deep
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.claims import ServiceClaims
@@ -20,6 +21,7 @@ from kumo.kubernetes.apiserver.splice import to_stored
 from kumo.store.base import (
     CompareFailed,
     LeaseNotFound,
+    Mutation,
     OutcomeUnknown,
     Store,
     StoreError,
@@ -47,6 +49,9 @@ class Storage:
         self._event_ttl = event_ttl
         self._is_stale: Callable[[str], bool] | None = getattr(store, "is_stale", None)
         self._claims = None if store.exclusive else ServiceClaims(store)
+        self._services = ServiceWrites(store, cache)
+        self._apart = {"events": self._put_event, "services": self._put_service}
+        """How core resources are written that bring along more than a key and a value."""
         self._lease = 0
         self._lease_until = 0.0
 
@@ -90,10 +95,8 @@ class Storage:
         namespace, name = meta.get("namespace") or "", meta["name"]
         value = self.stored(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, namespace, name)
-        if self._claims is not None and _is_service(resource):
-            await self._claims.take(key, obj, None)
         try:
-            revision = await self._put(resource, key, value, 0)
+            revision = await self._put(resource, key, value, 0, obj)
         except Gone:
             raise already_exists(resource.type.group, resource.type.resource, name) from None
         return self._written(resource, namespace, name, revision, value)
@@ -102,9 +105,7 @@ class Storage:
         """Write the object's new state in place of `old`. Raises Gone."""
         value = self.stored(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
-        if self._claims is not None and _is_service(resource):
-            await self._claims.take(key, obj, old.object())
-        revision = await self._put(resource, key, value, old.revision)
+        revision = await self._put(resource, key, value, old.revision, obj, old)
         return self._written(resource, old.namespace, old.name, revision, value)
 
     def _written(self, resource: Resource, namespace: str, name: str, revision: int, value: bytes) -> Entry:
@@ -117,24 +118,30 @@ class Storage:
     async def remove(self, resource: Resource, old: Entry) -> Entry:
         """Delete the object; its last state at the revision of its deletion. Raises Gone."""
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
+        is_service = _is_service(resource)
         try:
-            revision = await self._store.delete(key, expect=old.revision)
+            if is_service:
+                revision = await self._services.write(Mutation(key, None, old.revision), None, old.object())
+            else:
+                revision = await self._store.delete(key, expect=old.revision)
         except CompareFailed as error:
             raise await self._gone(error) from None
         except StoreError as error:
             raise refused(error) from error
         await self._settle(revision)
-        if self._claims is not None and _is_service(resource):
+        if self._claims is not None and is_service:
             await self._claims.release(key, old.object())
         return old.at(revision)
 
-    async def _put(self, resource: Resource, key: str, value: bytes, expect: int) -> int:
-        is_event = resource.stored.kind == "Event" and not resource.stored.group
+    async def _put(
+        self, resource: Resource, key: str, value: bytes, expect: int, obj: Object, old: Entry | None = None
+    ) -> int:
+        write = None if resource.stored.group else self._apart.get(resource.stored.resource)
         try:
-            if not is_event:
+            if write is None:
                 revision = await self._store.put(key, value, expect=expect)
             else:
-                revision = await self._put_event(key, value, expect)
+                revision = await write(Mutation(key, value, expect), obj, old)
         except CompareFailed as error:
             raise await self._gone(error) from None
         except StoreError as error:
@@ -142,7 +149,15 @@ class Storage:
         await self._settle(revision)
         return revision
 
-    async def _put_event(self, key: str, value: bytes, expect: int) -> int:
+    async def _put_service(self, service: Mutation, obj: Object, old: Entry | None) -> int:
+        before = old.object() if old is not None else None
+        if self._claims is not None:
+            await self._claims.take(service.key, obj, before)
+        return await self._services.write(service, obj, before)
+
+    async def _put_event(self, event: Mutation, obj: Object, old: Entry | None) -> int:
+        key, value, expect = event
+        assert value is not None
         try:
             return await self._store.put(key, value, expect=expect, lease=await self._event_lease())
         except LeaseNotFound:

@@ -1,7 +1,8 @@
 """Pools of service addresses and node ports: what is taken, what is free, what is promised to writes under way.
 
-A pool knows what stored services hold (told by its user) and remembers for five seconds what it gave out, so that two
-writes at the same time never get the same. Nothing is stored: after a restart the services themselves say it all.
+A pool sees what stored objects hold (in its user's books) and remembers what it gave out until that is stored or given
+back, or a minute at most, which is longer than a request may take: so two writes at the same time never get the same.
+Nothing is stored: after a restart the objects themselves say it all.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 
-PROMISE_SECONDS = 5.0
+PROMISE_SECONDS = 60.0
 
 
 class Taken(Exception):
@@ -42,20 +43,24 @@ class Pool:
         self._preferred = first if preferred is None else preferred
         self._clock = clock
         self._random = choose or random.Random()
-        self._held: set[int] = set()
+        self._held: Container[int] = ()
         self._promised: dict[int, float] = {}
 
-    def hold(self, values: Iterable[int]) -> None:
-        """Say which numbers stored objects hold, in place of what was said before; their promises are kept."""
-        self._held = set(values)
-        for value in self._held.intersection(self._promised):
-            del self._promised[value]
+    def follow(self, held: Container[int]) -> None:
+        """Look from now on in `held` for what stored objects hold."""
+        self._held = held
 
     def _free(self, value: int) -> bool:
         if value in self._held:
             return False
         promised = self._promised.get(value)
         return promised is None or promised <= self._clock()
+
+    def is_free(self, value: int) -> bool:
+        """Whether the number can be had. Raises OutOfRange."""
+        if not self.first <= value <= self.last:
+            raise OutOfRange
+        return self._free(value)
 
     def take(self, value: int) -> None:
         """Promise this number. Raises Taken or OutOfRange."""
@@ -97,7 +102,7 @@ class AddressPool:
     def __init__(self, cidr: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.network = ipaddress.ip_network(cidr)
         base = int(self.network.network_address)
-        size = min(self.network.num_addresses, 1 << 20)
+        size = self.network.num_addresses
         last = base + size - (2 if self.network.version == 4 else 1)
         # The lower part is left to addresses that people choose: min(max(16, size / 16), 256), as upstream.
         static = min(max(16, size // 16), 256) if size > 32 else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from kumo.api import conditions
 from kumo.api.objects import Object, is_deleting
@@ -37,9 +37,10 @@ class ServiceRanges:
         self.own = AddressPool(cidr)
         self._pools: dict[str, AddressPool] = {cidr: self.own}
         self._revision = -1
+        self._held: Container[int] = ()
 
     def refresh(self) -> bool:
-        """Look whether the ServiceCIDRs changed; whether the ranges did, of which `hold` is to be told again."""
+        """Look whether the ServiceCIDRs changed; whether the ranges did."""
         revision = self._reader.revision(RANGES)
         if revision == self._revision:
             return False
@@ -48,16 +49,23 @@ class ServiceRanges:
         if blocks == list(self._pools):
             return False
         self._pools = {block: self._pools.get(block) or AddressPool(block) for block in blocks}
+        self.follow(self._held)
         return True
 
     def blocks(self) -> Sequence[str]:
         """The ranges, the cluster's own first."""
         return list(self._pools)
 
-    def hold(self, numbers: Sequence[int]) -> None:
-        """Say which addresses stored services hold."""
+    def follow(self, held: Container[int]) -> None:
+        """Look from now on in `held` for the addresses that stored objects hold."""
+        self._held = held
         for pool in self._pools.values():
-            pool.numbers.hold(numbers)
+            pool.numbers.follow(held)
+
+    def check(self, number: int) -> None:
+        """Raise OutOfRange for an address of no range."""
+        if not any(pool.numbers.first <= number <= pool.numbers.last for pool in self._pools.values()):
+            raise OutOfRange
 
     def take(self, number: int) -> None:
         """Promise this address in every range that has it. Raises Taken, OutOfRange."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.api import fields, names
-from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kinds.service_validation import EXTERNAL, is_external, needs_health_port
 
@@ -89,58 +87,3 @@ def one_list(spec: dict[str, Any]) -> None:
     """The list of a new service's addresses, from the one that it states; in place."""
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
-
-
-def fill_families(spec: dict[str, Any], old: dict[str, Any], family: str) -> list[Cause]:
-    """Fill `ipFamilyPolicy` and `ipFamilies`, in place, on a cluster of one `family`; what cannot be had."""
-    policy = spec.get("ipFamilyPolicy") or old.get("ipFamilyPolicy")
-    by_hand = spec.get("clusterIP") == "None" and not spec.get("selector")
-    policy = spec["ipFamilyPolicy"] = policy or ("RequireDualStack" if by_hand else "SingleStack")
-    addresses, families = spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
-    found: list[Cause] = []
-    if old:
-        if policy == "SingleStack":
-            if len(addresses) > 1 and addresses == old.get("clusterIPs"):
-                addresses = spec["clusterIPs"] = addresses[:1]
-            if len(families) > 1 and families == old.get("ipFamilies"):
-                families = spec["ipFamilies"] = families[:1]
-        else:
-            for now, then, what in (
-                (addresses, old.get("clusterIPs") or [], "cluster IP"),
-                (families, old.get("ipFamilies") or [], "IP family"),
-            ):
-                if now and len(now) == 1 and len(then) == 2 and now == then[:1]:
-                    text = f"must be 'SingleStack' to release the secondary {what}"
-                    found.append(fields.invalid("spec.ipFamilyPolicy", policy, text))
-    if policy == "SingleStack":
-        for values, what in ((addresses, "cluster IPs"), (families, "IP families")):
-            if len(values) == 2:
-                text = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
-                found.append(fields.invalid("spec.ipFamilyPolicy", policy, text))
-    families = list(families)
-    for index, address in enumerate(addresses):
-        parsed = names.sloppy_ip(address)
-        if address == "None" or parsed is None:
-            break
-        if index >= len(families):
-            if f"IPv{parsed.version}" != family:
-                text = f"IPv{parsed.version} is not configured on this cluster"
-                found.append(fields.invalid(f"spec.clusterIPs[{index}]", addresses, text))
-            else:
-                families.append(family)
-    if found:
-        return found
-    if by_hand:
-        families = families or [family]
-        if len(families) < 2 and policy != "SingleStack":
-            families.append("IPv6" if families[0] == "IPv4" else "IPv4")
-        spec["ipFamilies"] = families
-        return []
-    if policy == "RequireDualStack":
-        text = "this cluster is not configured for dual-stack services"
-        found.append(fields.invalid("spec.ipFamilyPolicy", policy, text))
-    for index, one in enumerate(families):
-        if one != family:
-            found.append(fields.invalid(f"spec.ipFamilies[{index}]", one, "not configured on this cluster"))
-    spec["ipFamilies"] = families or [family]
-    return found
