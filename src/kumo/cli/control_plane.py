@@ -10,16 +10,15 @@ from pathlib import Path
 import structlog
 
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
-from kumo.cli import prepare
+from kumo.cli import prepare, stores
 from kumo.cli.admission import admission
 from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
 from kumo.cli.operation import operation
-from kumo.cli.process import run_until_told
+from kumo.cli.process import ended_before, run_until_told
 from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
-from kumo.cli.stores import open_store
 from kumo.cli.wings import Wing, kubevirt, openstack
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.audit import AuditError
@@ -56,22 +55,25 @@ class ControlPlane:
         self._pki = prepare.certificates(instance)
         self._informers = Informers(self.client_for(UserInfo("system:kumo-informers", (MASTERS_GROUP,))))
         self._wings: list[Wing] = []
+        self._api: ApiServer
 
     def client_for(self, user: UserInfo) -> Client:
         """A client that acts as the user, straight into the API server."""
         return Client(InProcessTransport(self._late, user))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Start everything, report it, run until `stop` is set. Raises StoreError and ListenError."""
-        instance, reporter = self._instance, self._reporter
+        """Start everything, report it, run until `stop` is set. Raises StoreError and ListenError.
+
+        A store that does not answer yet is waited for.
+        """
+        instance = self._instance
         self._wings = [
             kubevirt(instance, self._pki, self._informers, self.client_for),
             openstack(instance, self._informers, self.client_for),
         ]
-        server = self._server()
-        self._late.target = server.handle
-        with reporter.timed("API server: the store is open and the default objects are there"):
-            await server.start()
+        if not await ended_before(stop, self._start()):
+            return
+        server = self._api
         listener = Listener(
             by_prefix(server.handle, {p: w.handler for w in self._wings if w.handler for p in w.prefixes}),
             host="0.0.0.0",
@@ -88,17 +90,36 @@ class ControlPlane:
             await listener.stop()
             await server.stop()
 
+    async def _start(self) -> None:
+        """Make and start the API server, once its store lets it. Raises StoreError for what waiting would not cure."""
+
+        async def attempt() -> None:
+            self._api = server = self._server()
+            self._late.target = server.handle
+            with self._reporter.timed("API server: the store is open and the default objects are there"):
+                await server.start()
+
+        await stores.patiently(self._instance, self._wait, attempt)
+
+    async def _install(self) -> None:
+        for wing in self._wings:
+            with self._reporter.timed(wing.step):
+                await stores.patiently(self._instance, self._wait, wing.install)
+
+    def _wait(self, text: str) -> None:
+        """Tell what is waited for."""
+        self._reporter.waiting(text)
+        _log.warning("waiting", reason=text)
+
     async def _run_components(self, server: ApiServer, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(server.run()), group.create_task(self._informers.run())]
-            for wing in self._wings:
-                with self._reporter.timed(wing.step):
-                    await wing.install()
-            components = self._elected([*self._controllers(), *(c for wing in self._wings for c in wing.components)])
-            tasks += [group.create_task(c.run(), name=c.name) for c in components]
-            self._reporter.ready()
-            _log.info("ready", url=self._instance.url)
-            await stop.wait()
+            if await ended_before(stop, self._install()):
+                components = self._elected([*self._controllers(), *(c for w in self._wings for c in w.components)])
+                tasks += [group.create_task(c.run(), name=c.name) for c in components]
+                self._reporter.ready()
+                _log.info("ready", url=self._instance.url)
+                await stop.wait()
             await server.announce_stop()
             for task in tasks:
                 task.cancel()
@@ -136,7 +157,7 @@ class ControlPlane:
             default_objects=rights(),
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )
-        return ApiServer(open_store(instance), config)
+        return ApiServer(stores.open_store(instance), config)
 
     def _controllers(self) -> list[Component]:
         def client_for(name: str) -> Client:

@@ -32,6 +32,10 @@ class Reporter:
         """A context that reports the step when it has ended well."""
         return _Step(self, text)
 
+    def waiting(self, text: str) -> None:
+        """Something that others must bring back keeps the process from going on: what, why."""
+        self._send(waiting=text)
+
     def ready(self) -> None:
         """The process does its work."""
         self._send(ready=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +11,18 @@ from typing import Any, TypeVar
 
 import click
 
+from kumo.api.errors import StatusError
 from kumo.cli.instance import Instance, InstanceError
-from kumo.store.base import KeyValue, Store, StoreError
+from kumo.store.base import KeyValue, OutcomeUnknown, Store, StoreError, Unreachable
 from kumo.store.etcd.address import EtcdAddress, parse
 from kumo.store.transfer import Head, SqliteDump
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 T = TypeVar("T")
 SQLITE = "sqlite"
+_TRY_SECONDS = 2.0
+_RETRY_SECONDS = 0.5
+"""While etcd is waited for: how long one attempt takes, and the pause between two."""
 
 
 def tls_options(command: _Command) -> _Command:
@@ -98,27 +102,54 @@ def where(instance: Instance) -> str:
     return instance.etcd["url"] if instance.etcd else f"the file {instance.store_path}"
 
 
-def open_store(instance: Instance) -> Store:
-    """The instance's store, not started yet. gRPC is imported only for etcd."""
+def open_store(instance: Instance, *, patience: float = 8.0) -> Store:
+    """The instance's store, not started yet. gRPC is imported only for etcd, whose requests take up to `patience` s."""
     found = address(instance)
     if found is not None:
         from kumo.store.etcd.engine import EtcdStore
 
-        return EtcdStore(found)
+        return EtcdStore(found, patience=patience)
     from kumo.store.sqlite import SqliteStore
 
     return SqliteStore(instance.store_path)
 
 
-def probe(instance: Instance) -> None:
-    """See whether etcd can be used. Raises InstanceError with the reason why not."""
+async def answers(instance: Instance, say: Callable[[str], object]) -> None:
+    """Return once the store can be used. What may pass is told to `say`, once for each reason, and waited for.
 
-    async def ask() -> None:
-        store = open_store(instance)
-        await store.start()
-        await store.stop()
+    Raises StoreError for what does not pass by itself: certificates, credentials, data that is not ours.
+    """
+    said = ""
+    while instance.etcd:
+        store = open_store(instance, patience=_TRY_SECONDS)
+        try:
+            await store.start()
+        except Unreachable as error:
+            if str(error) != said:
+                said = str(error)
+                say(f"waiting for the store: {said}")
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            await store.stop()
+            return
 
-    run(ask())
+
+async def patiently(instance: Instance, say: Callable[[str], object], deed: Callable[[], Awaitable[T]]) -> T:
+    """What `deed` returns; it is tried again whenever it ends because etcd did not answer. Raises what else it does."""
+    while True:
+        await answers(instance, say)
+        try:
+            return await deed()
+        except (Unreachable, OutcomeUnknown, StatusError) as error:
+            if not instance.etcd or (isinstance(error, StatusError) and error.code < 500):
+                raise
+            say(f"waiting for the store: {error}")
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+def probe(instance: Instance, say: Callable[[str], object]) -> None:
+    """Wait until etcd can be used (see `answers`). Raises InstanceError with the reason why it can't ever."""
+    run(answers(instance, say))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

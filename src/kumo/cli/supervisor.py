@@ -2,7 +2,8 @@
 
 `kumo up` becomes this process. It imports the standard library only, because it stays for as long as the cloud does.
 Processes report to its datagram socket in JSON: `{"process", "step", "seconds"}` for a step that has been taken,
-`{"process", "ready": true}`, `{"process", "error"}` for a fault that a restart would not cure.
+`{"process", "ready": true}`, `{"process", "waiting"}` for what it waits for, `{"process", "error"}` for a fault that a
+restart would not cure.
 
 Children are told to end (SIGTERM) when this process dies, however it dies: nothing is left half-supervised, and no
 running container or virtual machine depends on any of them.
@@ -170,6 +171,10 @@ class Supervisor:
                 continue
             if "step" in message and not self.announced:
                 self._show(message["step"], float(message.get("seconds") or 0.0))
+            if message.get("waiting"):
+                self._log(f"{message.get('process')}: {message['waiting']}")
+                if not self.announced:
+                    self._say(f"  … {message['waiting']}")
             if message.get("error"):
                 self.error = str(message["error"])
             if message.get("ready"):

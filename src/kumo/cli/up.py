@@ -56,7 +56,7 @@ def command(
     instance = stores.choose(instance, providers)
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     if instance.etcd:
-        _step("etcd answers", lambda: stores.probe(instance))
+        _step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))
     identity.keep(instance.root, providers)
     admission.keep(instance.root, providers)
     operation.keep(instance.root, providers)

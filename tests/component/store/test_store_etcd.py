@@ -138,7 +138,7 @@ async def test_who_cannot_connect_is_told_why(etcd: EtcdCluster, tmp_path: Path,
     elif fault == "no-certificate":
         address, expected = replace(address, cert=None, key=None), "--store-cert"
     elif fault == "plain":
-        address, expected = replace(address, ca=None, cert=None, key=None), "give --store-ca if it speaks TLS"
+        address, expected = replace(address, ca=None, cert=None, key=None), "speaks TLS: give --store-ca"
     else:
         address, expected = replace(address, endpoints=("127.0.0.1:1",)), "nothing listens there"
     store = EtcdStore(address, patience=1.0)

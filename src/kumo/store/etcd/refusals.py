@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kumo.store.base import Denied, NoSpace, OutcomeUnknown, StoreError, TooLarge, Unavailable
+from kumo.store.base import Denied, NoSpace, OutcomeUnknown, StoreError, TooLarge, Unavailable, Unreachable
 
 _NOT_DONE = (
     "failed to connect",  # gRPC: no connection was made, so nothing was sent
@@ -16,6 +16,8 @@ _NOT_DONE = (
     "etcdserver: not ready",
     "etcdserver: rpc not supported for learner",
 )
+_NEVER = ("certificate_verify_failed", "tsi_data_corrupted", "security handshaker", "wrong_version")
+"""What gRPC says of certificates and keys that don't fit: that does not pass by itself."""
 _PASSING = frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL", "UNKNOWN", "ABORTED"))
 
 
@@ -40,23 +42,32 @@ def refusal(code: str, details: str, where: str) -> StoreError:
         return TooLarge("the object is too large for etcd, which takes 1.5 MiB (its --max-request-bytes)")
     if code in ("PERMISSION_DENIED", "UNAUTHENTICATED") or "user name is empty" in details:
         return Denied(f"etcd ({where}) refuses us: {details}. Give it a user with a role for our keys")
+    if code == "RESOURCE_EXHAUSTED":
+        return Unreachable(f"etcd ({where}) is overloaded: {details}")
     return Unavailable(f"etcd ({where}) refused: {details}")
 
 
 def no_answer(reasons: Mapping[str, str], *, sent: bool) -> StoreError:
-    """The error when no member answers in time: each one's `reasons`. `sent`: the request may have had its effect."""
+    """The error when no member answers in time: each one's `reasons`. `sent`: the request may have had its effect.
+
+    Unreachable for what may pass; Unavailable when the certificates or keys of every member are refused.
+    """
     where, why = ", ".join(reasons), explain("; ".join(reasons.values()))
     if sent:
         return OutcomeUnknown(
             f"etcd ({where}) did not answer a write in time, and whether it was made is not known: {why}"
         )
-    return Unavailable(f"etcd ({where}) does not answer: {why}")
+    never = all(any(sign in reason.lower() for sign in _NEVER) for reason in reasons.values())
+    kind = Unavailable if never else Unreachable
+    return kind(f"etcd ({where}) does not answer: {why}")
 
 
 def explain(details: str) -> str:
     """What a failure to connect means, and what to do; the worst of several."""
     text = details.lower()
     short = details.replace("failed to connect to all addresses; last error: ", "")
+    if "security handshaker" in text:
+        return f"the files given with --store-ca, --store-cert and --store-key are not certificates and a key ({short})"
     if "certificate_verify_failed" in text or ("cert" in text and "verify" in text):
         return f"its certificate was not issued by the CA given with --store-ca ({short})"
     if "tsi_" in text or "ssl" in text:
