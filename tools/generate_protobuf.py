@@ -13,8 +13,9 @@ is inlined: its fields stand among its parent's. In `zeros.txt`:
     package.Message name- name+kind name=Type @Embedded.name- ...
 
 `-` is after a field that is left out when it is zero or empty, `+` before the kind of one that is always there (`s`,
-`i`, `b`, `o` for an object, `l` for a list or map, `q`, `n` for an IntOrString), `=` before its Go type when that has a
-name of its own; a name after `@` is of the embedded struct that the field is in. What has none of these is not listed.
+`i`, `b`, `o` for an object, `l` for a list or map, `t` for a time, `q`, `n` for an IntOrString), `=` before its Go type
+when that has a name of its own; a name after `@` is of the embedded struct that the field is in. What has none of these
+is not listed.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ _AGGREGATION = (
 )
 """The kind of the one group that Debian has no package of."""
 _ZERO_MARKS = {"s": "s", "i": "i", "d": "i", "b": "b", "y": "l", "Quantity": "q", "IntOrString": "n"}
+_ZERO_MARKS |= dict.fromkeys(("Time", "MicroTime"), "t")
 _FOREIGN = {
     "resource.Quantity": "Quantity",
     "intstr.IntOrString": "IntOrString",
@@ -177,9 +179,9 @@ class Table:
                     yield from self._zeros(full, "" if json_name else f"@{full.rpartition('.')[2]}.")
                 continue
             mark = ""
-            if not written.startswith("*") and "omitzero" not in options and not kind.endswith("Time"):
+            if not written.startswith("*") and "omitzero" not in options and json_name != "creationTimestamp":
                 mark = _ZERO_MARKS.get(kind, "l" if kind[0] in "*%" or written.startswith("[]") else "o")
-                mark = "-" if "omitempty" in options and mark not in "oqn" else f"+{mark}"
+                mark = "-" if "omitempty" in options and mark not in "oqnt" else f"+{mark}"
             shown = self.go_type(package, written)
             mark += f"={shown}" if shown else ""
             if mark or inside:

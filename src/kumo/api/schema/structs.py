@@ -8,6 +8,7 @@ as a dictionary in canonical order without nulls. Refusals are left to `kumo.api
 from __future__ import annotations
 
 import keyword
+from collections.abc import Callable
 from types import GenericAlias
 from typing import Annotated, Any
 
@@ -103,6 +104,21 @@ _SHOWN: dict[str, Any] = {
 _DROPPED: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "bytes": _Bytes("")}
 
 
+def _no_value() -> None:
+    return None
+
+
+def _emptied(names: tuple[str, ...]) -> Callable[[Any], None]:
+    """A `__post_init__` that makes null of empty lists and maps: what the store's protobuf makes of them upstream."""
+
+    def empty(made: Any) -> None:
+        for name in names:
+            if not getattr(made, name):
+                setattr(made, name, None)
+
+    return empty
+
+
 class Structs:
     """The struct types of nodes, each made once; kinds share those of the types they share."""
 
@@ -132,6 +148,7 @@ class Structs:
         self._making.append(name)
         fields: list[tuple[str, Any, Any]] = []
         renamed: dict[str, str] = {}
+        nullable: list[str] = []
         recursive = False
         zeros = zeros_of(node.definition) if self._zeros else {}
         for key, child in node.fields.items():
@@ -142,6 +159,8 @@ class Structs:
             wanted = self.type_of(child)
             recursive = recursive or name in repr(wanted)
             fields.append(_field(attribute, wanted, child, zeros.get(key, "")))
+            if zeros.get(key) == "l" and not isinstance(wanted, str):
+                nullable.append(attribute)
         self._making.pop()
         made = msgspec.defstruct(
             name.replace("-", "_").replace(".", "_"),
@@ -150,7 +169,8 @@ class Structs:
             forbid_unknown_fields=True,
             omit_defaults=True,
             gc=False,
-            namespace={name: None} if recursive else None,
+            namespace=({name: None} if recursive else {})
+            | ({"__post_init__": _emptied(tuple(nullable))} if nullable else {}),
         )
         if recursive:
             setattr(made, name, made)
@@ -173,4 +193,6 @@ def _field(name: str, wanted: Any, node: Node, mark: str) -> tuple[str, Any, Any
         return name, wanted, msgspec.field(default_factory=lambda: wanted())
     elif mark in _SHOWN:
         return name, wanted, msgspec.field(default_factory=_SHOWN[mark])
+    elif mark in ("l", "t"):
+        return name, wanted | None, msgspec.field(default_factory=_no_value)
     return name, wanted | None, None
