@@ -14,6 +14,9 @@ class Issues:
 
     def report(self, offset: int, message: str) -> None:
         """Note a complaint at a place (in characters from the beginning)."""
+        if not self._text:
+            self._found.append((0, -1, message))  # There is no place in an empty text.
+            return
         before = self._text[:offset]
         line = before.count("\n")
         self._found.append((line, offset - (before.rfind("\n") + 1), message))
@@ -26,7 +29,7 @@ class Issues:
         shown = []
         for line, column, message in sorted(self._found, key=lambda f: f[:2])[:_MOST]:
             text = f"ERROR: <input>:{line + 1}:{column + 1}: {message}"
-            if line < len(lines):
+            if column >= 0 and line < len(lines):
                 row = lines[line].replace("\t", " ")
                 dots = "".join("." if ord(c) < 128 else "．" for c in row[:column]).ljust(column, ".")
                 mark = "＾" if column < len(row) and ord(row[column]) >= 128 else "^"

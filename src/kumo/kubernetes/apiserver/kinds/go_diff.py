@@ -17,6 +17,7 @@ from kumo.kubernetes.apiserver.protobuf.table import Field, fields_of
 _NAMES = {
     "apiVersion": "APIVersion",
     "awsElasticBlockStore": "AWSElasticBlockStore",
+    "cel": "CEL",
     "cephfs": "CephFS",
     "clientIP": "ClientIP",
     "csi": "CSI",
@@ -60,6 +61,10 @@ _NAMES = {
 }
 _RENAMED = {
     "core.v1.GlusterfsVolumeSource": {"endpoints": "EndpointsName"},
+    "resource.v1.DeviceAttribute": {
+        **{key: f"{key.title()}Value" for key in ("int", "bool", "string", "version")},
+        **{f"{key}s": f"{key.title()}Values" for key in ("int", "bool", "string", "version")},
+    },
     "core.v1.RBDVolumeSource": {
         "monitors": "CephMonitors",
         "image": "RBDImage",
