@@ -1,4 +1,4 @@
-"""Secrets, config maps, service accounts, limit ranges, resource quotas."""
+"""Secrets, config maps, service accounts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, annotations_of
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import choice, spec_of
-from kumo.kubernetes.apiserver.kinds.pod.resources import check_quantity
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 
 _LIMIT = 1024 * 1024
@@ -104,35 +102,6 @@ def _validate_config_map_update(new: Object, old: Object) -> list[Cause]:
     return _frozen(new, old, "data", "binaryData")
 
 
-def _default_limits(obj: Object) -> None:
-    for limit in spec_of(obj).get("limits") or ():
-        if limit.get("type") == "Container":
-            for target, source in (("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")):
-                for name, quantity in (limit.get(source) or {}).items():
-                    limit.setdefault(target, {}).setdefault(name, quantity)
-
-
-def _validate_limits(obj: Object) -> list[Cause]:
-    found: list[Cause] = []
-    seen: set[str] = set()
-    for index, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
-        kind = limit.get("type") or ""
-        found += choice(f"spec.limits[{index}].type", kind, ("Container", "Pod", "PersistentVolumeClaim"))
-        if kind in seen:
-            found.append(fields.duplicate(f"spec.limits[{index}].type", kind))
-        seen.add(kind)
-    return found
-
-
-def _validate_quota(obj: Object) -> list[Cause]:
-    found: list[Cause] = []
-    for name, quantity in ((obj.get("spec") or {}).get("hard") or {}).items():
-        here = f"spec.hard[{name}]"
-        found += fields.each(here, name, names.check_qualified_name(name))
-        found += check_quantity(here, name, quantity)
-    return found
-
-
 def _name_secrets(obj: Object) -> None:
     """Of the secrets that an account may use, only the names are kept."""
     if obj.get("secrets"):
@@ -150,10 +119,13 @@ def rules() -> dict[GVK, Rules]:
             default=_default_secret,
             validate=_validate_secret,
             validate_update=_validate_secret_update,
+            revalidates=True,
             fields={"type": "type"},
         ),
-        core("ConfigMap"): Rules(validate=_validate_config_map, validate_update=_validate_config_map_update),
-        core("ServiceAccount"): Rules(on_create=_name_secrets, on_update=lambda new, _: _name_secrets(new)),
-        core("LimitRange"): Rules(default=_default_limits, validate=_validate_limits, allow_create_on_update=True),
-        core("ResourceQuota"): Rules(validate=_validate_quota, has_status=True),
+        core("ConfigMap"): Rules(
+            validate=_validate_config_map, validate_update=_validate_config_map_update, revalidates=True
+        ),
+        core("ServiceAccount"): Rules(
+            on_create=_name_secrets, on_update=lambda new, _: _name_secrets(new), revalidates=True
+        ),
     }
