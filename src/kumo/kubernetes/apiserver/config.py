@@ -33,6 +33,7 @@ class ApiServerConfig:
     port: int = 6443
     """Where this API server is reached: the endpoint of the service `default/kubernetes`."""
     service_cidr: str = "10.96.0.0/16"
+    """The range of services' addresses, or two ranges of different families, by comma: the first is the default."""
     node_port_range: tuple[int, int] = (30000, 32767)
     anonymous: bool = True
     """Whether requests without any proof are let in as system:anonymous (and then meet RBAC)."""

@@ -14,6 +14,7 @@ import structlog
 
 from kumo.api.errors import StatusError, internal, method_not_allowed, no_such_path
 from kumo.api.users import MASTERS_GROUP, UserInfo
+from kumo.kubernetes.apiserver.addresses.upkeep import Addresses
 from kumo.kubernetes.apiserver.admission import AdmissionChain, AdmissionConfig
 from kumo.kubernetes.apiserver.admission.connecting import connection
 from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
@@ -102,6 +103,7 @@ class ApiServer:
                 config.service_cidr, config.advertise_address, config.port, ca_pem, config.authentication.front_proxy
             )
             try:
+                await self._addresses.start()
                 await bootstrap(self.client, where, config.default_objects)
                 await self._operation.start()
                 await self._aggregation.start(builtin_versions())
@@ -153,6 +155,7 @@ class ApiServer:
             quota_writer=StatusWriter(storage, self._registry),
         )
         self._admission = admission
+        self._addresses = Addresses(config.service_cidr, self._cache, reader, storage, self._registry, self.client)
         core = Core(
             self._cache,
             storage,
@@ -190,6 +193,7 @@ class ApiServer:
             group.create_task(give_back_regularly(self._cache), name="memory")
             group.create_task(self._operation.run(), name="operation")
             group.create_task(self._aggregation.run(), name="aggregation")
+            group.create_task(self._addresses.run(), name="service addresses")
             if self._reloader is not None:
                 group.create_task(self._reloader.run(), name="encryption configuration")
 

@@ -36,8 +36,15 @@ class ServiceWrites:
             except CompareFailed as error:
                 if error.key == service.key:
                     raise
+                await self._check(service)
                 changes = _again(changes, error, old)
         raise StatusError(503, "ServiceUnavailable", "the service's addresses keep changing; try again")
+
+    async def _check(self, service: Mutation) -> None:
+        """Raise CompareFailed for the service, if it is not as expected either: that comes first."""
+        there = await self._store.get(service.key)
+        if service.expect is not None and service.expect != (there.mod_revision if there is not None else 0):
+            raise CompareFailed(service.key, service.expect, there)
 
     async def _alone(self, service: Mutation) -> int:
         if service.value is None:

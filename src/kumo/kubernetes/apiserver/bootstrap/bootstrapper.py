@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from kumo.api.errors import StatusError, is_already_exists, is_conflict
+from kumo.api.errors import StatusError, is_already_exists, is_conflict, is_not_found
 from kumo.api.objects import Key, Object, key_of
 from kumo.api.resources import (
     CLUSTERROLEBINDINGS,
@@ -31,7 +31,6 @@ from kumo.kubernetes.apiserver.bootstrap.reconcile import reconciled
 from kumo.machinery.client import Client
 
 _log = structlog.get_logger("kumo.bootstrap")
-SERVICECIDRS = GVR("networking.k8s.io", "v1", "servicecidrs", False)
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _KINDS: dict[str, GVR] = {
     "Namespace": NAMESPACES,
@@ -43,7 +42,6 @@ _KINDS: dict[str, GVR] = {
     "Service": SERVICES,
     "Endpoints": ENDPOINTS,
     "EndpointSlice": ENDPOINTSLICES,
-    "ServiceCIDR": SERVICECIDRS,
     "ConfigMap": CONFIGMAPS,
 }
 _AT_ONCE = 32
@@ -51,7 +49,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class BootstrapConfig:
-    """What the defaults depend on: the service range (CIDR), and where the API server itself is reached by pods."""
+    """What the defaults depend on: the service ranges (CIDRs, by comma), where the API server is reached by pods."""
 
     service_cidr: str
     advertise_address: str
@@ -104,10 +102,16 @@ async def _ensure_one(client: Client, gvr: GVR, wanted: Object, found: Object | 
             await client.update(gvr, new)
             return True
         except StatusError as error:
-            if not (is_already_exists(error) or is_conflict(error)):
+            # Another server of the same store may be faster: then the own service's address is taken, too.
+            if found is not None and not is_conflict(error):
                 raise
             key = key_of(wanted)
-            found = await client.get(gvr, key.name, key.namespace)
+            try:
+                found = await client.get(gvr, key.name, key.namespace)
+            except StatusError as missing:
+                if not (is_not_found(missing) and is_already_exists(error)):
+                    raise error from None
+                found = None
     return False
 
 
@@ -143,7 +147,7 @@ def _priority_classes() -> list[Object]:
 
 
 def _own_service(config: BootstrapConfig) -> list[Object]:
-    network = ipaddress.ip_network(config.service_cidr)
+    network = ipaddress.ip_network(config.service_cidr.partition(",")[0])
     own = str(network[1])
     family = f"IPv{network.version}"
     port = {"name": "https", "port": config.advertise_port, "protocol": "TCP"}
@@ -178,13 +182,4 @@ def _own_service(config: BootstrapConfig) -> list[Object]:
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
         "ports": [port],
     }
-    found = [service, endpoints, piece]
-    found.append(
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "ServiceCIDR",
-            "metadata": {"name": "kubernetes"},
-            "spec": {"cidrs": [config.service_cidr]},
-        }
-    )
-    return found
+    return [service, endpoints, piece]
