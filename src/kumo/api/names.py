@@ -16,6 +16,11 @@ SUBDOMAIN_LENGTH = 253
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_WILDCARD = rf"\*\.{_SUBDOMAIN}"
+_WILDCARD_TEXT = (
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+)
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
@@ -92,6 +97,14 @@ def check_subdomain(name: str) -> list[str]:
     errors = [max_length_error(SUBDOMAIN_LENGTH)] if len(name) > SUBDOMAIN_LENGTH else []
     if not _matches(_SUBDOMAIN, name):
         errors.append(regex_error(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
+    return errors
+
+
+def check_wildcard_subdomain(name: str) -> list[str]:
+    """A DNS subdomain with `*` in place of its first label."""
+    errors = [max_length_error(SUBDOMAIN_LENGTH)] if len(name) > SUBDOMAIN_LENGTH else []
+    if not _matches(_WILDCARD, name):
+        errors.append(regex_error(_WILDCARD_TEXT, _WILDCARD, "*.example.com"))
     return errors
 
 

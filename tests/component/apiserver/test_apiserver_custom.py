@@ -153,7 +153,7 @@ async def test_no_update_of_whatever_there_is(client: Client) -> None:
     assert (error.code, error.message) == (
         422,
         'widgets.example.dev "a" is invalid: metadata.resourceVersion: '
-        "Invalid value: 0x0: must be specified for an update",
+        "Invalid value: 0: must be specified for an update",
     )
 
 

@@ -50,10 +50,14 @@ async def update(core: Core, call: Call) -> tuple[Entry, bool]:
         and not meta.get("uid")
     ):
         return await create_object(core, call, obj, name=call.info.name)
-    if entry is not None and call.resource.custom is not None and meta.get("resourceVersion") in (None, "", "0"):
-        # Custom kinds allow no update of whatever there is (upstream: AllowUnconditionalUpdate is false).
+    if (
+        entry is not None
+        and meta.get("resourceVersion") in (None, "", "0")
+        and not call.resource.strategy.rules.unconditional_update
+    ):
+        # An update of whatever there is (upstream: AllowUnconditionalUpdate is false).
         kind = call.resource.type
-        cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
+        cause = Cause("metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
         raise invalid(kind.group, kind.resource, call.info.name, [cause])
     return await modify(core, call, lambda _: core.copy(obj)), False
 

@@ -167,8 +167,10 @@ def rules() -> dict[GVK, Rules]:
     def admission(kind: str) -> GVK:
         return GVK("admissionregistration.k8s.io", "v1", kind)
 
-    webhooks = Rules(default=_default_webhooks, validate=_validate_webhooks, has_generation=True)
-    binding = Rules(default=default_binding, validate=validate_binding, has_generation=True)
+    webhooks = Rules(
+        default=_default_webhooks, validate=_validate_webhooks, has_generation=True, unconditional_update=False
+    )
+    binding = Rules(default=default_binding, validate=validate_binding, has_generation=True, unconditional_update=False)
     return {
         admission("MutatingWebhookConfiguration"): webhooks,
         admission("ValidatingWebhookConfiguration"): webhooks,
@@ -178,6 +180,7 @@ def rules() -> dict[GVK, Rules]:
             validate_status=validate_policy_status,
             has_status=True,
             has_generation=True,
+            unconditional_update=False,
         ),
         admission("MutatingAdmissionPolicy"): Rules(
             default=default_policy, validate=validate_mutating_policy, has_generation=True

@@ -189,6 +189,7 @@ def custom_strategy(
         empty_status=False,
         has_generation=True,
         status_keeps_metadata=True,
+        unconditional_update=False,
         any_finalizer=True,
         on_create=_refuser(gvk.group, resource) if terminating else _accept,
         fields={path.lstrip("."): _reader(path) for path in selectable},

@@ -87,7 +87,7 @@ def _change_ranges(new: Object, old: Object) -> list[Cause]:
         changed = (i for i, block in enumerate(before) if block != now[i])
         return [fields.immutable(f"{_CIDRS}[{i}]", now[i]) for i in changed]
     if (len(before), len(now)) != (1, 2):
-        return [fields.immutable(_CIDRS, now)]
+        return [fields.immutable(_CIDRS, now or None)]
     found = [] if now[0] == before[0] else [fields.immutable(f"{_CIDRS}[0]", now[0])]
     return found + _validate_ranges(new)
 
@@ -96,9 +96,12 @@ def service_ranges() -> dict[GVK, Rules]:
     """The rules of both kinds."""
     return {
         GVK("networking.k8s.io", "v1", "IPAddress"): Rules(
-            validate=_validate_address, check_update=_change_address, check_name=_ip_name
+            validate=_validate_address, check_update=_change_address, check_name=_ip_name, revalidates=True
         ),
         GVK("networking.k8s.io", "v1", "ServiceCIDR"): Rules(
-            validate_create=_validate_ranges, validate_update=_change_ranges, has_status=True
+            validate_create=_validate_ranges,
+            validate_update=_change_ranges,
+            has_status=True,
+            status_keeps_metadata=True,
         ),
     }

@@ -46,7 +46,8 @@ class Rules:
     - `check_update` judges an update as a whole, in place of `validate_update` and `validate`.
     - `warn` tells what is allowed but unwise, of a new state and the old one (None at creation); `warn_status` of a
       status write.
-    - `counts_annotations`: a change of annotations counts the generation too.
+    - `counts_annotations`: a change of annotations counts the generation too. `counts_labels`: one of labels.
+    - `unconditional_update`: an update need not say which version it was made from.
     - `prepare_status` carries over what a status write leaves unsaid. `any_finalizer`: names without a domain are fine.
       `revalidates`: an update is judged as a new object too.
     - `validate_create` looks at new objects only. `parts` are subresources with rules of their own.
@@ -66,6 +67,7 @@ class Rules:
     on_update: Callable[[Object, Object], None] = _unchanged
     prepare_status: Callable[[Object, Object], None] = _unchanged
     counts_annotations: bool = False
+    counts_labels: bool = False
     any_finalizer: bool = False
     revalidates: bool = False
     check_name: NameCheck = names.check_subdomain
@@ -75,6 +77,7 @@ class Rules:
     has_generation: bool = False
     status_keeps_metadata: bool = False
     allow_create_on_update: bool = False
+    unconditional_update: bool = True
     parts: Mapping[str, Part] = field(default_factory=dict)
     fields: Mapping[str, Callable[[Object], str] | str] = field(default_factory=dict)
 

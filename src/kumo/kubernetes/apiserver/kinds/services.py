@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from kumo.api import fields, names
-from kumo.api.errors import Cause
+from kumo.api import names
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default, spec_of
+from kumo.kubernetes.apiserver.kinds.checks import set_default, spec_of
 from kumo.kubernetes.apiserver.kinds.rules import Rules
-from kumo.kubernetes.apiserver.kinds.service_carry import carry_over, one_list
+from kumo.kubernetes.apiserver.kinds.service_carry import carry_over, drop_unneeded, one_list
 from kumo.kubernetes.apiserver.kinds.service_validation import (
-    PROTOCOLS,
     WITH_ADDRESS,
     check_service_update,
     is_external,
@@ -48,36 +46,7 @@ def _default(obj: Object) -> None:
 def _on_create(obj: Object) -> None:
     obj["status"] = {"loadBalancer": {}}
     one_list(spec_of(obj))
-
-
-def _default_slice(obj: Object) -> None:
-    for port in obj.get("ports") or ():
-        set_default(port, name="", protocol="TCP")
-
-
-def _validate_slice(obj: Object) -> list[Cause]:
-    kind = obj.get("addressType")
-    found = choice("addressType", kind, ("FQDN", "IPv4", "IPv6"))
-    for index, endpoint in enumerate(obj.get("endpoints") or ()):
-        here = f"endpoints[{index}]"
-        found += needed(endpoint, here, "addresses")
-        for number, address in enumerate(endpoint.get("addresses") or ()):
-            check = names.check_subdomain if kind == "FQDN" else names.check_ip
-            found += fields.each(f"{here}.addresses[{number}]", address, check(address))
-    seen: set[str] = set()
-    for index, port in enumerate(obj.get("ports") or ()):
-        name = port.get("name") or ""
-        if name in seen:
-            found.append(fields.duplicate(f"ports[{index}].name", name))
-        seen.add(name)
-        found += choice(f"ports[{index}].protocol", port.get("protocol"), PROTOCOLS)
-    return found
-
-
-def _validate_slice_update(new: Object, old: Object) -> list[Cause]:
-    if new.get("addressType") == old.get("addressType"):
-        return []
-    return [fields.immutable("addressType", new.get("addressType"))]
+    drop_unneeded(spec_of(obj))
 
 
 def rules() -> dict[GVK, Rules]:
@@ -94,11 +63,5 @@ def rules() -> dict[GVK, Rules]:
             check_name=names.check_label,
             has_status=True,
             fields={"spec.clusterIP": "spec.clusterIP", "spec.type": "spec.type"},
-        ),
-        GVK("discovery.k8s.io", "v1", "EndpointSlice"): Rules(
-            default=_default_slice,
-            validate=_validate_slice,
-            validate_update=_validate_slice_update,
-            has_generation=True,
         ),
     }

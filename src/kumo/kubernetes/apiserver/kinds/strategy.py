@@ -8,7 +8,7 @@ from functools import cache
 
 from kumo.api import names
 from kumo.api.errors import Cause
-from kumo.api.objects import Object, metadata
+from kumo.api.objects import Object, labels_of, metadata
 from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema
 from kumo.kubernetes.apiserver.kinds.metadata import (
@@ -87,7 +87,11 @@ class Strategy:
         """After admission: count the generation if anything but metadata and status differs."""
         if subresource not in ("", "scale") or not self.rules.has_generation:
             return
-        if _differs(new, old) or (self.rules.counts_annotations and _annotations(new) != _annotations(old)):
+        if (
+            _differs(new, old)
+            or (self.rules.counts_annotations and _annotations(new) != _annotations(old))
+            or (self.rules.counts_labels and labels_of(new) != labels_of(old))
+        ):
             metadata(new)["generation"] = ((old.get("metadata") or {}).get("generation") or 0) + 1
 
     def validate_create(self, obj: Object) -> list[Cause]:
