@@ -17,6 +17,8 @@ from kumo.api.schema.nodes import Node
 from kumo.api.schema.zeros import marks_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?P<fraction>\.\d{6})?(?P<rest>.*)", re.S)
+_LAYOUT, _MICRO_LAYOUT = "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05.000000Z07:00"
 _BOUNDS = {"int32": 1 << 31, "int64": 1 << 63}
 _DROP = object()
 
@@ -31,18 +33,22 @@ def canonical_time(text: str) -> str:
 
 
 def canonical_micro_time(text: str) -> str:
-    """A `metav1.MicroTime` in UTC with six decimals. Raises ValueError in the words of Go's `time.Parse`."""
-    return f"{_moment(text).isoformat(timespec='microseconds')}Z"
+    """A `metav1.MicroTime` in UTC with six decimals, as it must be given. Raises ValueError in Go's words."""
+    found = _MICRO_TIME.fullmatch(text)
+    if found and not found["fraction"]:
+        raise ValueError(f'parsing time "{text}" as "{_MICRO_LAYOUT}": cannot parse "{found["rest"]}" as ".000000"')
+    if found and found["rest"][:1].isdigit():
+        raise ValueError(f'parsing time "{text}" as "{_MICRO_LAYOUT}": cannot parse "{found["rest"]}" as "Z07:00"')
+    return f"{_moment(text, _MICRO_LAYOUT).isoformat(timespec='microseconds')}Z"
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, layout: str = _LAYOUT) -> datetime:
     """The moment in UTC. (`strftime` would write the year 1 as `1`.)"""
     if TIME.fullmatch(text):
         try:
             return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).astimezone(UTC).replace(tzinfo=None)
         except (ValueError, OverflowError):
             pass
-    layout = "2006-01-02T15:04:05Z07:00"
     raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
 
 

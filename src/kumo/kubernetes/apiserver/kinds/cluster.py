@@ -1,20 +1,16 @@
-"""Namespaces, nodes, events, leases, priority and runtime classes."""
+"""Namespaces, leases, priority and runtime classes."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, metadata, name_of
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default
-from kumo.kubernetes.apiserver.kinds.rules import Rules, at
+from kumo.kubernetes.apiserver.kinds.rules import Rules
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _HIGHEST_USER_PRIORITY = 1_000_000_000
-_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
 
 def _default_namespace(obj: Object) -> None:
@@ -41,60 +37,6 @@ def _validate_namespace(obj: Object) -> list[Cause]:
     return found
 
 
-def _default_node(obj: Object) -> None:
-    status = obj.get("status")
-    if status and status.get("capacity"):
-        allocatable = status["allocatable"] = dict(status.get("allocatable") or {})
-        for name, quantity in status["capacity"].items():
-            allocatable.setdefault(name, quantity)
-
-
-def _validate_node(obj: Object) -> list[Cause]:
-    found: list[Cause] = []
-    seen: set[tuple[Any, Any]] = set()
-    for index, taint in enumerate(at(obj, "spec.taints") or ()):
-        here = f"spec.taints[{index}]"
-        key, value = taint.get("key") or "", taint.get("value") or ""
-        found += fields.each(f"{here}.key", key, names.check_qualified_name(key))
-        found += fields.each(f"{here}.value", value, names.check_label_value(value))
-        found += choice(f"{here}.effect", taint.get("effect"), _EFFECTS)
-        pair = (key, taint.get("effect"))
-        if pair in seen:
-            wrong = fields.duplicate(here, taint)
-            found.append(wrong._replace(message=f"{wrong.message}: taints must be unique by key and effect pair"))
-        seen.add(pair)
-    for index, block in enumerate(at(obj, "spec.podCIDRs") or ()):
-        found += fields.each(f"spec.podCIDRs[{index}]", block, names.check_cidr(block))
-    return found
-
-
-def _validate_node_update(new: Object, old: Object) -> list[Cause]:
-    fresh, stale = new.get("spec") or {}, old.get("spec") or {}
-    found: list[Cause] = []
-    before = stale.get("podCIDRs") or []
-    if before and before != (fresh.get("podCIDRs") or []):
-        detail = 'node updates may not change podCIDR except from "" to valid'
-        found.append(fields.forbidden("spec.podCIDRs", detail))
-    if stale.get("providerID") and stale["providerID"] != fresh.get("providerID"):
-        detail = 'node updates may not change providerID except from "" to valid'
-        found.append(fields.forbidden("spec.providerID", detail))
-    return found
-
-
-def _validate_event(obj: Object) -> list[Cause]:
-    namespace = at(obj, "metadata.namespace") or ""
-    involved = at(obj, "involvedObject.namespace") or ""
-    if involved and involved != namespace:
-        return [fields.invalid("involvedObject.namespace", involved, "does not match event.namespace")]
-    if not involved and namespace not in ("", "default"):
-        return [fields.invalid("involvedObject.namespace", involved, "does not match event.namespace")]
-    return []
-
-
-def _event_source(obj: Object) -> str:
-    return str(at(obj, "source.component") or obj.get("reportingComponent") or "")
-
-
 def _validate_lease(obj: Object) -> list[Cause]:
     spec = obj.get("spec") or {}
     found: list[Cause] = []
@@ -104,6 +46,18 @@ def _validate_lease(obj: Object) -> list[Cause]:
     if transitions is not None and transitions < 0:
         found.append(fields.invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0"))
     return found
+
+
+def _create_lease(obj: Object) -> None:
+    """Without coordinated leader election (a feature that is off) two fields mean nothing."""
+    for key in ("strategy", "preferredHolder"):
+        (obj.get("spec") or {}).pop(key, None)
+
+
+def _update_lease(new: Object, old: Object) -> None:
+    for key in ("strategy", "preferredHolder"):
+        if (old.get("spec") or {}).get(key) is None:
+            (new.get("spec") or {}).pop(key, None)
 
 
 def _default_priority(obj: Object) -> None:
@@ -151,10 +105,6 @@ def rules() -> dict[GVK, Rules]:
     def core(kind: str) -> GVK:
         return GVK("", "v1", kind)
 
-    event = {f"involvedObject.{key}": f"involvedObject.{key}" for key in _INVOLVED}
-    event |= {"reason": "reason", "reportingComponent": "reportingComponent", "type": "type"}
-    regarding = {f"regarding.{key}": f"involvedObject.{key}" for key in _INVOLVED}  # As it is stored.
-    regarding |= {"reason": "reason", "reportingController": "reportingComponent", "type": "type"}
     return {
         core("Namespace"): Rules(
             default=_default_namespace,
@@ -165,19 +115,14 @@ def rules() -> dict[GVK, Rules]:
             has_status=True,
             fields={"status.phase": "status.phase"},
         ),
-        core("Node"): Rules(
-            default=_default_node,
-            validate=_validate_node,
-            validate_update=_validate_node_update,
-            has_status=True,
-            status_on_create=True,
-            fields={"spec.unschedulable": lambda obj: str(bool(at(obj, "spec.unschedulable"))).lower()},
+        GVK("coordination.k8s.io", "v1", "Lease"): Rules(
+            validate=_validate_lease,
+            on_create=_create_lease,
+            on_update=_update_lease,
+            allow_create_on_update=True,
+            any_finalizer=True,
+            unconditional_update=False,
         ),
-        core("Event"): Rules(
-            validate=_validate_event, fields={**event, "source": _event_source}, allow_create_on_update=True
-        ),
-        GVK("events.k8s.io", "v1", "Event"): Rules(fields=regarding, allow_create_on_update=True),
-        GVK("coordination.k8s.io", "v1", "Lease"): Rules(validate=_validate_lease, allow_create_on_update=True),
         GVK("scheduling.k8s.io", "v1", "PriorityClass"): Rules(
             default=_default_priority,
             validate=_validate_priority,

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
 from fractions import Fraction
 from typing import Any
 
 from kumo.api import fields, names, quantities
 from kumo.api.errors import Cause
-from kumo.api.objects import Object
+from kumo.api.objects import Object, metadata
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import spec_of
 from kumo.kubernetes.apiserver.kinds.pod.resources import check_container_resource, check_resource_name, is_native
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 
 _TYPES = ("Pod", "Container", "PersistentVolumeClaim")
+_WORDS = {"min": "min", "max": "max", "default": "default", "defaultRequest": "default request"}
 _ORDERS = (
-    ("min", "max", "min", "min", "min value {min} is greater than max value {max}"),
-    ("min", "defaultRequest", "defaultRequest", "defaultRequest", "min value {min} is greater than default request value {defaultRequest}"),
-    ("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request value {defaultRequest} is greater than max value {max}"),
-    ("defaultRequest", "default", "defaultRequest", "defaultRequest", "default request value {defaultRequest} is greater than default limit value {default}"),
-    ("min", "default", "default", "min", "min value {min} is greater than default value {default}"),
-    ("default", "max", "default", "max", "default value {default} is greater than max value {max}"),
-)  # fmt: skip
-"""What may not be more than what, the field that is blamed, the value that is shown, and the words."""
+    ("min", "max", "min", "min"),
+    ("min", "defaultRequest", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "max", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "default", "defaultRequest", "defaultRequest"),
+    ("min", "default", "default", "min"),
+    ("default", "max", "default", "max"),
+)
+"""What may not be more than what, the field that is blamed, and the value that is shown."""
 
 
 def _default(obj: Object) -> None:
@@ -31,6 +33,12 @@ def _default(obj: Object) -> None:
             for target, source in (("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")):
                 for name, quantity in (limit.get(source) or {}).items():
                     limit.setdefault(target, {}).setdefault(name, quantity)
+
+
+def _name(obj: Object) -> None:
+    """One that nobody has named gets a name."""
+    meta = metadata(obj)
+    meta["name"] = meta.get("name") or str(uuid.uuid4())
 
 
 def _validate(obj: Object) -> list[Cause]:
@@ -58,10 +66,10 @@ def _check_item(path: str, kind: str, limit: dict[str, Any], found: list[Cause])
             if amounts:
                 found.append(fields.forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'"))
             continue
-        if key == "maxLimitRequestRatio" and kind == "PersistentVolumeClaim":
-            if "storage" not in (limit.get("min") or {}) and "storage" not in (limit.get("max") or {}):
-                text = "either minimum or maximum storage value is required, but neither was provided"
-                found.append(fields.required(f"{path}.limits", text))
+        claims = key == "maxLimitRequestRatio" and kind == "PersistentVolumeClaim"
+        if claims and not any("storage" in (limit.get(bound) or {}) for bound in ("min", "max")):
+            text = "either minimum or maximum storage value is required, but neither was provided"
+            found.append(fields.required(f"{path}.limits", text))
         for name in amounts:
             found += check(f"{path}.{key}[{name}]", name)
         given[key] = amounts
@@ -72,9 +80,11 @@ def _check_item(path: str, kind: str, limit: dict[str, Any], found: list[Cause])
 def _check_amounts(path: str, name: str, amounts: dict[str, Any], found: list[Cause]) -> None:
     """The amounts of one resource against each other; `amounts` by the field that they stand in."""
     values = {key: quantities.parse(amount) for key, amount in amounts.items()}
-    for less, more, blamed, shown, words in _ORDERS:
+    for less, more, blamed, shown in _ORDERS:
         if less in values and more in values and values[less] > values[more]:
-            found.append(fields.invalid(f"{path}.{blamed}[{name}]", str(amounts[shown]), words.format(**amounts)))
+            limit = "default limit" if (less, more) == ("defaultRequest", "default") else _WORDS[more]
+            text = f"{_WORDS[less]} value {amounts[less]} is greater than {limit} value {amounts[more]}"
+            found.append(fields.invalid(f"{path}.{blamed}[{name}]", str(amounts[shown]), text))
     ratio = values.get("maxLimitRequestRatio")
     if ratio is not None:
         here, text = f"{path}.maxLimitRequestRatio[{name}]", str(amounts["maxLimitRequestRatio"])
@@ -107,6 +117,6 @@ def rules() -> dict[GVK, Rules]:
     """The rules of limit ranges."""
     return {
         GVK("", "v1", "LimitRange"): Rules(
-            default=_default, validate=_validate, revalidates=True, allow_create_on_update=True
+            default=_default, on_create=_name, validate=_validate, revalidates=True, allow_create_on_update=True
         )
     }

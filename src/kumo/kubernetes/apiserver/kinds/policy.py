@@ -46,6 +46,7 @@ def rules() -> dict[GVK, Rules]:
             validate=_validate_budget,
             check_name=names.check_path_segment,  # Upstream does not look at a budget's metadata.
             any_finalizer=True,
+            unconditional_update=False,
             has_status=True,
             has_generation=True,
         ),
