@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from kumo.api.errors import StatusError, is_not_found, method_not_allowed, modified
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
@@ -14,6 +16,8 @@ from kumo.kubernetes.apiserver.storage import Gone
 from kumo.kubernetes.apiserver.updating import missing
 
 _ATTEMPTS = 12
+_TOGETHER = 32
+"""How many objects of a collection are deleted at the same time."""
 _JOBS_LEAVE_PODS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
     "set propagationPolicy=Orphan to suppress this warning"
@@ -60,7 +64,7 @@ async def delete(
     for _ in range(_ATTEMPTS):
         if entry is None:
             raise missing(call)
-        old = resource.object(entry)
+        old = resource.object(await resource.presented(entry))
         check_preconditions(resource.type, old, options)
         if not admitted:
             await _admit(core, call, old, namespace, name, options)
@@ -68,12 +72,14 @@ async def delete(
         try:
             if options.dry_run:
                 return (
-                    (entry, True) if marked is None else (core.storage.draft(resource, marked, entry.revision), False)
+                    (entry, True)
+                    if marked is None
+                    else (await core.storage.draft(resource, marked, entry.revision), False)
                 )
             if marked is None:
                 gone = await core.storage.remove(resource, entry)
                 if resource.type.kind == "Pod" and not resource.type.group:
-                    return core.storage.draft(resource, last_state(old), gone.revision), True
+                    return await core.storage.draft(resource, last_state(old), gone.revision), True
                 return gone, True
             return await core.storage.replace(resource, entry, marked), False
         except Gone as changed:
@@ -117,16 +123,31 @@ async def delete_collection(
     if call.resource.type.namespaced and not call.info.namespace:
         raise method_not_allowed()
     where = core.cache.of(call.resource.stored.group, call.resource.stored.resource)
+    if call.resource.conversion is not None:
+        where = await call.resource.conversion.view(call.resource)
     wanted = list(where.entries(match))
     cut = wanted[limit - 1] if limit and len(wanted) > limit else None
-    found = []
-    for entry in wanted[:limit] if limit else wanted:
-        one = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings)
+    if limit:
+        wanted = wanted[:limit]
+
+    async def one(entry: Entry) -> Entry | None:
+        own = Call(call.request, call.info, call.user, call.resource, call.query, call.warnings)
         try:
-            found.append((await delete(core, one, options, entry.name))[0])
+            return (await delete(core, own, options, entry.name))[0]
         except StatusError as error:
-            if not is_not_found(error):
-                raise
+            if is_not_found(error):
+                return None
+            raise
+
+    found: list[Entry] = []
+    for start in range(0, len(wanted), _TOGETHER):
+        # Those of one batch share the store's commits.
+        done = await asyncio.gather(*map(one, wanted[start : start + _TOGETHER]), return_exceptions=True)
+        for entry in done:
+            if isinstance(entry, BaseException):
+                raise entry
+            if entry is not None:
+                found.append(entry)
     return found, cut
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from kumo.api.errors import bad_request
 from kumo.api.objects import Object
-from kumo.kubernetes.apiserver import tables
+from kumo.kubernetes.apiserver import tables, yamls
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.negotiation import Accepted
 from kumo.kubernetes.apiserver.registry import Resource
@@ -34,31 +35,46 @@ def table(
     resource: Resource, entries: Iterable[Entry], accepted: Accepted, include: str, list_meta: Object | None = None
 ) -> Object:
     """The `Table` of the entries; `include` is the query's includeObject (None, Metadata, Object)."""
-    if include not in ("None", "Metadata", "Object", ""):
-        why = "must be 'Metadata', 'Object', 'None', or empty"
-        text = f'includeObject: Invalid value: "{include}": {why}'
-        raise bad_request(f"Unable to convert to Table as requested: {text}")
+    shown = check_include(include)
     objects = [resource.object(entry) for entry in entries]
-    found: Object = tables.table(
-        resource.type,
-        objects,
-        resource.columns,
-        include_object=include if include in ("None", "Object") else "Metadata",  # type: ignore[arg-type]
-        metadata=list_meta,
-    )
+    found: Object = tables.table(resource.type, objects, resource.columns, include_object=shown, metadata=list_meta)
     if accepted.version != "v1":
         found["apiVersion"] = f"meta.k8s.io/{accepted.version}"
     return found
 
 
-def list_bytes(kind: str, api_version: str, meta: Object, items: Sequence[bytes]) -> bytes:
-    """A list of that kind around items that are JSON already."""
-    return b"".join((list_head(kind, api_version, meta), b",".join(items), b"]}"))
+def table_rows(resource: Resource, include: str) -> Callable[[Entry], bytes]:
+    """What makes an entry's row, as JSON. Raises 400."""
+    shown, now = check_include(include), time.time()
+    columns = tables.columns_of(resource.type, resource.columns)
+    return lambda entry: encode(tables.row(columns, resource.object(entry), now, shown))
+
+
+def table_head(resource: Resource, accepted: Accepted, meta: Object) -> bytes:
+    """The beginning of a `Table`, up to its first row."""
+    columns = tables.columns_of(resource.type, resource.columns)
+    head = {"kind": "Table", "apiVersion": f"meta.k8s.io/{accepted.version}", "metadata": meta}
+    return encode(head | {"columnDefinitions": list(columns.definitions)})[:-1] + b',"rows":['
+
+
+def check_include(include: str) -> tables.IncludeObject:
+    """The includeObject of a query. Raises 400."""
+    if include not in ("None", "Metadata", "Object", ""):
+        why = "must be 'Metadata', 'Object', 'None', or empty"
+        text = f'includeObject: Invalid value: "{include}": {why}'
+        raise bad_request(f"Unable to convert to Table as requested: {text}")
+    return "None" if include == "None" else "Object" if include == "Object" else "Metadata"
 
 
 def list_head(kind: str, api_version: str, meta: Object) -> bytes:
     """The beginning of a list, up to its first item."""
     return f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":'.encode() + encode(meta) + b',"items":['
+
+
+def yaml_list(kind: str, api_version: str, meta: Object, *, empty: bool) -> tuple[bytes, bytes]:
+    """What a list as YAML has before and after its items."""
+    head = yamls.dump({"apiVersion": api_version, "items": []})
+    return head if empty else head.removesuffix(b" []\n") + b"\n", yamls.dump({"kind": kind, "metadata": meta})
 
 
 def watch_view(resource: Resource, accepted: Accepted, include: str) -> View:

@@ -9,19 +9,22 @@ from itertools import islice
 from kumo.api.errors import StatusError, bad_request, expired, internal
 from kumo.api.objects import Object
 from kumo.api.selectors import Requirement, Selector, parse_field_selector, parse_label_selector, require_fields
+from kumo.kubernetes.apiserver import yamls
+from kumo.kubernetes.apiserver.bodies import JSON
 from kumo.kubernetes.apiserver.call import Call, number
-from kumo.kubernetes.apiserver.chunks import CHUNK, SortedChunks, gzip
+from kumo.kubernetes.apiserver.chunks import SortedChunks, gzip
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
-from kumo.kubernetes.apiserver.forms import list_bytes, list_head, metadata_only, table
+from kumo.kubernetes.apiserver.forms import list_head, metadata_only, table, table_head, table_rows, yaml_list
 from kumo.kubernetes.apiserver.keys import object_key, parse_key, resource_prefix
 from kumo.kubernetes.apiserver.list_options import check_list_options
-from kumo.kubernetes.apiserver.matching import Match
+from kumo.kubernetes.apiserver.matching import FieldsOf, Match
 from kumo.kubernetes.apiserver.pagination import INCONSISTENT, Position, decode_token, encode_token, token_expired
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
-from kumo.kubernetes.apiserver.responses import json_response, value_response
+from kumo.kubernetes.apiserver.responses import value_response
+from kumo.kubernetes.apiserver.slicing import in_slices, joined
 from kumo.machinery.http import Response
-from kumo.store.base import Compacted, FutureRevision, Store
+from kumo.store.base import Compacted, FutureRevision, KeyValue, Store
 
 _WAIT = 3.0
 _PAGE = 500
@@ -110,19 +113,41 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
         return await _next_part(core, store, call, query, where)
     if query.how == "Exact" or (query.revision and query.limit and not query.how):
         await await_revision(core, query.revision)
+        if where.revision <= query.revision:
+            where, _ = await _collection(core, call)
         if where.revision > query.revision:
             found = await _from_store(store, call, where, query, Position(query.revision, "", ""))
-            return _answer(call, *found)
-        return _answer(call, *_cut(query, where, where.entries(query.match), query.revision))
+            return await list_answer(call, *found)
+        return await list_answer(call, *_cut(query, where, where.entries(query.match), query.revision))
     if query.revision:
         await await_revision(core, query.revision)
     elif not query.revision_text:
         await core.cache.catch_up()
-    revision = core.cache.revision
-    whole = not query.limit and not query.match.selects and call.resource.plain
+    where, revision = await _collection(core, call)
+    if query.match.fields:
+        await know_fields(where, query.match)
+        where, revision = await _collection(core, call)
+    whole = not query.limit and not query.match.selects and (call.resource.plain or where.shown)
     if whole and not call.accepted.form and not call.accepted.yaml:
         return _whole(call, where.chunks(query.match.namespace), revision)
-    return _answer(call, *_cut(query, where, where.entries(query.match), revision))
+    return await list_answer(call, *_cut(query, where, where.entries(query.match), revision))
+
+
+async def know_fields(where: ResourceCache, match: Match) -> None:
+    """Read the fields that selectors use of all objects that nobody asked that of before: each must be decoded."""
+    if all(requirement.key.startswith("metadata.") for requirement in match.fields.requirements):
+        return
+    unknown = [entry for found in where.chunks(match.namespace) for entry in found if entry.fields is None]
+    await in_slices(unknown, where.fields_of)
+
+
+async def _collection(core: Core, call: Call) -> tuple[ResourceCache, int]:
+    """The objects as of now in the version asked for, and the revision that they show at least."""
+    resource = call.resource
+    if resource.conversion is None:
+        return core.cache.of(resource.stored.group, resource.stored.resource), core.cache.revision
+    view = await resource.conversion.view(resource)
+    return view, view.reached
 
 
 def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
@@ -143,15 +168,6 @@ def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
         parts += (chunk.joined(), b",")
     parts[-1] = b"]}"
     return Response(200, parts, headers=headers)
-
-
-def _in_pieces(head: bytes, raw: list[bytes]) -> Response:
-    """A long list without making one string of it."""
-    parts = [head]
-    for start in range(0, len(raw), CHUNK):
-        parts += (b",".join(raw[start : start + CHUNK]), b",")
-    parts[-1] = b"]}"
-    return Response(200, parts, headers={"Cache-Control": "no-cache, private"})
 
 
 _Part = tuple[list[Entry], Object]
@@ -188,9 +204,11 @@ async def _next_part(core: Core, store: Store, call: Call, query: _Query, where:
         position = position._replace(revision=core.cache.revision)
     await await_revision(core, position.revision)
     if where.revision <= position.revision:
+        where, _ = await _collection(core, call)
+    if where.revision <= position.revision:
         entries = where.entries_after(position.namespace, position.name, query.match)
-        return _answer(call, *_cut(query, where, entries, position.revision))
-    return _answer(call, *await _from_store(store, call, where, query, position))
+        return await list_answer(call, *_cut(query, where, entries, position.revision))
+    return await list_answer(call, *await _from_store(store, call, where, query, position))
 
 
 async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Query, position: Position) -> _Part:
@@ -205,15 +223,13 @@ async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Qu
     try:
         while True:
             page = await store.range(prefix, revision=position.revision, limit=_PAGE, start_after=after)
-            for kv in page.kvs:
+            first = query.limit - len(found) if query.limit and not query.match.selects else len(page.kvs)
+            fields_of, shown = await _as_shown(call, where, _entries(page.kvs[:first]))
+            rest += max(0, len(page.kvs) - first)
+            for entry in shown:
                 if query.limit and len(found) == query.limit:
                     rest += 1
-                    continue
-                place = parse_key(kv.key)
-                if kv.value[:1] != b"{":
-                    raise internal(f'unable to transform key "{kv.key}": {getattr(kv.value, "reason", "")}')
-                entry = make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
-                if query.match.matches(entry, where.fields_of):
+                elif query.match.matches(entry, fields_of):
                     found.append(entry)
             if not page.more or (rest and query.match.selects):
                 break
@@ -232,25 +248,41 @@ async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Qu
     return found, meta
 
 
-def _answer(call: Call, entries: list[Entry], meta: Object) -> Response:
+def _entries(kvs: Iterable[KeyValue]) -> Iterator[Entry]:
+    """The entries of stored values. Raises 500 for one that can't be read."""
+    for kv in kvs:
+        place = parse_key(kv.key)
+        if kv.value[:1] != b"{":
+            raise internal(f'unable to transform key "{kv.key}": {getattr(kv.value, "reason", "")}')
+        yield make_entry(place.namespace, place.name, kv.mod_revision, kv.value)
+
+
+async def _as_shown(call: Call, where: ResourceCache, entries: Iterable[Entry]) -> tuple[FieldsOf, Iterable[Entry]]:
+    """The entries in the version asked for, if a webhook has to be asked for that, and what reads their fields."""
+    resource = call.resource
+    if resource.conversion is None:
+        return where.fields_of, entries
+    shown = await resource.conversion.shown(resource, list(entries))
+    return lambda entry: resource.strategy.selectable_fields(entry.object()), shown
+
+
+async def list_answer(call: Call, entries: list[Entry], meta: Object) -> Response:
     """The entries in the form that the client wants."""
-    kind, form = call.resource.type, call.accepted
-    include = call.query.get("includeObject", "Metadata")
+    request, resource, form = call.request, call.resource, call.accepted
+    kind = f"{resource.type.kind}List"
+    if form.yaml and not form.form:
+        head, tail = yaml_list(kind, resource.type.gvk.api_version, meta, empty=not entries)
+        texts = await in_slices(entries, lambda entry: yamls.item(resource.object(entry)))
+        return await joined(request, head, texts, b"", tail, "application/yaml")
     if form.form == "Table":
-        return value_response(call.request, table(call.resource, entries, form, include, meta), as_yaml=form.yaml)
+        include = call.query.get("includeObject", "Metadata")
+        if form.yaml:
+            return value_response(request, table(resource, entries, form, include, meta), as_yaml=True)
+        rows = await in_slices(entries, table_rows(resource, include))
+        return await joined(request, table_head(resource, form, meta), rows, b",", b"]}", JSON)
     if form.form:
-        items: Iterator[bytes] = (metadata_only(call.resource.raw(e), form.version) for e in entries)
-        version = f"meta.k8s.io/{form.version}"
-        return json_response(call.request, list_bytes("PartialObjectMetadataList", version, meta, list(items)))
-    if form.yaml:
-        body = {
-            "kind": f"{kind.kind}List",
-            "apiVersion": kind.gvk.api_version,
-            "metadata": meta,
-            "items": [call.resource.object(e) for e in entries],
-        }
-        return value_response(call.request, body, as_yaml=True)
-    raw = [entry.raw for entry in entries] if call.resource.plain else [call.resource.raw(e) for e in entries]
-    if len(raw) > CHUNK and "gzip" not in call.request.headers.get("accept-encoding", ""):
-        return _in_pieces(list_head(f"{kind.kind}List", kind.gvk.api_version, meta), raw)
-    return json_response(call.request, list_bytes(f"{kind.kind}List", kind.gvk.api_version, meta, raw))
+        head = list_head("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta)
+        items = await in_slices(entries, lambda entry: metadata_only(resource.raw(entry), form.version))
+        return await joined(request, head, items, b",", b"]}", JSON)
+    raw = [entry.raw for entry in entries] if resource.plain else await in_slices(entries, resource.raw)
+    return await joined(request, list_head(kind, resource.type.gvk.api_version, meta), raw, b",", b"]}", JSON)

@@ -19,13 +19,11 @@ from kumo.kubernetes.apiserver.deleting import (
     success,
 )
 from kumo.kubernetes.apiserver.eviction import evict
-from kumo.kubernetes.apiserver.forms import list_bytes
 from kumo.kubernetes.apiserver.list_options import check_list_options
-from kumo.kubernetes.apiserver.listing import await_revision, list_objects, match_of, parse_revision
+from kumo.kubernetes.apiserver.listing import await_revision, list_answer, list_objects, match_of, parse_revision
 from kumo.kubernetes.apiserver.pagination import Position, encode_token
 from kumo.kubernetes.apiserver.partial_updates import finalize_namespace
 from kumo.kubernetes.apiserver.patching import patch
-from kumo.kubernetes.apiserver.responses import json_response
 from kumo.kubernetes.apiserver.scaling import get_scale, put_scale
 from kumo.kubernetes.apiserver.updating import missing, update
 from kumo.kubernetes.apiserver.watching import watch
@@ -88,7 +86,7 @@ class ResourceHandler:
         entry = core.storage.get(call.resource, call.namespace, info.name)
         if entry is None:
             raise missing(call)
-        return entry_response(call, entry)
+        return entry_response(call, await call.resource.presented(entry))
 
     async def _list(self, call: Call) -> Answer:
         return await list_objects(self._core, self._store, call)
@@ -100,25 +98,25 @@ class ResourceHandler:
         if call.info.name:
             raise method_not_allowed()
         entry, _ = await create(self._core, call)
-        return entry_response(call, entry, 201)
+        return entry_response(call, await call.resource.presented(entry), 201)
 
     async def _update(self, call: Call) -> Answer:
         if not call.info.name:
             raise method_not_allowed()
         entry, made = await update(self._core, call)
-        return entry_response(call, entry, 201 if made else 200)
+        return entry_response(call, await call.resource.presented(entry), 201 if made else 200)
 
     async def _patch(self, call: Call) -> Answer:
         if not call.info.name:
             raise method_not_allowed()
         entry, made = await patch(self._core, call)
-        return entry_response(call, entry, 201 if made else 200)
+        return entry_response(call, await call.resource.presented(entry), 201 if made else 200)
 
     async def _delete(self, call: Call) -> Answer:
         entry, gone = await delete(self._core, call, await read_options(call))
         if gone and not answers_with_object(call):
             return object_response(call, success(call, entry))
-        return entry_response(call, entry)
+        return entry_response(call, await call.resource.presented(entry))
 
     async def _delete_collection(self, call: Call) -> Answer:
         options = await read_options(call)
@@ -126,12 +124,12 @@ class ResourceHandler:
         limit = max(0, number(call, "limit"))
         revision = self._core.cache.revision
         found, cut = await delete_collection(self._core, call, match_of(call), options, limit)
-        kind = call.resource.type
         meta = {"resourceVersion": str(revision)}
         if cut is not None:
             meta["continue"] = encode_token(Position(revision, cut.namespace, cut.name))
-        raw = [call.resource.raw(entry) for entry in found]
-        return json_response(call.request, list_bytes(f"{kind.kind}List", kind.gvk.api_version, meta, raw))
+        if call.resource.conversion is not None:
+            found = list(await call.resource.conversion.shown(call.resource, found))
+        return await list_answer(call, found, meta)
 
     # -- subresources -----------------------------------------------------------------------------------------------
 
@@ -148,7 +146,7 @@ class ResourceHandler:
         if name in _PARTS:
             return await self._part(call)
         if name == "scale":
-            value = get_scale(self._core, call) if info.verb == "get" else await put_scale(self._core, call)
+            value = await (get_scale(self._core, call) if info.verb == "get" else put_scale(self._core, call))
             return object_response(call, value)
         if name == "binding":
             return object_response(call, await bind(self._core, call, await read_binding(call)), 201)
@@ -161,9 +159,8 @@ class ResourceHandler:
     async def _part(self, call: Call) -> Answer:
         if call.info.verb == "get":
             return await self._get(call)
-        if call.info.verb == "patch":
-            return entry_response(call, (await patch(self._core, call))[0])
-        return entry_response(call, (await update(self._core, call))[0])
+        entry, _ = await (patch if call.info.verb == "patch" else update)(self._core, call)
+        return entry_response(call, await call.resource.presented(entry))
 
 
 def _over_all_namespaces(info: RequestInfo) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from kumo.api.errors import StatusError
+from kumo.kubernetes.apiserver import yamls
 from kumo.kubernetes.apiserver.chunks import gzip
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.machinery.http import HeaderLines, Request, Response
@@ -20,7 +19,7 @@ _NO_CACHE = {"Cache-Control": "no-cache, private"}
 def refusal(error: StatusError, request: Request | None = None) -> Response:
     """The answer of a refusal: its Status, as YAML for who asked for YAML."""
     if request is not None and request.headers.get("accept", "").startswith("application/yaml"):
-        return Response(error.code, _yaml(error.status), "application/yaml", {**_NO_CACHE, **error.headers})
+        return Response(error.code, yamls.dump(error.status), "application/yaml", {**_NO_CACHE, **error.headers})
     return Response(error.code, encode(error.status), headers={**_NO_CACHE, **error.headers})
 
 
@@ -37,13 +36,8 @@ def json_response(
 def value_response(request: Request, value: Any, status: int = 200, *, as_yaml: bool = False) -> Response:
     """An answer of a JSON-shaped value."""
     if as_yaml:
-        return Response(status, _yaml(value), "application/yaml", _NO_CACHE)
+        return Response(status, yamls.dump(value), "application/yaml", _NO_CACHE)
     return json_response(request, encode(value), status)
-
-
-def _yaml(value: Any) -> bytes:
-    text: str = yaml.safe_dump(value, default_flow_style=False, allow_unicode=True)
-    return text.encode()
 
 
 def warning_headers(warnings: Sequence[str]) -> dict[str, str]:

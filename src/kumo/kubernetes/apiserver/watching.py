@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 from kumo.api.errors import StatusError, expired
 from kumo.kubernetes.apiserver.call import Call, number
+from kumo.kubernetes.apiserver.conversion.views import VersionCache
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.forms import bookmark, watch_view
 from kumo.kubernetes.apiserver.list_options import check_list_options
-from kumo.kubernetes.apiserver.listing import await_revision, match_of, parse_revision
+from kumo.kubernetes.apiserver.listing import await_revision, know_fields, match_of, parse_revision
 from kumo.kubernetes.apiserver.matching import Match
 from kumo.kubernetes.apiserver.negotiation import not_acceptable
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
+from kumo.kubernetes.apiserver.slicing import paced
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.kubernetes.apiserver.watch_hub import View, Watcher, event_line
 from kumo.machinery.http import Answer, Response, Sink, Upgrade, WebSocket
@@ -45,12 +47,19 @@ class _Watch:
     at: int = 0
     """The revision that the initial objects show."""
 
+    @property
+    def reached(self) -> int:
+        """The revision as of which the watch has told everything."""
+        return self.where.reached if isinstance(self.where, VersionCache) else self.core.cache.revision
+
 
 async def watch(core: Core, call: Call) -> Answer:
     """The stream of changes. Raises 400, 422, 504; a revision too old is told in the stream, as upstream."""
     asked = _asked(core, call)
     if asked.revision > core.cache.revision:
         if not asked.initial:
+            if call.resource.conversion is not None:
+                asked.where = await call.resource.conversion.view(call.resource)
             return _answer(call, _later(asked))
         try:
             await await_revision(core, asked.revision)
@@ -58,6 +67,12 @@ async def watch(core: Core, call: Call) -> Answer:
             return _answer(call, _refused(error))
     if not asked.revision:
         await core.cache.catch_up()
+    if call.resource.conversion is not None:
+        view = asked.where = await call.resource.conversion.view(call.resource)
+        if asked.revision and not asked.initial and asked.revision < view.hub.oldest:
+            await view.look_back(asked.revision)
+    if asked.initial and asked.match.fields:
+        await know_fields(asked.where, asked.match)
     if asked.initial and asked.where.unreadable:
         asked.where.require_readable(call.namespace)
     if call.request.wants_websocket:
@@ -143,7 +158,7 @@ class WatchBody:
         """Write the events to the sink as they happen, until the watch ends. Raises ConnectionError (client gone)."""
         asked = self._asked
         with _joined(asked) as (watcher, opening):
-            for chunk in opening:
+            async for chunk in paced(opening):
                 sink.write(chunk)
                 if sink.blocked:
                     await sink.drained()
@@ -172,7 +187,7 @@ class WatchBody:
         """The events, as many at a time as there are."""
         asked = self._asked
         with _joined(asked) as (watcher, opening):
-            for chunk in opening:
+            async for chunk in paced(opening):
                 yield chunk
             for timeout in _turns(asked, watcher):
                 chunk = await watcher.take(timeout)
@@ -218,7 +233,7 @@ def _turns(asked: _Watch, watcher: Watcher) -> Iterator[float]:
 
 
 def _bookmark(asked: _Watch) -> bytes:
-    return bookmark(asked.call.resource, asked.call.accepted, asked.core.cache.revision)
+    return bookmark(asked.call.resource, asked.call.accepted, asked.reached)
 
 
 def _gathered(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -239,7 +254,7 @@ def _gathered(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _first(asked: _Watch) -> Iterable[bytes] | None:
     """What the watch begins with; None when its revision is too old. What it shows is fixed now, encoded later."""
     view = asked.view
-    asked.at = asked.core.cache.revision
+    asked.at = asked.reached
     if not asked.initial:
         return asked.where.hub.since(asked.revision, asked.match, view) if asked.revision else ()
     present = list(asked.where.entries(asked.match))

@@ -5,6 +5,6 @@
 """
 
 from kumo.kubernetes.apiserver.tables.duration import human_duration
-from kumo.kubernetes.apiserver.tables.table import IncludeObject, table
+from kumo.kubernetes.apiserver.tables.table import IncludeObject, columns_of, row, table
 
-__all__ = ["IncludeObject", "human_duration", "table"]
+__all__ = ["IncludeObject", "columns_of", "human_duration", "row", "table"]

@@ -59,7 +59,7 @@ def table(
     """
     found = columns_of(resource, columns)
     moment = time.time() if now is None else now
-    rows = [_row(found, obj, moment, include_object) for obj in objects]
+    rows = [row(found, obj, moment, include_object) for obj in objects]
     definitions = list(found.definitions) if with_definitions else []
     return {
         "kind": "Table",
@@ -70,17 +70,18 @@ def table(
     }
 
 
-def _row(columns: Columns, obj: Object, now: float, include: IncludeObject) -> dict[str, Any]:
-    row: dict[str, Any] = {"cells": columns.cells(obj, now)}
+def row(columns: Columns, obj: Object, now: float, include: IncludeObject) -> dict[str, Any]:
+    """The row of one object."""
+    found: dict[str, Any] = {"cells": columns.cells(obj, now)}
     conditions = columns.conditions(obj)
     if conditions:
-        row["conditions"] = conditions
+        found["conditions"] = conditions
     if include == "Object":
-        row["object"] = obj
+        found["object"] = obj
     elif include == "Metadata":
-        row["object"] = {
+        found["object"] = {
             "kind": "PartialObjectMetadata",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": obj["metadata"],
         }
-    return row
+    return found
