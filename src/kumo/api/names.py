@@ -24,6 +24,7 @@ _WILDCARD_TEXT = (
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
+_is_config_key = re.compile(_CONFIG_KEY).fullmatch
 _HEADER = "[-A-Za-z0-9]+"
 _UNDERSCORED = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SEARCH = rf"{_UNDERSCORED}(\.{_UNDERSCORED})*"
@@ -160,6 +161,8 @@ def check_label_value(value: str) -> list[str]:
 
 def check_config_key(key: str) -> list[str]:
     """A key of a config map's or secret's data."""
+    if len(key) <= SUBDOMAIN_LENGTH and key[:1] != "." and _is_config_key(key):
+        return []  # At once: an object may have tens of thousands.
     errors = [max_length_error(SUBDOMAIN_LENGTH)] if len(key) > SUBDOMAIN_LENGTH else []
     if not _matches(_CONFIG_KEY, key):
         errors.append(regex_error(_CONFIG_TEXT, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))

@@ -43,7 +43,8 @@ def _size(data: dict[str, Any]) -> int:
 
 
 def _keys(path: str, data: dict[str, Any]) -> list[Cause]:
-    return [c for key in data for c in fields.each(f"{path}[{key}]", key, names.check_config_key(key))]
+    wrong = {key: errors for key in data if (errors := names.check_config_key(key))}
+    return [c for key, errors in wrong.items() for c in fields.each(f"{path}[{key}]", key, errors)]
 
 
 def _validate_secret(obj: Object) -> list[Cause]:
