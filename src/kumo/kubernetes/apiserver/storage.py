@@ -17,7 +17,7 @@ from kumo.kubernetes.apiserver.claims import ServiceClaims
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import object_key
 from kumo.kubernetes.apiserver.registry import Resource
-from kumo.kubernetes.apiserver.splice import to_stored
+from kumo.kubernetes.apiserver.splice import same_stored, to_stored
 from kumo.store.base import (
     CompareFailed,
     LeaseNotFound,
@@ -30,6 +30,8 @@ from kumo.store.base import (
 )
 
 _LEASE_WINDOW = 60.0
+LARGEST = (3 << 19) - 4096
+"""The most bytes of an object that any store takes: what etcd does by default (1.5 MiB), but for what goes with it."""
 
 
 class Gone(Exception):
@@ -63,14 +65,22 @@ class Storage:
         return where.get(namespace, name)
 
     def is_stale(self, resource: Resource, entry: Entry) -> bool:
-        """Whether the object should be written again even unchanged: encrypted with a key that no longer writes."""
+        """Whether the object should be written again even unchanged.
+
+        It is encrypted with a key that no longer writes, or lies in a version that no longer is the storage version.
+        """
+        if resource.outdated(entry):
+            return True
         stale = self._is_stale
         if stale is None:
             return False
         return stale(object_key(resource.stored.group, resource.stored.resource, entry.namespace, entry.name))
 
     def stored(self, resource: Resource, obj: Object) -> bytes:
-        """The value that the object becomes in the store. Raises 400 when it nests too deeply (a patch may add up)."""
+        """The value that the object becomes in the store.
+
+        Raises 400 when it nests too deeply (patches may add up), 413 when it is too large.
+        """
         if resource.to_stored is not None:
             obj = resource.to_stored(obj)
         elif resource.stored.version != resource.type.version:
@@ -78,12 +88,21 @@ class Storage:
         value = to_stored(obj)
         if is_deep(value, obj):
             raise bad_request("the object is nested too deeply: exceeded max depth")
+        if len(value) > LARGEST:
+            raise too_large(f"the object is too large: {len(value)} bytes, of which {LARGEST} can be stored")
         return value
 
-    def draft(self, resource: Resource, obj: Object, revision: int) -> Entry:
+    async def _value(self, resource: Resource, obj: Object) -> bytes:
+        """See `stored`; a webhook may have to be asked."""
+        return self.stored(resource, obj) if resource.conversion is None else await self._converted(resource, obj)
+
+    async def _converted(self, resource: Resource, obj: Object) -> bytes:
+        return await resource.settled(lambda: self.stored(resource, obj))
+
+    async def draft(self, resource: Resource, obj: Object, revision: int) -> Entry:
         """The entry that the object would be, for answers to writes that keep nothing."""
         meta = obj["metadata"]
-        value = self.stored(resource, obj)
+        value = await self._value(resource, obj)
         entry = make_entry(meta.get("namespace") or "", meta["name"], revision, value)
         if not revision:
             entry.raw = value  # What was never written has no version.
@@ -93,7 +112,7 @@ class Storage:
         """Write a new object. Raises 409 AlreadyExists."""
         meta = obj["metadata"]
         namespace, name = meta.get("namespace") or "", meta["name"]
-        value = self.stored(resource, obj)
+        value = await self._value(resource, obj)
         key = object_key(resource.stored.group, resource.stored.resource, namespace, name)
         try:
             revision = await self._put(resource, key, value, 0, obj)
@@ -103,7 +122,9 @@ class Storage:
 
     async def replace(self, resource: Resource, old: Entry, obj: Object) -> Entry:
         """Write the object's new state in place of `old`. Raises Gone."""
-        value = self.stored(resource, obj)
+        value = await self._value(resource, obj)
+        if resource.conversion is not None and same_stored(old.raw, value) and not self.is_stale(resource, old):
+            return old  # What its webhook makes of the new state is what is stored.
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
         revision = await self._put(resource, key, value, old.revision, obj, old)
         return self._written(resource, old.namespace, old.name, revision, value)
