@@ -52,7 +52,7 @@ async def create_object(
                 core.admission.abandon(attributes)
                 if core.storage.get(resource, draft["metadata"].get("namespace") or "", draft["metadata"]["name"]):
                     raise _exists(call, draft)
-                return core.storage.draft(resource, draft, 0), True
+                return await core.storage.draft(resource, draft, 0), True
             return await core.storage.create(resource, draft), True
         except StatusError as error:
             core.admission.abandon(attributes)
@@ -98,7 +98,8 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
     strategy = resource.strategy
     stated = meta.pop("managedFields", None)
     strategy.default(obj)
-    managed = created(core, call, obj, stated) if managed is None else managed
+    if managed is None:
+        managed = await resource.settled(lambda: created(core, call, obj, stated))
     set_managed(obj, managed)
     strategy.prepare_create(obj)
     attributes = AdmissionAttributes(

@@ -15,6 +15,7 @@ from kumo.api.conditions import is_true, set_condition
 from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Object, is_deleting, timestamp
 from kumo.api.resources import CRDS, GVR
+from kumo.kubernetes.apiserver.conversion.conversions import Conversions
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom import approval
 from kumo.kubernetes.apiserver.definitions import accept_names, resources_of
@@ -30,8 +31,9 @@ _log = structlog.get_logger("kumo.apiserver.custom")
 class CustomResources:
     """Keeps the registry in step with the definitions."""
 
-    def __init__(self, core: Core, client: Client) -> None:
+    def __init__(self, core: Core, client: Client, conversions: Conversions) -> None:
         self._core = core
+        self._conversions = conversions
         self._client = client
         self._queue: WorkQueue[str] = WorkQueue()
         self._served: dict[str, list[tuple[str, str, str]]] = {}
@@ -60,6 +62,8 @@ class CustomResources:
             self._generations.pop(name, None)
             self._refused.discard(name)
             self._withdraw(name, [])
+            self._conversions.drop(name)
+            self._conversions.metrics.forget(name)
             return
         self._queue.add(name)
         definition = new.object()
@@ -69,11 +73,12 @@ class CustomResources:
             # Perhaps served already: the one that has the names was not yet told so when this one came.
             self._generations.pop(name, None)
             self._withdraw(name, [])
+            self._conversions.drop(name)
             return
         if self._generations.get(name) == version:
             return
         try:
-            resources = resources_of(definition, new.revision)
+            resources = resources_of(definition, new.revision, self._conversions.of(definition))
         except Exception:
             _log.exception("a custom resource definition can't be served", name=name)
             return
@@ -161,7 +166,9 @@ class CustomResources:
             await self._say_terminating(
                 definition, "InstanceDeletionInProgress", "CustomResource deletion is in progress"
             )
-            version = next((v["name"] for v in spec["versions"] if v.get("served")), None)
+            # What lies in the storage version needs no conversion, which may not be to be had any more.
+            served = sorted((v for v in spec["versions"] if v.get("served")), key=lambda v: not v.get("storage"))
+            version = next((v["name"] for v in served), None)
             if version is None:
                 return
             gvr = GVR(group, version, resource, spec["scope"] == "Namespaced")

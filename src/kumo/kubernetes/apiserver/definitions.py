@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from kumo.api.objects import Object
 from kumo.api.resources import GVK, ResourceType, Subresource
 from kumo.api.schema import CustomKindSchema, crd_schema
+from kumo.kubernetes.apiserver.conversion.versions import Versions
 from kumo.kubernetes.apiserver.discovery import version_order
 from kumo.kubernetes.apiserver.kinds.custom import custom_strategy
 from kumo.kubernetes.apiserver.registry import Resource, Scale
+
+if TYPE_CHECKING:
+    from kumo.kubernetes.apiserver.conversion.conversions import Conversion
 
 _CHANGE = ("get", "patch", "update")
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 """In the order of upstream's discovery."""
 
 
-def resources_of(definition: Object, revision: int = 0) -> list[Resource]:
-    """The served versions of the definition's resource. `revision` is that of the definition."""
+def resources_of(definition: Object, revision: int = 0, conversion: Conversion | None = None) -> list[Resource]:
+    """The served versions of the definition's resource. `revision` is that of the definition.
+
+    `conversion` is that of a definition whose objects a webhook converts.
+    """
     spec = definition["spec"]
     stored = next(v for v in spec["versions"] if v.get("storage"))
     schemas = {v["name"]: _schema(spec, v) for v in spec["versions"]}
-    return [
-        _resource(definition, version, stored, schemas, revision)
-        for version in spec["versions"]
-        if version.get("served")
-    ]
+    versions = Versions(schemas, stored["name"], conversion.raw if conversion is not None else None)
+    family: dict[str, Resource] = {}
+    for version in spec["versions"]:
+        made = _resource(definition, version, stored, schemas[version["name"]], versions, revision)
+        family[version["name"]] = replace(made, conversion=conversion, family=family, forms=versions)
+    return [family[version["name"]] for version in spec["versions"] if version.get("served")]
 
 
 def _schema(spec: Object, version: Mapping[str, Any]) -> CustomKindSchema:
@@ -41,7 +50,8 @@ def _resource(
     definition: Object,
     version: Mapping[str, Any],
     stored: Mapping[str, Any],
-    schemas: Mapping[str, CustomKindSchema],
+    schema: CustomKindSchema,
+    versions: Versions,
     revision: int,
 ) -> Resource:
     spec, name = definition["spec"], version["name"]
@@ -51,7 +61,7 @@ def _resource(
     scale = below.get("scale")
     strategy = custom_strategy(
         gvk,
-        schemas[name],
+        schema,
         namespaced=kind.namespaced,
         has_status=below.get("status") is not None,
         selectable=tuple(field["jsonPath"] for field in version.get("selectableFields") or ()),
@@ -65,47 +75,19 @@ def _resource(
     return Resource(
         kind,
         type_of(spec, stored),
-        schemas[name],
+        schema,
         strategy,
         columns=tuple(version.get("additionalPrinterColumns") or ()),
         custom=definition,
         scale=Scale(scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath") or "")
         if scale
         else None,
-        to_stored=None if own else _to_stored(schemas[stored["name"]]),
-        from_stored=None if simple else _from_stored(schemas[name], schemas, stored["name"]),
+        to_stored=None if own else versions.to_stored,
+        from_stored=None if simple else versions.into(name),
         fresh_from=revision + 1 if own else 0,
         deprecated=_deprecation(gvk, version, spec["versions"]),
         versions=len(spec["versions"]),
     )
-
-
-def _to_stored(schema: CustomKindSchema) -> Callable[[Object], Object]:
-    """Into the version in which objects lie: only what its schema knows, with its defaults."""
-
-    def convert(obj: Object) -> Object:
-        found = schema.pruned({**obj, "apiVersion": schema.gvk.api_version})
-        schema.apply_defaults(found)
-        return found
-
-    return convert
-
-
-def _from_stored(
-    schema: CustomKindSchema, schemas: Mapping[str, CustomKindSchema], stored: str
-) -> Callable[[Object], Object]:
-    """Out of the store, where objects may be older than the definition: defaults are set on reading too."""
-
-    def convert(obj: Object) -> Object:
-        source = schemas.get(str(obj.get("apiVersion")).rpartition("/")[2]) or schemas[stored]
-        found = source.pruned(obj)
-        source.apply_defaults(found)
-        if source is not schema:
-            found["apiVersion"] = schema.gvk.api_version
-            found = schema.pruned(found)
-        return found
-
-    return convert
 
 
 def _deprecation(gvk: GVK, version: Mapping[str, Any], versions: Iterable[Mapping[str, Any]]) -> str:

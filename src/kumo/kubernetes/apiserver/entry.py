@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -57,15 +58,35 @@ class Entry:
 
     def at(self, revision: int) -> Entry:
         """The same object shown at another revision."""
-        twin = Entry(self.namespace, self.name, revision, at_revision(self.raw, revision))
+        twin = type(self)(self.namespace, self.name, revision, at_revision(self.raw, revision))
         twin.labels, twin.uid, twin.owners, twin.fields = self.labels, self.uid, self.owners, self.fields
         return twin
 
 
+class Shown(Entry):
+    """An entry whose bytes are those to serve: a webhook, or what reads old objects, has brought them into a version.
+
+    Labels, uid and owners are those of these bytes.
+    """
+
+    __slots__ = ()
+
+
 def make_entry(namespace: str, name: str, revision: int, stored: bytes) -> Entry:
     """The entry of a stored value."""
-    entry = Entry(sys.intern(namespace), name, revision, with_revision(stored, revision))
-    meta = _head(stored).metadata
+    return _indexed(Entry(sys.intern(namespace), name, revision, with_revision(stored, revision)), stored)
+
+
+def shown_entry(entry: Entry, raw: bytes) -> Shown:
+    """The entry with other bytes, which have its revision in them already."""
+    return _indexed(Shown(entry.namespace, entry.name, entry.revision, raw), raw)
+
+
+_E = TypeVar("_E", bound=Entry)
+
+
+def _indexed(entry: _E, raw: bytes) -> _E:
+    meta = _head(raw).metadata
     entry.uid = meta.uid
     if meta.labels:
         entry.labels = {sys.intern(k): sys.intern(v) for k, v in meta.labels.items()}

@@ -66,7 +66,9 @@ def view(registry: Registry, resource: Resource, obj: Object, version: str) -> t
     target = _served(registry, resource, version)
     if source is None or target is None:
         return None
-    if source is not target:
+    if source is not target and source.forms is not None:
+        obj = source.forms.seen(obj, target.gvk.version)
+    elif source is not target:
         if source.to_stored is not None:
             obj = source.to_stored(obj)
         if target.from_stored is not None:
@@ -79,6 +81,8 @@ def _served(registry: Registry, resource: Resource, version: str) -> Resource | 
     if version == resource.gvk.api_version:
         return resource
     group, _, name = version.rpartition("/")
+    if resource.family is not None:
+        return resource.family.get(name) if group == resource.gvk.group else None
     found = registry.find(group, name, resource.type.resource)
     return found if found is not None and found.stored.gvk == resource.stored.gvk else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kumo.api.builtin import RESOURCE_TYPES, is_stored, storage_type
 from kumo.api.errors import Cause
@@ -12,10 +12,10 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK, ResourceType, Subresource
 from kumo.api.schema import KindSchema, builtin_schema
 from kumo.kubernetes.apiserver.cache import Cache
-from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.entry import Entry, Shown, shown_entry
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.kinds.conversion import converters
-from kumo.kubernetes.apiserver.splice import at_version, encode
+from kumo.kubernetes.apiserver.splice import at_version, encode, lies_in
 from kumo.kubernetes.apiserver.watch_hub import View
 
 Convert = Callable[[Object], Object]
@@ -107,8 +107,14 @@ class Resource:
 
     def raw(self, entry: Entry) -> bytes:
         """The entry's JSON in this version."""
+    conversion: Conversion | None = None
+    """The webhook through which the custom resource goes from version to version."""
+    family: Mapping[str, Resource] | None = None
+    """The custom resource in all versions that its definition has, served or not, in the definition's order."""
+    forms: Versions | None = None
+    """How objects of the custom resource get from version to version."""
         if self.from_stored is not None:
-            if self.fresh_from and entry.revision >= self.fresh_from:
+            if type(entry) is Shown or self._fresh(entry):
                 return entry.raw
             return encode(self.from_stored(entry.object()))
         if self.versions > 1:
@@ -119,7 +125,7 @@ class Resource:
         """The entry's object in this version, the caller's to change."""
         found = entry.object()
         if self.from_stored is not None:
-            return self.from_stored(found)
+            return found if type(entry) is Shown else self.from_stored(found)
         found["apiVersion"] = self.gvk.api_version
         return found
 
@@ -133,6 +139,37 @@ class Resource:
         return View() if self.plain else View(self.gvk.api_version, self.raw)
 
     def subresource(self, name: str) -> Subresource | None:
+    def shown(self, entry: Entry) -> Shown | None:
+        """The entry of a resource with a conversion as it is to be served; None if only its webhook can tell."""
+        if type(entry) is Shown:
+            return entry
+        if self._fresh(entry):
+            return shown_entry(entry, entry.raw)
+        assert self.forms is not None and self.from_stored is not None
+        obj = entry.object()
+        if self.forms.version_of(obj) != self.gvk.version:
+            return None
+        return shown_entry(entry, encode(self.from_stored(obj)))
+
+    def _fresh(self, entry: Entry) -> bool:
+        """Whether the entry was written in this version, as the present definition has it.
+
+        A write that began under an earlier definition may end under this one: the bytes have the last word.
+        """
+        return bool(self.fresh_from) and entry.revision >= self.fresh_from and lies_in(entry.raw, self.gvk.api_version)
+
+    def outdated(self, entry: Entry) -> bool:
+        """Whether the object lies in another version than it would be written in now."""
+        return self.versions > 1 and not lies_in(entry.raw, self.stored.gvk.api_version)
+
+    async def presented(self, entry: Entry) -> Entry:
+        """The entry as it is served, if a webhook has to be asked for that; else itself. Raises StatusError."""
+        return entry if self.conversion is None else (await self.conversion.shown(self, [entry]))[0]
+
+    async def settled(self, do: Callable[[], T]) -> T:
+        """The result of a function that may need objects of the resource in other versions (`conversion.scope`)."""
+        return do() if self.conversion is None else await self.conversion.settle(do)
+
         """The subresource of that name."""
         return next((s for s in self.type.subresources if s.name == name), None)
 

@@ -22,6 +22,9 @@ def _no_fields(_: Object) -> Mapping[str, str]:
 class ResourceCache:
     """The objects of `resource` in `group`, as of the last change that was applied. `revision` is that change's."""
 
+    shown = False
+    """Whether the entries' bytes are those to serve (`conversion.views`), whatever the resource says of its forms."""
+
     def __init__(self, group: str, resource: str, revision: int) -> None:
         self.group = group
         self.resource = resource

@@ -62,12 +62,12 @@ def scale_of(obj: Object, where: Scale) -> Object:
     }
 
 
-def get_scale(core: Core, call: Call) -> Object:
+async def get_scale(core: Core, call: Call) -> Object:
     """GET scale. Raises 404."""
     entry = core.storage.get(call.resource, call.namespace, call.info.name)
     if entry is None:
         raise missing(call)
-    return scale_of(call.resource.object(entry), _where(call))
+    return scale_of(call.resource.object(await call.resource.presented(entry)), _where(call))
 
 
 def _where(call: Call) -> Scale:
@@ -113,7 +113,7 @@ async def put_scale(core: Core, call: Call) -> Object:
         lambda obj, scale: _set(obj, where.spec, _replicas(call, scale)),
     )
     entry = await modify(core, call, make, subresource="scale", view=view, track=track)
-    return scale_of(call.resource.object(entry), where)
+    return scale_of(call.resource.object(await call.resource.presented(entry)), where)
 
 
 async def _read(call: Call) -> tuple[str, Any]:

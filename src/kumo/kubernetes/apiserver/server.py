@@ -28,6 +28,7 @@ from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.compaction import compact_regularly
 from kumo.kubernetes.apiserver.config import ApiServerConfig
+from kumo.kubernetes.apiserver.conversion.conversions import Conversions
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom_resources import CustomResources
 from kumo.kubernetes.apiserver.encryption import EncryptionError, opened
@@ -144,7 +145,9 @@ class ApiServer:
         self._authenticator = identity.authenticator
         self._authorizer = Authorizer(reader, node_rules())
         self._impersonation = Impersonation(self._authorizer.check)
-        self._dynamic = DynamicAdmission(self._cache, reader, self._registry, self._authorizer)
+        self._conversions = Conversions(reader, self._cache)
+        self._metrics.add(self._conversions.metrics.lines)
+        self._dynamic = DynamicAdmission(self._cache, reader, self._registry, self._authorizer, self._conversions)
         storage = Storage(self._store, self._cache, config.event_ttl)
         admission = AdmissionChain(
             config.hooks,
@@ -178,7 +181,7 @@ class ApiServer:
         virtual = VirtualResources(core, AccessReviews(self._authorizer), endpoints)
         self._virtual = virtual
         self._resources = ResourceHandler(core, self._store, virtual.subresources())
-        self._custom = CustomResources(core, self.client)
+        self._custom = CustomResources(core, self.client, self._conversions)
         self._aggregation = Aggregator(config.aggregation, reader, self.client, self._registry, config.groups)
         self._paths = Paths(self._registry, config.groups, self._operation, endpoints, self._health, self._aggregation)
         self._operation.open(self._registry, self._authorizer.authorize)
@@ -209,6 +212,7 @@ class ApiServer:
         if self._kubelets is not None:
             await self._kubelets.close()
             await self._dynamic.close()
+            await self._conversions.close()
             await self._identity.close()
             await self._aggregation.close()
         await self._cache.stop()

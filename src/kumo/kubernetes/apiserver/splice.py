@@ -56,3 +56,15 @@ def from_served(served: bytes) -> Object:
 def encode(value: Any) -> bytes:
     """Any JSON value as bytes."""
     return _encode(value)
+
+
+def lies_in(raw: bytes, api_version: str) -> bool:
+    """Whether the value, stored or served, is one of that API version."""
+    return raw.startswith(b'{"apiVersion":"%b"' % api_version.encode())
+
+
+def same_stored(served: bytes, stored: bytes) -> bool:
+    """Whether a served value is the stored one, but for its revision and the order of keys."""
+    now, then = _decode(stored), _decode(served)
+    then["metadata"].pop("resourceVersion", None)
+    return bool(now == then)

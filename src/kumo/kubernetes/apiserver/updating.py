@@ -86,24 +86,29 @@ async def modify(
     for _ in range(_ATTEMPTS):
         if entry is None:
             raise not_found(call.resource.type.group, call.resource.type.resource, call.info.name)
-        old = call.resource.object(entry)
-        new = make(call.resource.object(entry))
+        shown = await call.resource.presented(entry)
+        old, new = call.resource.object(shown), await _made(call, shown, make)
         check_version(call, new, old)
         attributes = await _prepare(core, call, new, old, track, below, view, dry, free)
         try:
             if dry:
                 core.admission.abandon(attributes)
             if _ends(new):
-                return core.storage.draft(call.resource, new, 0) if dry else await _finish(core, call, entry, new)
+                return await (core.storage.draft(call.resource, new, 0) if dry else _finish(core, call, entry, new))
             if _same(new, old) and not core.storage.is_stale(call.resource, entry):
                 return entry
             if dry:
-                return core.storage.draft(call.resource, new, entry.revision)
+                return await core.storage.draft(call.resource, new, entry.revision)
             return await core.storage.replace(call.resource, entry, new)
         except Gone as gone:
             core.admission.abandon(attributes)
             entry = gone.entry  # A state that names the version it was made from is refused in the next round.
     raise modified(call.resource.type.group, call.resource.type.resource, call.info.name)
+
+
+async def _made(call: Call, entry: Entry, make: Make) -> Object:
+    """What `make` wants of the entry's object."""
+    return await call.resource.settled(lambda: make(call.resource.object(entry)))
 
 
 def check_version(call: Call, new: Object, old: Object) -> None:
@@ -134,7 +139,7 @@ async def _prepare(
     stated = new["metadata"].get("managedFields")
     keep_system_fields(new, old)
     strategy.default(new)
-    managed = track(old, new, stated)
+    managed = await resource.settled(lambda: track(old, new, stated))
     set_managed(new, managed)
     if not free:
         strategy.prepare_update(new, old, below)
@@ -195,7 +200,7 @@ def _ends(new: Object) -> bool:
 async def _finish(core: Core, call: Call, entry: Entry, new: Object) -> Entry:
     """Delete an object whose last finalizer has gone, and show its last state."""
     gone = await core.storage.remove(call.resource, entry)
-    return core.storage.draft(call.resource, new, gone.revision)
+    return await core.storage.draft(call.resource, new, gone.revision)
 
 
 def _same(new: Object, old: Object) -> bool:

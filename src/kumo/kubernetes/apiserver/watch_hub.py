@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from kumo.kubernetes.apiserver.entry import Entry
@@ -259,6 +259,19 @@ class WatchHub:
                 found.append(change.encoded(kind, view))
         found.reverse()
         return found
+
+    def changes(self, after: int, until: int) -> list[Change] | None:
+        """The changes after the one revision, up to the other; None when they are no longer all there."""
+        if after < self.oldest:
+            return None
+        return [change for change in self._ring if after < change.revision <= until]
+
+    def prepend(self, changes: Iterable[Change], oldest: int) -> None:
+        """Remember changes before all that are known: a watch can start from `oldest` then."""
+        for change in reversed(list(changes)):
+            self._ring.appendleft(change)
+            self._bytes += change.size
+        self.oldest = min(self.oldest, oldest)
 
     def join(self, watcher: Watcher, match: Match, view: View) -> None:
         """Give the watcher every change from now on."""

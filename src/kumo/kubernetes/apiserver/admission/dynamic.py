@@ -25,6 +25,7 @@ from kumo.kubernetes.apiserver.admission.webhooks.index import WebhookIndex
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.authorization import Authorizer
 from kumo.kubernetes.apiserver.cache import Cache, Listener
+from kumo.kubernetes.apiserver.conversion.conversions import Conversions
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry
@@ -38,9 +39,16 @@ _SUFFIX = 5
 class DynamicAdmission:
     """Webhooks and policies. Follows their objects through the cache."""
 
-    def __init__(self, cache: Cache, reader: CacheReader, registry: Registry, authorizer: Authorizer) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        reader: CacheReader,
+        registry: Registry,
+        authorizer: Authorizer,
+        conversions: Conversions | None = None,
+    ) -> None:
         self._reader, self._authorizer = reader, authorizer
-        equivalents = self._equivalents = Equivalents(registry)
+        equivalents = self._equivalents = Equivalents(registry, conversions)
         self._webhooks = Webhooks(reader, equivalents, authorizer)
         self._mutating = MutatingPolicies(reader, equivalents, authorizer)
         self._validating = ValidatingPolicies(reader, equivalents, authorizer)
@@ -91,7 +99,7 @@ class DynamicAdmission:
 
     async def _round(self, attrs: AdmissionAttributes, way: Reinvocation) -> None:
         if self._mutating.index:
-            self._mutating.mutate(attrs, way)
+            await self._mutating.mutate(attrs, way)
         if self._webhooks.mutating:
             await self._webhooks.mutate(attrs, way)
 
@@ -100,7 +108,7 @@ class DynamicAdmission:
         if attrs.gvr.group == EXEMPT_GROUP:
             check_param_access(attrs, self._reader, self._equivalents, self._authorizer)
         if self._validating.index:
-            self._validating.validate(attrs)
+            await self._validating.validate(attrs)
         if self._webhooks.validating:
             await self._webhooks.validate(attrs)
 

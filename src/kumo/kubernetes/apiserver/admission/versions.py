@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
@@ -9,6 +12,9 @@ from kumo.api.schema import DecodeError, KindSchema, builtin_schema
 from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
 from kumo.kubernetes.apiserver.admission.matching import Target
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
+from kumo.kubernetes.apiserver.conversion.converter import ConversionFailed
+
+T = TypeVar("T")
 
 
 def internal_error(message: str) -> StatusError:
@@ -24,18 +30,23 @@ class Seen:
         self._attrs = attrs
         self._equivalents = equivalents
         self._old: dict[Target, Object | None] = {}
+        self._ready: dict[Target, tuple[Object | None, Object | None]] = {}
+        """The new object in other versions, each with that of which it was made."""
 
     def new(self, target: Target) -> Object | None:
         """The object as it is now."""
-        return self._convert(self._attrs.object, target)
+        made = self._ready.get(target)
+        if made is not None and made[0] is self._attrs.object:
+            return made[1]
+        return self._converted(self._attrs.object, target)
 
     def old(self, target: Target) -> Object | None:
         """The old object."""
         if target not in self._old:
-            self._old[target] = self._convert(self._attrs.old_object, target)
+            self._old[target] = self._converted(self._attrs.old_object, target)
         return self._old[target]
 
-    def _convert(self, obj: Object | None, target: Target) -> Object | None:
+    def _converted(self, obj: Object | None, target: Target) -> Object | None:
         attrs = self._attrs
         if obj is None or target.gvr == attrs.gvr:
             return obj
@@ -52,8 +63,28 @@ class Seen:
         changed = obj != before
         if target.gvr != attrs.gvr:
             obj = self._equivalents.convert(obj, target.gvr, attrs.gvr)
+            own = self._equivalents.resource(attrs.gvr)
+            if own is not None and own.forms is not None and obj.get("kind") == own.gvk.kind:
+                obj = own.forms.seen(obj, own.gvk.version)
         attrs.object = obj
         return changed
+
+    async def ready(self, target: Target) -> None:
+        """Convert the old object, and the new one as it is now, so that `new` and `old` need not wait."""
+        if target.gvr == self._attrs.gvr:
+            return
+        self._ready[target] = await self.settle(
+            lambda: (self._attrs.object, self._converted(self._attrs.object, target))
+        )
+        if target not in self._old:
+            self._old[target] = await self.settle(lambda: self._converted(self._attrs.old_object, target))
+
+    async def settle(self, do: Callable[[], T]) -> T:
+        """See `Equivalents.settle`. Raises 500, as admission says it, where a webhook has not converted."""
+        try:
+            return await self._equivalents.settle(do)
+        except ConversionFailed as error:
+            raise internal_error(error.message) from None
 
     def schema(self, target: Target) -> KindSchema | None:
         """The schema of the target's kind, if there is one."""

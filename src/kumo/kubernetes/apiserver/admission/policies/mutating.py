@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from kumo.api.errors import StatusError
@@ -39,7 +41,7 @@ class MutatingPolicies:
         self._authorizer = authorizer
         self.index = PolicyIndex(POLICIES, BINDINGS, reader, equivalents)
 
-    def mutate(self, attrs: AdmissionAttributes, way: Reinvocation) -> None:
+    async def mutate(self, attrs: AdmissionAttributes, way: Reinvocation) -> None:
         """Let the policies change `attrs.object`. Raises 403 with what went wrong."""
         if is_exempt(attrs):
             return
@@ -50,7 +52,7 @@ class MutatingPolicies:
             way.policies.require()
         run = _Run(attrs, way, self._reader, self._equivalents, self._authorizer)
         for hook in hooks:
-            run.policy(hook)
+            await run.policy(hook)
         way.policies.output = msgspec.to_builtins(attrs.object)
         if run.failures:
             raise refused_by_mutation(attrs, run.failures)
@@ -76,7 +78,7 @@ class _Run:
         self.failures: list[tuple[str, str]] = []
         """Messages and reasons."""
 
-    def policy(self, hook: Hook) -> None:
+    async def policy(self, hook: Hook) -> None:
         """Apply a policy through each of its bindings that is about the request."""
         policy, attrs = hook.policy, self._attrs
         try:
@@ -91,15 +93,17 @@ class _Run:
             try:
                 if not binding.concerns(attrs, self._equivalents, self._reader):
                     continue
-                found = parameters(kind, binding, attrs.namespace, self._reader)
+                await self._seen.ready(target)
+                found = await self._seen.settle(partial(parameters, kind, binding, attrs.namespace, self._reader))
             except (Misconfigured, StatusError) as error:
                 self._fail(policy, binding, f"failed to configure binding: {error}")
                 continue
             for param in found:
-                self._invoke(policy, binding, target, param)
+                await self._invoke(policy, binding, target, param)
 
-    def _invoke(self, policy: Policy, binding: Binding, target: Target, param: Object | None) -> None:
+    async def _invoke(self, policy: Policy, binding: Binding, target: Target, param: Object | None) -> None:
         bindings = Bindings(self._attrs, target, self._seen, self._authorizer)
+        await self._seen.ready(target)
         namespace = namespace_object(self._attrs, self._reader)
         if policy.conditions is not None:
             try:
@@ -119,7 +123,8 @@ class _Run:
                 continue
             try:
                 # What the mutation before has made is what this one sees.
-                changed |= self._mutate(policy, mutation, target, bindings, param, namespace)
+                do = partial(self._mutate, policy, mutation, target, bindings, param, namespace)
+                changed |= await self._seen.settle(do)
             except MutationFailed as error:
                 self._fail(policy, binding, str(error), "Invalid")
         if changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from kumo.api.errors import StatusError
@@ -55,7 +56,7 @@ class ValidatingPolicies:
         self._authorizer = authorizer
         self.index = PolicyIndex(POLICIES, BINDINGS, reader, equivalents)
 
-    def validate(self, attrs: AdmissionAttributes) -> None:
+    async def validate(self, attrs: AdmissionAttributes) -> None:
         """Judge the write by every policy. Raises the first refusal."""
         if is_exempt(attrs):
             return
@@ -64,7 +65,7 @@ class ValidatingPolicies:
             return
         request = _Request(attrs, self._reader, self._equivalents, self._authorizer)
         for hook in hooks:
-            request.judge(hook)
+            await request.judge(hook)
         if request.refusals:
             raise request.refusals[0]
 
@@ -82,7 +83,7 @@ class _Request:
         self._seen = Seen(attrs, equivalents)
         self.refusals: list[StatusError] = []
 
-    def judge(self, hook: Hook) -> None:
+    async def judge(self, hook: Hook) -> None:
         """Apply a policy through each of its bindings that is about the request."""
         policy, attrs = hook.policy, self._attrs
         try:
@@ -98,7 +99,8 @@ class _Request:
             try:
                 if not binding.concerns(attrs, self._equivalents, self._reader):
                     continue
-                found = parameters(kind, binding, attrs.namespace, self._reader)
+                await self._seen.ready(target)
+                found = await self._seen.settle(partial(parameters, kind, binding, attrs.namespace, self._reader))
             except (Misconfigured, StatusError) as error:
                 self._misconfigured(policy, binding, str(error))
                 continue

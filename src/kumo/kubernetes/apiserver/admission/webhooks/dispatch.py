@@ -67,7 +67,7 @@ class Webhooks:
             way.webhooks.require()
         seen = Seen(attrs, self._equivalents)
         for candidate in candidates:
-            if not self._concerns(candidate, attrs, seen):
+            if not await self._concerns(candidate, attrs, seen):
                 continue
             webhook = candidate.webhook
             if way.second and webhook.uid not in way.webhooks.again:
@@ -91,13 +91,15 @@ class Webhooks:
         try:
             found = await self._ask(candidate, attrs, seen, mutating=True)
             if found.patch:
-                changed = self._patch(candidate, attrs, seen, found, place)
+                changed = await self._patch(candidate, attrs, seen, found, place)
         finally:
             note = {"configuration": webhook.configuration, "webhook": webhook.name, "mutated": changed}
             attrs.audit_annotations.setdefault(_MUTATION + place, json.dumps(note, separators=(",", ":")))
         return changed
 
-    def _patch(self, candidate: Candidate, attrs: AdmissionAttributes, seen: Seen, found: Verdict, place: str) -> bool:
+    async def _patch(
+        self, candidate: Candidate, attrs: AdmissionAttributes, seen: Seen, found: Verdict, place: str
+    ) -> bool:
         webhook = candidate.webhook
         operations = _operations(found.patch)
         if not operations:
@@ -111,7 +113,8 @@ class Webhooks:
         if found.patch_type != "JSONPatch":
             raise CallFailed(f'unsupported patch type "{found.patch_type}"')
         try:
-            changed = seen.take(apply(obj, operations), candidate.target)
+            patched = apply(obj, operations)
+            changed = await seen.settle(lambda: seen.take(patched, candidate.target))
         except PatchFailed as error:
             raise internal_error(str(error)) from None
         note = {
@@ -133,9 +136,9 @@ class Webhooks:
         if not candidates:
             return
         seen = Seen(attrs, self._equivalents)
-        called = [candidate for candidate in candidates if self._concerns(candidate, attrs, seen)]
+        called = [candidate for candidate in candidates if await self._concerns(candidate, attrs, seen)]
         for candidate in called:
-            seen.old(candidate.target)
+            await seen.ready(candidate.target)
         errors: list[StatusError] = []
         if len(called) == 1:
             await self._validate_by(called[0], attrs, seen, 0, errors)
@@ -166,13 +169,14 @@ class Webhooks:
 
     # -- both -------------------------------------------------------------------------------------------------------
 
-    def _concerns(self, candidate: Candidate, attrs: AdmissionAttributes, seen: Seen) -> bool:
+    async def _concerns(self, candidate: Candidate, attrs: AdmissionAttributes, seen: Seen) -> bool:
         """Whether selectors and conditions match too. Raises 404, and 403 for conditions that fail."""
         webhook = candidate.webhook
         if not object_matches(webhook.objects, attrs):
             return False
         if not namespace_matches(webhook.namespaces, attrs, self._reader):
             return False
+        await seen.ready(candidate.target)
         if webhook.conditions is None:
             return True
         bindings = Bindings(attrs, candidate.target, seen, self._authorizer)
