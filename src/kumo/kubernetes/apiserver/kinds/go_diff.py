@@ -59,18 +59,17 @@ _NAMES = {
     "volumeID": "VolumeID",
     "wwids": "WWIDs",
 }
+_GLUSTER = {"endpoints": "EndpointsName"}
+_RBD = {"monitors": "CephMonitors", "image": "RBDImage", "pool": "RBDPool", "user": "RadosUser"}
 _RENAMED = {
-    "core.v1.GlusterfsVolumeSource": {"endpoints": "EndpointsName"},
+    "core.v1.GlusterfsVolumeSource": _GLUSTER,
+    "core.v1.GlusterfsPersistentVolumeSource": _GLUSTER,
     "resource.v1.DeviceAttribute": {
         **{key: f"{key.title()}Value" for key in ("int", "bool", "string", "version")},
         **{f"{key}s": f"{key.title()}Values" for key in ("int", "bool", "string", "version")},
     },
-    "core.v1.RBDVolumeSource": {
-        "monitors": "CephMonitors",
-        "image": "RBDImage",
-        "pool": "RBDPool",
-        "user": "RadosUser",
-    },
+    "core.v1.RBDVolumeSource": _RBD,
+    "core.v1.RBDPersistentVolumeSource": _RBD,
 }
 _AFTER = {
     "core.v1.PodSpec": {
@@ -81,6 +80,7 @@ _AFTER = {
     },
     "core.v1.PodSecurityContext": {"fsGroupChangePolicy": "fsGroup"},
     "core.v1.Volume": {"quobyte": "rbd"},
+    "core.v1.PersistentVolumeSource": {"quobyte": "rbd", "flexVolume": "iscsi"},
 }
 """Fields that stand elsewhere in the internal type: the field that each comes after."""
 _MOVED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")

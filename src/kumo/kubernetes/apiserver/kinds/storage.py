@@ -2,95 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from kumo.api import fields, names, quantities
+from kumo.api import fields, names
 from kumo.api.errors import Cause
-from kumo.api.objects import Object, timestamp
+from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default, spec_of
-from kumo.kubernetes.apiserver.kinds.rules import Rules, at
-
-_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-_VOLUME_MODES = ("Block", "Filesystem")
-_NOT_SOURCES = (
-    "capacity",
-    "accessModes",
-    "claimRef",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "mountOptions",
-    "volumeMode",
-    "nodeAffinity",
-    "volumeAttributesClassName",
-)
-
-
-def _modes(path: str, modes: Any) -> list[Cause]:
-    if not modes:
-        return [fields.required(path, "at least 1 access mode is required")]
-    found = [fields.unsupported(path, m, _MODES) for m in modes if m not in _MODES]
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        found.append(fields.forbidden(path, "may not use ReadWriteOncePod with other access modes"))
-    return found
-
-
-def _default_volume(obj: Object) -> None:
-    spec = spec_of(obj)
-    set_default(spec, persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
-    if spec.get("hostPath") is not None:
-        set_default(spec["hostPath"], type="")
-
-
-def _note_phase(new: Object, old: Object) -> None:
-    """Remember when a volume's phase last changed."""
-    status = new.setdefault("status", {})
-    if status.get("phase") != at(old, "status.phase") and (
-        status.get("lastPhaseTransitionTime") == at(old, "status.lastPhaseTransitionTime")
-    ):
-        status["lastPhaseTransitionTime"] = timestamp()
-
-
-def _validate_volume(obj: Object) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    found = _modes("spec.accessModes", spec.get("accessModes"))
-    capacity = spec.get("capacity") or {}
-    if not capacity:
-        found.append(fields.required("spec.capacity"))
-    elif "storage" not in capacity or len(capacity) > 1:
-        found.append(fields.unsupported("spec.capacity", capacity, ("storage",)))
-    elif quantities.parse(capacity["storage"]) <= 0:
-        found.append(fields.invalid("spec.capacity[storage]", str(capacity["storage"]), "must be greater than zero"))
-    sources = [k for k, v in spec.items() if k not in _NOT_SOURCES and v is not None]
-    if not sources:
-        found.append(fields.required("spec", "must specify a volume type"))
-    for extra in sources[1:]:
-        found.append(fields.forbidden(f"spec.{extra}", "may not specify more than 1 volume type"))
-    if sources[:1] == ["hostPath"]:
-        location = spec["hostPath"].get("path") or ""
-        found += needed(spec["hostPath"], "spec.hostPath", "path")
-        if ".." in location.split("/"):
-            found.append(fields.invalid("spec.hostPath.path", location, "must not contain '..'"))
-        if location == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
-            detail = "may not be 'recycle' for a hostPath mount of '/'"
-            found.append(fields.forbidden("spec.persistentVolumeReclaimPolicy", detail))
-    policies = ("Delete", "Recycle", "Retain")
-    found += choice("spec.persistentVolumeReclaimPolicy", spec.get("persistentVolumeReclaimPolicy"), policies)
-    return found + choice("spec.volumeMode", spec.get("volumeMode"), _VOLUME_MODES, needed=False)
-
-
-def _validate_volume_update(new: Object, old: Object) -> list[Cause]:
-    def source(obj: Object) -> dict[str, Any]:
-        return {k: v for k, v in (obj.get("spec") or {}).items() if k not in _NOT_SOURCES}
-
-    found: list[Cause] = []
-    if source(new) != source(old):
-        found.append(
-            fields.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
-        )
-    if at(new, "spec.volumeMode") != at(old, "spec.volumeMode"):
-        found.append(fields.immutable("spec.volumeMode", at(new, "spec.volumeMode")))
-    return found
+from kumo.kubernetes.apiserver.kinds.rules import Rules
 
 
 def _default_class(obj: Object) -> None:
@@ -160,14 +77,6 @@ def rules() -> dict[GVK, Rules]:
         return GVK("storage.k8s.io", "v1", kind)
 
     return {
-        GVK("", "v1", "PersistentVolume"): Rules(
-            default=_default_volume,
-            validate=_validate_volume,
-            validate_update=_validate_volume_update,
-            on_create=lambda obj: obj.update(status={"phase": "Pending", "lastPhaseTransitionTime": timestamp()}),
-            prepare_status=_note_phase,
-            has_status=True,
-        ),
         storage("StorageClass"): Rules(
             default=_default_class, validate=_validate_class, validate_update=_validate_class_update
         ),
