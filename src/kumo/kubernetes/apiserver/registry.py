@@ -18,6 +18,16 @@ from kumo.kubernetes.apiserver.kinds.conversion import converters
 from kumo.kubernetes.apiserver.splice import at_version, encode, lies_in
 from kumo.kubernetes.apiserver.watch_hub import View
 
+if TYPE_CHECKING:
+    from kumo.kubernetes.apiserver.conversion.conversions import Conversion
+    from kumo.kubernetes.apiserver.conversion.versions import Versions
+
+_DEPRECATED = {
+    GVK("", "v1", "Endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+"""What clients of built-in kinds are told that have a successor."""
+
+T = TypeVar("T")
 Convert = Callable[[Object], Object]
 
 
@@ -97,6 +107,12 @@ class Resource:
     """From this revision on, what the store has is in this version already (0: never, if `from_stored` is set)."""
     deprecated: str = ""
     """What clients of this version are told."""
+    conversion: Conversion | None = None
+    """The webhook through which the custom resource goes from version to version."""
+    family: Mapping[str, Resource] | None = None
+    """The custom resource in all versions that its definition has, served or not, in the definition's order."""
+    forms: Versions | None = None
+    """How objects of the custom resource get from version to version."""
     versions: int = 1
     """In how many versions the custom resource is served: with more than one, stored bytes may name another."""
 
@@ -107,12 +123,6 @@ class Resource:
 
     def raw(self, entry: Entry) -> bytes:
         """The entry's JSON in this version."""
-    conversion: Conversion | None = None
-    """The webhook through which the custom resource goes from version to version."""
-    family: Mapping[str, Resource] | None = None
-    """The custom resource in all versions that its definition has, served or not, in the definition's order."""
-    forms: Versions | None = None
-    """How objects of the custom resource get from version to version."""
         if self.from_stored is not None:
             if type(entry) is Shown or self._fresh(entry):
                 return entry.raw
@@ -129,16 +139,6 @@ class Resource:
         found["apiVersion"] = self.gvk.api_version
         return found
 
-    @property
-    def plain(self) -> bool:
-        """Whether the bytes in the cache are those to serve."""
-        return self.from_stored is None and self.versions == 1
-
-    def view(self) -> View:
-        """The form of its watch events."""
-        return View() if self.plain else View(self.gvk.api_version, self.raw)
-
-    def subresource(self, name: str) -> Subresource | None:
     def shown(self, entry: Entry) -> Shown | None:
         """The entry of a resource with a conversion as it is to be served; None if only its webhook can tell."""
         if type(entry) is Shown:
@@ -170,6 +170,16 @@ class Resource:
         """The result of a function that may need objects of the resource in other versions (`conversion.scope`)."""
         return do() if self.conversion is None else await self.conversion.settle(do)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the bytes in the cache are those to serve."""
+        return self.from_stored is None and self.versions == 1
+
+    def view(self) -> View:
+        """The form of its watch events."""
+        return View() if self.plain else View(self.gvk.api_version, self.raw)
+
+    def subresource(self, name: str) -> Subresource | None:
         """The subresource of that name."""
         return next((s for s in self.type.subresources if s.name == name), None)
 
@@ -226,6 +236,7 @@ def add_builtin(registry: Registry) -> None:
                     builtin_schema(kind.gvk),
                     strategy_for(kind.gvk),
                     scale=_scale(kind),
+                    deprecated=_DEPRECATED.get(kind.gvk, ""),
                     to_stored=to_stored,
                     from_stored=from_stored,
                 )
