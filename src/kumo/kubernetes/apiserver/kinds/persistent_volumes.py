@@ -76,7 +76,16 @@ def _csi(path: str, source: Source, found: list[Cause]) -> None:
     network.need(path, source, found, "volumeHandle")
     for key in _SECRETS:
         if source.get(key) is not None:
-            network.need(f"{path}.{key}", source[key], found, "name", "namespace")
+            _secret(f"{path}.{key}", source[key], found)
+
+
+def _secret(path: str, reference: Source, found: list[Cause]) -> None:
+    for key, check in (("name", names.check_subdomain), ("namespace", names.check_label)):
+        value = reference.get(key) or ""
+        if not value:
+            found.append(fields.required(f"{path}.{key}"))
+        else:
+            found += fields.each(f"{path}.{key}", value, check(value))
 
 
 _CHECKS: dict[str, Check] = {
@@ -96,20 +105,6 @@ _PATHS = {"gcePersistentDisk": "persistentDisk"}
 _MISNAMED = {"cephfs": "cephFS"}
 _UNMOUNTABLE = ("hostPath", "flocker", "fc", "flexVolume", "portworxVolume", "scaleIO", "local", "storageos", "csi")
 _MOUNTABLE = frozenset(_CHECKS) - frozenset(_UNMOUNTABLE)
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "glusterfs",
-    "nfs",
-    "rbd",
-    "quobyte",
-    "iscsi",
-    "cinder",
-    "cephfs",
-    "azureFile",
-    "vsphereVolume",
-    "azureDisk",
-    "photonPersistentDisk",
-]
 
 
 def _default(obj: Object) -> None:

@@ -15,6 +15,7 @@ from kumo.kubernetes.apiserver.kinds import (
     claims,
     cluster,
     config,
+    csi,
     devices,
     endpoint_addresses,
     endpoint_slices,
@@ -32,6 +33,7 @@ from kumo.kubernetes.apiserver.kinds import (
     services,
     stateful_sets,
     storage,
+    storage_classes,
     workloads,
 )
 from kumo.kubernetes.apiserver.kinds.rules import Rules
@@ -45,6 +47,7 @@ _MODULES = (
     claims,
     cluster,
     config,
+    csi,
     devices,
     endpoint_addresses,
     endpoint_slices,
@@ -62,6 +65,7 @@ _MODULES = (
     services,
     stateful_sets,
     storage,
+    storage_classes,
     workloads,
 )
 
