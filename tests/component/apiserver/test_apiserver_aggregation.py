@@ -17,10 +17,10 @@ from kumo.api.conditions import condition
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CRDS, ENDPOINTSLICES, SERVICES
-from kumo.kubernetes.apiserver.admission.webhooks import connections
 from kumo.kubernetes.apiserver.aggregation import aggregator, availability
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES
+from kumo.kubernetes.apiserver.outbound import connections
 from kumo.machinery import tls
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
 from kumo.machinery.listener import Listener

@@ -41,9 +41,10 @@ class AddressAllocator:
         if found:
             raise invalid("", "Service", name, found)
         families: list[str] = spec["ipFamilies"]
+        if spec.get("clusterIP") == _HEADLESS:
+            return  # Families that the cluster has not got are all right then.
         if not old or old.get("type") == "ExternalName":
-            if spec.get("clusterIP") != _HEADLESS:
-                self._fill(name, spec, families, 0, undo, dry)
+            self._fill(name, spec, families, 0, undo, dry)
         elif old.get("clusterIP") != _HEADLESS and len(old.get("ipFamilies") or ()) == 1 and len(families) == 2:
             self._fill(name, spec, families, 1, undo, dry)
 
@@ -95,7 +96,10 @@ class AddressAllocator:
             cause = Cause(f"spec.clusterIPs[{index}]", f'Invalid value: "{wanted}": {why}')
             raise invalid("", "Service", name, [cause]) from None
         except OutOfRange:
-            why = "the provided network does not match the current range"
+            own = (
+                f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {ranges.own.network}"
+            )
+            why = own if dry else "the provided network does not match the current range"
         except Taken:
             why = "provided IP is already allocated"
         else:

@@ -17,14 +17,20 @@ def carry_over(new: Object, old: Object) -> None:
         for key in _ADDRESS:
             if not fresh.get(key) and stale.get(key):
                 fresh[key] = stale[key]
-    if fresh.get("type") in EXTERNAL and stale.get("type") in EXTERNAL:
+    if _has_node_ports(fresh) and _has_node_ports(stale):
         _keep_node_ports(fresh, stale)
     if needs_health_port(fresh) and needs_health_port(stale) and not fresh.get("healthCheckNodePort"):
         _copy(fresh, stale, "healthCheckNodePort")
     _one_address(fresh, stale)
     _drop_with_type(fresh, stale)
+    drop_unneeded(fresh)
     if fresh.get("type") != "LoadBalancer" and new.get("status"):
         new["status"] = {**new["status"], "loadBalancer": {}}
+
+
+def _has_node_ports(spec: dict[str, Any]) -> bool:
+    kind = spec.get("type")
+    return kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False)
 
 
 def _copy(target: dict[str, Any], source: dict[str, Any], key: str) -> None:
@@ -72,6 +78,12 @@ def _drop_with_type(fresh: dict[str, Any], stale: dict[str, Any]) -> None:
         _drop_same(fresh, stale, "allocateLoadBalancerNodePorts", "loadBalancerClass")
     if is_external(stale) and not is_external(fresh):
         _drop_same(fresh, stale, "externalTrafficPolicy")
+
+
+def drop_unneeded(spec: dict[str, Any]) -> None:
+    """An ExternalName never shows the traffic policy, whatever was written (upstream drops it on reading); in place."""
+    if spec.get("type") == "ExternalName" and spec.get("internalTrafficPolicy") in ("Cluster", "Local"):
+        _drop(spec, "internalTrafficPolicy")
 
 
 def _drop_same(target: dict[str, Any], other: dict[str, Any], *keys: str) -> None:
