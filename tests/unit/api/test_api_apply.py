@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from kumo.api.errors import StatusError
 from kumo.api.patch.apply import apply
 from kumo.api.patch.configuration import check
-from kumo.api.patch.field_sets import difference, in_order, intersection, paths, union
+from kumo.api.patch.field_sets import compact, difference, in_order, intersection, paths, scalar, union
 from kumo.api.patch.managers import MAX_UPDATERS, is_reset
 from kumo.api.patch.scale import to_parent, to_scale
 from kumo.api.patch.shapes import Shape, shape_of
 from kumo.api.patch.tracking import Tracker
-from kumo.api.patch.typed import TypedError, compare, fields_of, merge
+from kumo.api.patch.typed import TypedError, added, compare, fields_of, item_element, merge
 from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema, crd_schema
 
@@ -342,3 +342,63 @@ def test_field_set_laws(one: list[Object], two: list[Object]) -> None:
     assert set(paths(intersection(a, b))) == members_a & members_b
     assert set(paths(difference(a, b))) == members_a - members_b
     assert union(difference(a, b), intersection(a, b)) == a
+
+
+texts = st.sampled_from(["a", "b", "", 'say "x"', "back\\slash", "tab\t", "ä", "a b", "!"]) | st.text(max_size=4)
+scalars = texts | st.integers(-3, 70000) | st.booleans() | st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(scalars)
+def test_scalars_are_written_as_json(value: Any) -> None:
+    assert scalar(value) == compact(value)
+
+
+ports = st.lists(
+    st.fixed_dictionaries(
+        {"containerPort": st.integers(1, 3)},
+        optional={"protocol": st.sampled_from(["TCP", "UDP"]), "name": texts, "hostPort": st.integers(0, 2)},
+    ),
+    max_size=3,
+)
+any_containers = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["a", "b", 'c"'])},
+        optional={
+            "image": texts,
+            "ports": ports,
+            "resources": st.dictionaries(st.sampled_from(["limits", "requests"]), st.just({"cpu": "1"})),
+            "env": st.lists(
+                st.fixed_dictionaries({"name": texts}, optional={"value": texts, "valueFrom": st.just({"x": {}})}),
+                max_size=4,
+            ),
+            "unheard": st.just({"of": [1]}),
+        },
+    ),
+    max_size=3,
+)
+
+
+def plainly_added(at: Shape, value: Any) -> Object:
+    """What `added` says, without its memory."""
+    if at.kind == "leaf" or not value or isinstance(value, dict) != (at.kind in ("map", "deduced")):
+        return {}
+    found: Object = {}
+    if isinstance(value, dict):
+        for name, child in value.items():
+            found[f"f:{name}"] = plainly_added(at.field(name), child)
+        found |= {f"f:{name}": {} for name in at.times}
+    elif isinstance(value, list):
+        elements = [item_element(at, item) for item in value]
+        for element, item in zip(elements, value, strict=True):
+            found[element] = plainly_added(at.item, item) if elements.count(element) == 1 else {}
+    else:
+        return {}
+    return {".": {}, **{element: found[element] for element in in_order(found)}}
+
+
+@given(any_containers)
+def test_what_is_remembered_of_objects_is_what_they_say(found: list[Object]) -> None:
+    spec = shape().field("spec").field("template").field("spec")
+    for value in ({"containers": found}, {"containers": copy.deepcopy(found)}):
+        said = added(spec, value)
+        assert repr(said) == repr(plainly_added(spec, value))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver import bodies
@@ -127,6 +132,27 @@ def test_duplicates() -> None:
     assert bodies.duplicates(text, bodies.decode_json(text, "K")) == ["b.c", "b.d[0].e", "a"]
     clean = b'{ "a" : "quote \\" and \\u0022", "b": {} }'
     assert bodies.duplicates(clean, bodies.decode_json(clean, "K")) == []
+
+
+leaves = st.none() | st.integers() | st.sampled_from(["", "{", "[[", "{}", "}{", '"[]"'])
+wide = st.recursive(
+    leaves, lambda below: st.lists(below, max_size=6) | st.dictionaries(st.sampled_from("ab{["), below), max_leaves=300
+)
+
+
+def depth_of(value: Any) -> int:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if below is None else 1 + max(map(depth_of, below), default=0)
+
+
+@given(st.lists(wide, max_size=8), st.integers(150, 250), st.booleans())
+def test_deep_values_are_told_by_brackets_where_these_suffice(beside: list[Any], nested: int, maps: bool) -> None:
+    deep: Any = beside
+    for _ in range(nested):
+        deep = {"a": deep} if maps else [deep]
+    value = [*beside, deep]
+    assert bodies.is_deep(msgspec.json.encode(value), value) == (depth_of(value) > bodies.MAX_DEPTH + 1)
+    assert not bodies.is_deep(msgspec.json.encode(beside), beside)
 
 
 def test_go_values() -> None:

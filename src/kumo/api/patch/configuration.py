@@ -6,7 +6,6 @@ Source: `sigs.k8s.io/structured-merge-diff/typed/validate.go`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kumo.api.patch.field_sets import shown
@@ -24,58 +23,65 @@ class Complaint(NamedTuple):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-def complaints(shape: Shape, value: Any, path: str = "") -> Iterator[Complaint]:
-    """What doesn't fit: unknown fields, wrong types, items that are there twice or lack their keys."""
+_ANYTHING = frozenset(("any", "deduced", "int-or-string"))
+
+
+def complaints(shape: Shape, value: Any) -> list[Complaint]:
+    """What doesn't fit: unknown fields, wrong types, items that are there twice or lack their keys.
+
+    The paths begin here; who looked into something larger puts its own before them.
+    """
     node = shape.node
-    if value is None:
-        return
-    kind = "deduced" if node is None else node.type
-    if kind in ("any", "deduced", "int-or-string"):
-        return
-    if kind in ("object", "map"):
+    if value is None or node is None:
+        return []
+    kind = node.type
+    if kind == "object" or kind == "map":
         if not isinstance(value, dict):
-            yield Complaint(path, f"expected map, got {_described(value)}")
-            return
-        yield from _of_fields(shape, value, path)
-    elif kind == "array":
+            return [Complaint("", f"expected map, got {_described(value)}")]
+        return _of_fields(shape, value)
+    if kind == "array":
         if not isinstance(value, list):
-            yield Complaint(path, f"expected list, got {_described(value)}")
-            return
-        yield from _of_items(shape, value, path)
-    else:
-        message = _scalar(kind, getattr(node, "format", ""), value)
-        if message:
-            yield Complaint(path, message)
+            return [Complaint("", f"expected list, got {_described(value)}")]
+        return _of_items(shape, value)
+    message = "" if kind in _ANYTHING else _scalar(kind, node.format, value)
+    return [Complaint("", message)] if message else []
 
 
-def _of_fields(shape: Shape, value: dict[str, Any], path: str) -> Iterator[Complaint]:
+def _of_fields(shape: Shape, value: dict[str, Any]) -> list[Complaint]:
     node = shape.node
     assert node is not None
     fields = node.fields
     closed = bool(fields) and node.values is None and not node.preserve
+    found: list[Complaint] = []
     for name in sorted(value):
-        child, known = value[name], fields.get(name)
-        if known is None and closed:
-            yield Complaint(f"{path}.{name}", "field not declared in schema")
-            return
-        yield from complaints(shape.child(name), child, f"{path}.{name}")
+        if closed and name not in fields:
+            found.append(Complaint(f".{name}", "field not declared in schema"))
+            return found
+        below = complaints(shape.child(name), value[name])
+        if below:
+            found += [Complaint(f".{name}{c.path}", c.message) for c in below]
+    return found
 
 
-def _of_items(shape: Shape, value: list[Any], path: str) -> Iterator[Complaint]:
+def _of_items(shape: Shape, value: list[Any]) -> list[Complaint]:
+    found: list[Complaint] = []
     seen: set[str] = set()
+    element = ""
     for index, item in enumerate(value):
-        place = f"[{index}]"
         if shape.kind in ("items", "set"):
             try:
                 element = item_element(shape, item)
             except TypedError as error:
-                yield Complaint(path, f"element {index}: {error}")
-                return
-            place = shown(element)
+                found.append(Complaint("", f"element {index}: {error}"))
+                return found
             if element in seen:
-                yield Complaint(path, f"duplicate entries for key {place}")
+                found.append(Complaint("", f"duplicate entries for key {shown(element)}"))
             seen.add(element)
-        yield from complaints(shape.item, item, path + place)
+        below = complaints(shape.item, item)
+        if below:
+            place = shown(element) if element else f"[{index}]"
+            found += [Complaint(place + c.path, c.message) for c in below]
+    return found
 
 
 def _scalar(kind: str, form: str, value: Any) -> str:
@@ -130,7 +136,7 @@ def _plain(value: Any) -> str:
 
 def check(shape: Shape, config: Any) -> None:
     """Refuse a configuration that doesn't fit. Raises TypedError."""
-    found = list(complaints(shape, config))
+    found = complaints(shape, config)
     if len(found) == 1:
         raise TypedError(str(found[0]))
     if found:

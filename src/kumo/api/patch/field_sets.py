@@ -27,6 +27,16 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
+def scalar(value: Any) -> str:
+    """`compact` of a value that mostly is a plain text or a number: those need no encoder."""
+    if type(value) is str:
+        if '"' not in value and "\\" not in value and value.isprintable():
+            return f'"{value}"'
+    elif type(value) is int:
+        return str(value)
+    return compact(value)
+
+
 def is_member(part: FieldSet) -> bool:
     """Whether the place is a member whose part of a set this is."""
     return not part or SELF in part

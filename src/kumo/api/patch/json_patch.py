@@ -6,8 +6,9 @@ object has not is taken for null, negative indices count from the end, a missing
 
 from __future__ import annotations
 
-import copy
 from typing import Any
+
+import msgspec
 
 from kumo.api.errors import StatusError, bad_request, too_large
 from kumo.api.objects import Object
@@ -15,6 +16,8 @@ from kumo.api.objects import Object
 MAX_OPERATIONS = 10_000
 OPERATIONS = frozenset(("add", "remove", "replace", "move", "copy", "test"))
 FIELDS = frozenset(("op", "path", "from", "value"))
+_copy = msgspec.to_builtins
+"""A deep copy of a JSON value."""
 
 
 class _Misfit(Exception):
@@ -28,7 +31,7 @@ def apply_json_patch(obj: Object, operations: Any) -> Any:
     or a path that is not there.
     """
     if operations is None:
-        return copy.deepcopy(obj)
+        return _copy(obj)
     if not isinstance(operations, list):
         raise _unreadable(operations, "[]handlers.jsonPatchOp")
     for operation in operations:
@@ -37,7 +40,7 @@ def apply_json_patch(obj: Object, operations: Any) -> Any:
     if len(operations) > MAX_OPERATIONS:
         text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         raise too_large(f"Request entity too large: {text}")
-    result: Any = copy.deepcopy(obj)
+    result: Any = _copy(obj)
     try:
         for operation in operations:
             result = _apply_one(result, operation or {})
@@ -90,7 +93,7 @@ def _apply_one(doc: Any, operation: dict[str, Any]) -> Any:
         _remove(doc, _source(operation))
         _add(doc, path, value)
     elif kind == "copy":
-        _add(doc, path, copy.deepcopy(_get(doc, _source(operation))))
+        _add(doc, path, _copy(_get(doc, _source(operation))))
     elif not _same(_get(doc, path) if path else doc, operation.get("value")):
         raise _Misfit
     return doc

@@ -79,7 +79,19 @@ class Shape:
     without content has as null, 0, false or an empty text.
     """
 
-    __slots__ = ("_fields", "_item", "_values", "key_defaults", "keys", "kind", "node", "structs", "times")
+    __slots__ = (
+        "_fields",
+        "_item",
+        "_values",
+        "key_defaults",
+        "keys",
+        "kind",
+        "node",
+        "said",
+        "sorted_keys",
+        "structs",
+        "times",
+    )
 
     def __init__(self, node: Node | None, kind: Kind) -> None:
         self.kind: Kind = kind
@@ -88,7 +100,10 @@ class Shape:
         self._values: Shape | None = None
         self._item: Shape | None = None
         self.keys: tuple[str, ...] = node.list_keys if node is not None and kind == "items" else ()
+        self.sorted_keys = sorted(self.keys)
         self.key_defaults: dict[str, Any] | None = None
+        self.said: dict[tuple[str, ...], dict[str, Any]] = {}
+        """What objects say whose fields are all leaves, by the names of these (see `typed.added`)."""
         self.structs: frozenset[str] = frozenset()
         self.times: tuple[str, ...] = _TIMES.get(node.name, ()) if node is not None else ()
         if node is not None and node.name:

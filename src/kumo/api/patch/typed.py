@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from kumo.api.patch.field_sets import SELF, FieldSet, compact, in_order, is_member, ordered
+from kumo.api.patch.field_sets import SELF, FieldSet, in_order, is_member, ordered, scalar
 from kumo.api.patch.shapes import DEDUCED, LEAF, Shape
+
+MAX_SAID = 256
+"""For how many combinations of its fields a shape remembers what they say."""
 
 
 class TypedError(ValueError):
@@ -38,30 +41,24 @@ def item_element(shape: Shape, item: Any) -> str:
             raise TypedError("not supported: associative list with lists as elements")
         if item is None:
             raise TypedError("associative list without keys has an element that's an explicit null")
-        return "v:" + compact(item)
+        return "v:" + scalar(item)
     if item is None:
         raise TypedError("associative list with keys may not have a null element")
     if not isinstance(item, dict):
         raise TypedError("associative list with keys may not have non-map elements")
-    keys = shape.keys
-    if len(keys) == 1:
-        name = keys[0]
-        value = item.get(name)
-        if type(value) is str and '"' not in value and "\\" not in value and value.isprintable():
-            return f'k:{{"{name}":"{value}"}}'
-    key: dict[str, Any] = {}
-    for name in keys:
+    parts = []
+    for name in shape.sorted_keys:
         if name in item:
-            key[name] = item[name]
+            parts.append(f'"{name}":{scalar(item[name])}')
         elif (default := shape.key_default(name)) is not None:
-            key[name] = default
-    if not key:
-        listed = " ".join(f'"{name}"' for name in keys)
+            parts.append(f'"{name}":{scalar(default)}')
+    if not parts:
+        listed = " ".join(f'"{name}"' for name in shape.keys)
         raise TypedError(
             f"associative list with keys has an element that omits all key fields [{listed}] "
             "(and doesn't have default values for any key fields)"
         )
-    return "k:" + compact(key)
+    return "k:{" + ",".join(parts) + "}"
 
 
 def _grouped(shape: Shape, items: list[Any]) -> dict[str, list[Any]]:
@@ -110,32 +107,60 @@ def _fields_of_items(shape: Shape, items: list[Any]) -> FieldSet | None:
 
 
 def added(shape: Shape, value: Any) -> FieldSet:
-    """The part of a set for a value that was not there before: the place itself and all below it."""
+    """The part of a set for a value that was not there before: the place itself and all below it.
+
+    Like every set it may be shared, and is not to be changed: objects whose fields are all leaves say the same whenever
+    they have the same fields.
+    """
     kind = shape.kind
     if kind == "leaf" or not value:
         return {}
     if type(value) is dict:
         if kind != "map" and kind != "deduced":
             return {}
-        fields = shape.fields
-        found: FieldSet = {SELF: {}}
-        for name in sorted(value):
-            known = fields.get(name)
-            if known is None:
-                known = shape.values
-            found["f:" + name] = {} if known.kind == "leaf" else added(known, value[name])
-        if shape.times:
-            found.update({f"f:{name}": {} for name in shape.times})
-            return ordered(found)
-        return found
+        return _added_fields(shape, value)
     if type(value) is not list or (kind != "items" and kind != "set"):
         return {}
-    if kind == "set":
-        elements = in_order(_grouped(shape, value))
-        return {SELF: {}, **{element: {} for element in elements}}
-    groups = _grouped(shape, value)
-    item = shape.item
-    return {SELF: {}, **{e: added(item, groups[e][0]) if len(groups[e]) == 1 else {} for e in in_order(groups)}}
+    parts = _added_items(shape, value)
+    return {SELF: {}, **{element: parts[element] for element in in_order(parts)}}
+
+
+def _added_fields(shape: Shape, value: dict[str, Any]) -> FieldSet:
+    names = tuple(value)
+    said: FieldSet | None = shape.said.get(names)
+    if said is not None:
+        return said
+    fields = shape.fields
+    found: FieldSet = {SELF: {}}
+    leaves = True
+    for name in sorted(names):
+        known = fields.get(name)
+        if known is None:
+            leaves, known = False, shape.values
+        if known.kind == "leaf":
+            found["f:" + name] = {}
+        else:
+            leaves = False
+            found["f:" + name] = added(known, value[name])
+    if shape.times:
+        found.update({f"f:{name}": {} for name in shape.times})
+        found = ordered(found)
+    if leaves and len(shape.said) < MAX_SAID:
+        shape.said[names] = found
+    return found
+
+
+def _added_items(shape: Shape, items: list[Any]) -> FieldSet:
+    """The items' parts by their path elements; what is there twice is one place, as are the items of a set."""
+    item_shape = shape.item if shape.kind == "items" else LEAF
+    found: FieldSet = {}
+    for item in items:
+        try:
+            element = item_element(shape, item)
+        except TypedError:
+            continue
+        found[element] = {} if element in found else added(item_shape, item)
+    return found
 
 
 # -- how two differ -----------------------------------------------------------------------------------------------
@@ -262,7 +287,8 @@ def _merge_lists(shape: Shape, live: list[Any], config: list[Any]) -> list[Any]:
     """The items of both: those of the configuration in its order, the others where they stand among the live ones."""
     theirs = [item_element(shape, item) for item in live]
     mine = [item_element(shape, item) for item in config]
-    live_by, twice = dict(zip(theirs, live, strict=True)), {e for e in theirs if theirs.count(e) > 1}
+    live_by = dict(zip(theirs, live, strict=True))
+    twice = {e for e in theirs if theirs.count(e) > 1} if len(live_by) < len(theirs) else ()
     config_by = dict(zip(mine, config, strict=True))
     shared = [element for element in mine if element in live_by]
     coming = iter(shared)

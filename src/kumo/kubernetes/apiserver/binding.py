@@ -47,8 +47,9 @@ async def bind(core: Core, call: Call, binding: Object) -> Object:
         raise invalid("", "Binding", name, causes)
 
     def make(pod: Object) -> Object:
-        _assign(pod, meta, target["name"])
-        return pod
+        bound: Object = core.copy(pod)
+        _assign(bound, meta, target["name"])
+        return bound
 
     await modify(core, call, make, subresource="binding", free=True, view=UNASKED, track=untracked)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

@@ -141,17 +141,23 @@ def _shallow(data: bytes, value: Any, expected: str) -> Any:
     return value
 
 
+_CONTAINERS = (dict, list)
+
+
 def is_deep(data: bytes, value: Any) -> bool:
     """Whether the value, whose JSON is `data`, nests deeper than `MAX_DEPTH`.
 
-    Nearly always the number of brackets tells.
+    The brackets say how many objects and lists there are at most that anything can nest in; only where these might be
+    enough the value is walked through, level by level, until too few of them are left.
     """
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
-        return False
+    left = data.count(b"{") + data.count(b"[") - data.count(b"{}") - data.count(b"[]")
     level, depth = [value], 0
     while level and depth <= MAX_DEPTH:
+        if left <= MAX_DEPTH - depth:
+            return False
+        left -= sum(1 for v in level if v)
         inside = (v.values() if isinstance(v, dict) else v for v in level)
-        level = [child for children in inside for child in children if isinstance(child, dict | list)]
+        level = [child for children in inside for child in children if isinstance(child, _CONTAINERS)]
         depth += 1
     return bool(level)
 

@@ -146,8 +146,9 @@ async def _spend(core: Core, call: Call, budget: Object, pod: str, *, dry: bool)
     own = Call(call.request, info, call.user, resource, {}, call.warnings)
 
     def make(old: Object) -> Object:
-        take(old, pod)
-        return old
+        fresh: Object = core.copy(old)
+        take(fresh, pod)
+        return fresh
 
     await modify(core, own, make, subresource="status", free=True, view=UNASKED, track=untracked)
 
@@ -165,8 +166,10 @@ async def _delete(core: Core, call: Call, options: DeleteOptions) -> None:
                 "message": "Eviction API: evicting",
                 "lastProbeTime": None,
             }
-            conditions.set_condition(old.setdefault("status", {}).setdefault("conditions", []), condition, timestamp())
-            return old
+            fresh: Object = core.copy(old)
+            status = fresh.setdefault("status", {})
+            conditions.set_condition(status.setdefault("conditions", []), condition, timestamp())
+            return fresh
 
         own = replace(call, query={})
         entry = await modify(core, own, make, subresource="status", free=True, view=UNASKED, track=untracked)

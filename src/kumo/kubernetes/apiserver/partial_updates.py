@@ -20,12 +20,13 @@ async def finalize_namespace(core: Core, call: Call) -> Entry:
     def make(old: Object) -> Object:
         check_version(call, wanted, old)
         finalizers = (wanted.get("spec") or {}).get("finalizers")
-        spec = old.setdefault("spec", {})
+        fresh: Object = core.copy(old)
+        spec = fresh.setdefault("spec", {})
         spec.pop("finalizers", None)
         if finalizers:
             spec["finalizers"] = finalizers
         if "status" in wanted:
-            old["status"] = wanted["status"]
-        return old
+            fresh["status"] = wanted["status"]
+        return fresh
 
     return await modify(core, call, make, subresource="finalize", free=True)

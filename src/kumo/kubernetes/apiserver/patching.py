@@ -40,7 +40,7 @@ async def patch(core: Core, call: Call) -> tuple[Entry, bool]:
         return await _apply(core, call, body)
 
     def make(old: Object) -> Object:
-        fresh = conforming(call, patched(call, kind, core.copy(old), body), body)
+        fresh = conforming(call, patched(call, kind, old, body), body)
         check_uid(call, fresh["metadata"].get("uid") or "", old)
         return fresh
 
@@ -75,7 +75,7 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
     manager, where = call.query["fieldManager"], managed_fields.tracker(core, call)
     if core.storage.get(call.resource, call.namespace, call.info.name) is None and not call.info.subresource:
         try:
-            made = merged(call.resource.gvk, config, lambda: apply(where, None, core.copy(config), manager))
+            made = merged(call.resource.gvk, config, lambda: apply(where, None, config, manager))
             fresh = _applied(call, made.object)
             stated = fresh["metadata"].get("uid")
             if stated:
@@ -95,7 +95,7 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
 
     def make(old: Object) -> Object:
         force = call.flag("force")
-        made = merged(call.resource.gvk, config, lambda: apply(where, old, core.copy(config), manager, force=force))
+        made = merged(call.resource.gvk, config, lambda: apply(where, old, config, manager, force=force))
         managed[:] = made.managed_fields
         fresh = _applied(call, made.object)
         check_uid(call, fresh["metadata"].get("uid") or "", old)

@@ -86,6 +86,7 @@ async def put_scale(core: Core, call: Call) -> Object:
         return _path_of(core, call, version)
 
     def make(old: Object) -> Object:
+        fresh: Object = core.copy(old)
         now = scale_of(old, where)
         entries = old["metadata"].get("managedFields")
         now["metadata"]["managedFields"] = to_scale(entries, path_of)
@@ -101,8 +102,8 @@ async def put_scale(core: Core, call: Call) -> Object:
             raise bad_request("name must be provided")
         check_version(call, wanted, old)
         managed[:] = to_parent(entries, scaled, path_of, call.resource.gvk.api_version)
-        _set(old, where.spec, _replicas(call, wanted))
-        return old
+        _set(fresh, where.spec, _replicas(call, wanted))
+        return fresh
 
     def track(old: Object, new: Object, stated: list[Object] | None) -> list[Object]:
         return managed

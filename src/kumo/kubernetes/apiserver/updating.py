@@ -23,7 +23,7 @@ from kumo.kubernetes.apiserver.storage import Gone
 
 _ATTEMPTS = 12
 Make = Callable[[Object], Object]
-"""Gives the wanted state for the present one (which it may change)."""
+"""Gives the wanted state for the present one, which it leaves as it is and shares nothing with."""
 
 
 async def update(core: Core, call: Call) -> tuple[Entry, bool]:
@@ -86,8 +86,8 @@ async def modify(
     for _ in range(_ATTEMPTS):
         if entry is None:
             raise not_found(call.resource.type.group, call.resource.type.resource, call.info.name)
-        shown = await call.resource.presented(entry)
-        old, new = call.resource.object(shown), await _made(call, shown, make)
+        old = call.resource.object(await call.resource.presented(entry))
+        new = await _made(call, old, make)
         check_version(call, new, old)
         attributes = await _prepare(core, call, new, old, track, below, view, dry, free)
         try:
@@ -106,9 +106,9 @@ async def modify(
     raise modified(call.resource.type.group, call.resource.type.resource, call.info.name)
 
 
-async def _made(call: Call, entry: Entry, make: Make) -> Object:
-    """What `make` wants of the entry's object."""
-    return await call.resource.settled(lambda: make(call.resource.object(entry)))
+async def _made(call: Call, old: Object, make: Make) -> Object:
+    """What `make` wants of the object."""
+    return await call.resource.settled(lambda: make(old))
 
 
 def check_version(call: Call, new: Object, old: Object) -> None:
