@@ -32,7 +32,6 @@ from kumo.kubernetes.apiserver.kinds import (
     rbac,
     services,
     stateful_sets,
-    storage,
     storage_classes,
     workloads,
 )
@@ -64,7 +63,6 @@ _MODULES = (
     rbac,
     services,
     stateful_sets,
-    storage,
     storage_classes,
     workloads,
 )
