@@ -13,9 +13,9 @@ is inlined: its fields stand among its parent's. In `zeros.txt`:
     package.Message name- name+kind name=Type @Embedded.name- ...
 
 `-` is after a field that is left out when it is zero or empty, `+` before the kind of one that is always there (`s`,
-`i`, `b`, `o` for an object, `l` for a list or map, `t` for a time, `q`, `n` for an IntOrString), `=` before its Go type
-when that has a name of its own; a name after `@` is of the embedded struct that the field is in. What has none of these
-is not listed.
+`i`, `b`, `o` for an object, `l` for a list or map, `t` for a time, `p` for a pointer, `q`, `n` for an IntOrString), `=`
+before its Go type when that has a name of its own; a name after `@` is of the embedded struct that the field is in.
+What has none of these is not listed.
 """
 
 from __future__ import annotations
@@ -179,7 +179,9 @@ class Table:
                     yield from self._zeros(full, "" if json_name else f"@{full.rpartition('.')[2]}.")
                 continue
             mark = ""
-            if not written.startswith("*") and "omitzero" not in options and json_name != "creationTimestamp":
+            if written.startswith("*"):
+                mark = "" if options else "+p"
+            elif "omitzero" not in options and json_name != "creationTimestamp":
                 mark = _ZERO_MARKS.get(kind, "l" if kind[0] in "*%" or written.startswith("[]") else "o")
                 mark = "-" if "omitempty" in options and mark not in "oqnt" else f"+{mark}"
             shown = self.go_type(package, written)

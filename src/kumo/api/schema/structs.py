@@ -193,6 +193,6 @@ def _field(name: str, wanted: Any, node: Node, mark: str) -> tuple[str, Any, Any
         return name, wanted, msgspec.field(default_factory=lambda: wanted())
     elif mark in _SHOWN:
         return name, wanted, msgspec.field(default_factory=_SHOWN[mark])
-    elif mark in ("l", "t"):
+    elif mark in ("l", "p", "t"):
         return name, wanted | None, msgspec.field(default_factory=_no_value)
     return name, wanted | None, None

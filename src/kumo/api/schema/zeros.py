@@ -27,8 +27,9 @@ class Marks(NamedTuple):
     """What is known of a message's fields.
 
     `zeros`: `-` for a field that is left out when zero, else the kind of zero that is always shown: `s` text, `i`
-    number, `b` boolean, `o` object, `l` list or map and `t` time (null both), `q` quantity, `n` number or text; not
-    pointers. `types`: the Go types that have names of their own. `embedded`: the struct that a field is in.
+    number, `b` boolean, `o` object, `l` list or map, `t` time and `p` pointer (null all three), `q` quantity, `n`
+    number or text; pointers that may be left out are not in it. `types`: the Go types that have names of their own.
+    `embedded`: the struct that a field is in.
     """
 
     zeros: Mapping[str, str]

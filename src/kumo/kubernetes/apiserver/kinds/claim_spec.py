@@ -64,7 +64,14 @@ def validate_claim_spec(path: str, spec: dict[str, Any], *, any_group: bool = Fa
         found += _source(f"{path}.dataSource", source, any_group)
     if reference is not None:
         found += _source(f"{path}.dataSourceRef", reference, any_group)
-    if (
+        namespace = reference.get("namespace")
+        if namespace:
+            found += fields.each(f"{path}.dataSourceRef.namespace", namespace, names.check_label(namespace))
+    if reference is not None and reference.get("namespace"):
+        if source is not None:
+            text = "may not be specified when dataSourceRef.namespace is specified"
+            found.append(fields.invalid(path, {}, text))
+    elif (
         source is not None
         and reference is not None
         and any(source.get(key) != reference.get(key) for key in ("apiGroup", "kind", "name"))

@@ -5,30 +5,49 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from kumo.api import fields, quantities
+from kumo.api import fields, names, quantities
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import set_default, spec_of
+from kumo.kubernetes.apiserver.kinds.checks import spec_of
 from kumo.kubernetes.apiserver.kinds.claim_spec import validate_claim_spec
 from kumo.kubernetes.apiserver.kinds.claim_warnings import claim_warnings
 from kumo.kubernetes.apiserver.kinds.go_diff import go_diff
+from kumo.kubernetes.apiserver.kinds.pod.resources import is_native
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 
 _FIXED = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 _SNAPSHOT = ("snapshot.storage.k8s.io", "VolumeSnapshot")
+_RESIZES = (
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+)
 _STORAGE = "spec.resources.requests.storage"
 
 
 def _default(obj: Object) -> None:
-    set_default(spec_of(obj), volumeMode="Filesystem")
+    spec = spec_of(obj)
+    if spec.get("volumeMode") is None:
+        spec["volumeMode"] = "Filesystem"
+    status = obj.setdefault("status", {})
+    status["phase"] = status.get("phase") or "Pending"
 
 
 def _on_create(obj: Object) -> None:
     obj["status"] = {"phase": "Pending"}
-    spec = spec_of(obj)
+    _settle_sources(spec_of(obj), {})
+
+
+def _settle_sources(spec: dict[str, Any], old: dict[str, Any]) -> None:
+    """Drop what a claim cannot be filled from, and have both fields that say it say the same."""
+    if at(spec, "dataSourceRef.namespace") and old.get("dataSourceRef") is None:
+        del spec["dataSourceRef"]  # Of another namespace: a feature that is off.
+    unused = old.get("dataSource") is None and old.get("dataSourceRef") is None
     source = spec.get("dataSource")
-    if source is not None and not _fills(source):
+    if unused and spec.get("dataSourceRef") is None and source is not None and not _fills(source):
         del spec["dataSource"]  # The older field names only claims and snapshots.
     _mirror_source(spec)
 
@@ -48,9 +67,7 @@ def _mirror_source(spec: dict[str, Any]) -> None:
 
 
 def _on_update(new: Object, old: Object) -> None:
-    reference = at(old, "spec.dataSourceRef")
-    if reference is None or not reference.get("namespace"):
-        _mirror_source(spec_of(new))
+    _settle_sources(spec_of(new), old.get("spec") or {})
 
 
 def _validate(obj: Object) -> list[Cause]:
@@ -90,6 +107,37 @@ def _check_update(new: Object, old: Object) -> list[Cause]:
     return found
 
 
+def _validate_status(new: Object, old: Object) -> list[Cause]:
+    status = new.get("status") or {}
+    found: list[Cause] = []
+    for name, quantity in (status.get("capacity") or {}).items():
+        _amount(f"status.capacity[{name}]", quantity, found)
+    path = "status.allocatedResourceStatuses"
+    for name, state in (status.get("allocatedResourceStatuses") or {}).items():
+        found += _resource(path, name)
+        if state not in _RESIZES:
+            found.append(fields.unsupported(path, name, _RESIZES))
+    path = "status.allocatedResources"
+    for name, quantity in (status.get("allocatedResources") or {}).items():
+        wrong = _resource(path, name)
+        found += wrong
+        if not wrong:
+            _amount(f"{path}[{name}]", quantity, found)
+    return found
+
+
+def _amount(path: str, quantity: Any, found: list[Cause]) -> None:
+    if quantities.parse(quantity) < 0:
+        found.append(fields.invalid(path, quantities.whole(quantity), "must be a valid resource quantity"))
+
+
+def _resource(path: str, name: str) -> list[Cause]:
+    found = fields.each(path, name, names.check_qualified_name(name))
+    if not found and is_native(name) and name != "storage":
+        found.append(fields.unsupported(path, name, ("storage",)))
+    return found
+
+
 def _put(obj: dict[str, Any], key: str, value: Any) -> None:
     obj.pop(key, None)
     if value is not None:
@@ -111,6 +159,7 @@ def rules() -> dict[GVK, Rules]:
             on_update=_on_update,
             validate=_validate,
             check_update=_check_update,
+            validate_status=_validate_status,
             warn=_warn,
             has_status=True,
             revalidates=True,

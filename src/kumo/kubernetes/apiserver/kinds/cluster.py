@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
-from kumo.api.objects import Object, metadata, name_of
+from kumo.api.objects import Object, is_deleting, metadata, name_of
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default
+from kumo.kubernetes.apiserver.kinds.metadata import STANDARD_FINALIZERS
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
@@ -17,6 +18,8 @@ def _default_namespace(obj: Object) -> None:
     if name_of(obj):
         meta = metadata(obj)
         meta["labels"] = {**(meta.get("labels") or {}), _NAME_LABEL: name_of(obj)}
+    status = obj.setdefault("status", {})
+    status["phase"] = status.get("phase") or "Active"
 
 
 def _create_namespace(obj: Object) -> None:
@@ -34,7 +37,18 @@ def _validate_namespace(obj: Object) -> list[Cause]:
     found: list[Cause] = []
     for finalizer in (obj.get("spec") or {}).get("finalizers") or ():
         found += fields.each("spec.finalizers", finalizer, names.check_qualified_name(finalizer))
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            found.append(fields.invalid("spec.finalizers", finalizer, text))
     return found
+
+
+def _validate_namespace_status(new: Object, old: Object) -> list[Cause]:
+    phase = (new.get("status") or {}).get("phase") or ""
+    wanted, empty = ("Terminating", "not empty") if is_deleting(new) else ("Active", "empty")
+    if phase == wanted:
+        return []
+    return [fields.invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {empty}")]
 
 
 def _validate_lease(obj: Object) -> list[Cause]:
@@ -111,6 +125,8 @@ def rules() -> dict[GVK, Rules]:
             on_create=_create_namespace,
             on_update=_update_namespace,
             validate=_validate_namespace,
+            validate_status=_validate_namespace_status,
+            revalidates=True,
             check_name=names.check_label,
             has_status=True,
             fields={"status.phase": "status.phase"},

@@ -15,6 +15,7 @@ from kumo.api.schema.zeros import zeros_of
 from kumo.kubernetes.apiserver.protobuf.table import Field, fields_of
 
 _NAMES = {
+    "apiGroup": "APIGroup",
     "apiVersion": "APIVersion",
     "awsElasticBlockStore": "AWSElasticBlockStore",
     "cel": "CEL",
@@ -148,7 +149,7 @@ def _part(field: Field, value: Any, mark: str) -> Any:
         return dict(sorted(value.items())) if value else None
     if known:
         return internal(field.type, value) if value is not None or mark == "o" else None
-    if value is None and mark:
+    if value is None and mark not in ("", "p"):
         return _ZEROS.get(field.type)
     if isinstance(value, dict) and field.type.startswith("meta.v1."):
         return {part.name: value[part.name] for part in _fields(field.type) if part.name in value}

@@ -11,7 +11,7 @@ from kumo.api.objects import Object
 
 NameCheck = Callable[[str], list[str]]
 ANNOTATIONS_LIMIT = 256 * 1024
-_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 
 def validate_metadata(
@@ -122,7 +122,7 @@ def _known_finalizers(finalizers: Any) -> list[Cause]:
     return [
         fields.invalid(f"metadata.finalizers[{index}]", finalizer, detail)
         for index, finalizer in enumerate(finalizers)
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS
     ]
 
 

@@ -8,8 +8,10 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import (
     at_most_all,
+    not_negative,
     number_or_percent,
 )
+from kumo.kubernetes.apiserver.kinds.conditions import validate_conditions
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
@@ -38,6 +40,14 @@ def _validate_budget(obj: Object) -> list[Cause]:
     return found + validate_label_selector("spec.selector", spec.get("selector"))
 
 
+def _validate_status(new: Object, old: Object) -> list[Cause]:
+    status = new.get("status") or {}
+    found = validate_conditions("status.conditions", status.get("conditions"))
+    return found + not_negative(
+        status, "status", "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"
+    )
+
+
 def rules() -> dict[GVK, Rules]:
     """The rules of the kinds in this module."""
 
@@ -47,6 +57,7 @@ def rules() -> dict[GVK, Rules]:
             check_name=names.check_path_segment,  # Upstream does not look at a budget's metadata.
             any_finalizer=True,
             unconditional_update=False,
+            validate_status=_validate_status,
             has_status=True,
             has_generation=True,
         ),
