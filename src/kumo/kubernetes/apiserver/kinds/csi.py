@@ -6,7 +6,7 @@ from typing import Any
 
 from kumo.api import fields, names, quantities
 from kumo.api.errors import Cause
-from kumo.api.objects import Object
+from kumo.api.objects import Object, metadata
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import NOT_NEGATIVE, set_default, spec_of
 from kumo.kubernetes.apiserver.kinds.devices.identifiers import check_driver
@@ -41,6 +41,10 @@ def _default_driver(obj: Object) -> None:
     if not spec.get("volumeLifecycleModes"):
         spec["volumeLifecycleModes"] = ["Persistent"]
     spec.pop("preventPodSchedulingIfMissing", None)  # Its feature is off.
+
+
+def _create_driver(obj: Object) -> None:
+    metadata(obj).pop("generation", None)  # It is counted from the first change on.
 
 
 def _check_driver(obj: Object) -> list[Cause]:
@@ -161,11 +165,24 @@ def _check_capacity(obj: Object) -> list[Cause]:
     return found
 
 
+def _selector(selector: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A label selector with its fields in the order of messages."""
+    if not selector:
+        return selector
+    found = {key: selector[key] for key in ("matchLabels", "matchExpressions") if selector.get(key)}
+    order = ("key", "operator", "values")
+    if "matchExpressions" in found:
+        items = [{"key": "", "operator": "", **item} for item in found["matchExpressions"]]
+        found["matchExpressions"] = [{key: item[key] for key in order if key in item} for item in items]
+    return found
+
+
 def _change_capacity(new: Object, old: Object) -> list[Cause]:
     found = _check_capacity(new)
     for key in ("nodeTopology", "storageClassName"):
         if new.get(key) != old.get(key):
-            found.append(fields.immutable(key, new.get(key) or (None if key == "nodeTopology" else "")))
+            shown = _selector(new.get(key)) if key == "nodeTopology" else new.get(key) or ""
+            found.append(fields.immutable(key, shown))
     return found
 
 
@@ -184,13 +201,15 @@ def rules() -> dict[GVK, Rules]:
             default=_default_driver,
             validate_create=_check_driver,
             check_update=_change_driver,
+            on_create=_create_driver,
             warn=_warn_driver,
+            has_generation=True,
             unconditional_update=False,
         ),
         storage("CSINode"): Rules(
             validate_create=_check_node,
             check_update=_change_node,
-            revalidates=True,
+            revalidates="only",
             unconditional_update=False,
         ),
         storage("CSIStorageCapacity"): Rules(

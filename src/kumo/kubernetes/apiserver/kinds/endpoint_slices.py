@@ -185,6 +185,7 @@ def rules() -> dict[GVK, Rules]:
             validate_create=_check_new,
             check_update=_check_update,
             warn=_warn,
+            revalidates="only",
             has_generation=True,
             counts_labels=True,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from kumo.api import names
 from kumo.api.errors import Cause
@@ -49,7 +49,7 @@ class Rules:
     - `counts_annotations`: a change of annotations counts the generation too. `counts_labels`: one of labels.
     - `unconditional_update`: an update need not say which version it was made from.
     - `prepare_status` carries over what a status write leaves unsaid. `any_finalizer`: names without a domain are fine.
-      `revalidates`: an update is judged as a new object too.
+      `revalidates`: an update is judged as a new object too, or `only` as one.
     - `validate_create` looks at new objects only. `parts` are subresources with rules of their own.
     - `status_on_create`: a new object may bring its status along (nodes). `empty_status`: a new object shows one.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
@@ -69,7 +69,7 @@ class Rules:
     counts_annotations: bool = False
     counts_labels: bool = False
     any_finalizer: bool = False
-    revalidates: bool = False
+    revalidates: bool | Literal["only"] = False
     check_name: NameCheck = names.check_subdomain
     has_status: bool = False
     status_on_create: bool = False

@@ -54,7 +54,8 @@ def _check_class(obj: Object) -> list[Cause]:
 
 
 def _provisioner(path: str, name: str) -> list[Cause]:
-    return fields.each(path, name, names.check_qualified_name(name.lower())) if name else [fields.required(path)]
+    name = name.lower()
+    return fields.each(path, name, names.check_qualified_name(name)) if name else [fields.required(path)]
 
 
 def _parameters(path: str, parameters: dict[str, str], *, needed: bool) -> list[Cause]:
@@ -131,7 +132,7 @@ def _check_attachment(obj: Object) -> list[Cause]:
         found.append(fields.required(here, _ONE_SOURCE))
     elif volume is not None and inline is not None:
         found.append(fields.forbidden(here, _ONE_SOURCE))
-    elif volume is None:
+    elif inline is not None:
         found += _inline(f"{here}.inlineVolumeSpec", inline)
     elif not volume:
         found.append(fields.required(f"{here}.persistentVolumeName", "must specify non empty persistentVolumeName"))
@@ -232,7 +233,7 @@ def rules() -> dict[GVK, Rules]:
             validate_create=_check_attachment,
             check_update=_change_attachment,
             validate_status=_change_attachment,
-            revalidates=True,
+            revalidates="only",
             has_status=True,
             status_keeps_metadata=True,
             unconditional_update=False,

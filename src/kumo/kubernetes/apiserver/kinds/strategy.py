@@ -101,7 +101,8 @@ class Strategy:
 
     def validate_update(self, new: Object, old: Object, subresource: str = "") -> list[Cause]:
         """What is wrong with the new state of an object."""
-        found = self._validate_metadata(new, old, whole=self.rules.revalidates and not subresource)
+        again = self.rules.revalidates
+        found = self._validate_metadata(new, old, whole=again == "only" or (again and not subresource))
         part = self.rules.parts.get(subresource)
         if part is not None:
             return found + part.validate(new, old)
@@ -121,9 +122,10 @@ class Strategy:
         found = validate_metadata(new, self.namespaced, names.check_path_segment, any_finalizer=True)
         changes = validate_metadata_update(new, old)
         found += changes
-        found += changes
-        if not rules.any_finalizer:
-            found += validate_finalizers(new)
+        if rules.revalidates != "only":
+            found += changes
+            if not rules.any_finalizer:
+                found += validate_finalizers(new)
         if whole:
             found += validate_metadata(new, self.namespaced, rules.check_name, any_finalizer=rules.any_finalizer)
         return found
