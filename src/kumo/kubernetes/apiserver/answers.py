@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from kumo.api.objects import Object
+from kumo.api.resources import ResourceType
+from kumo.kubernetes.apiserver import tables
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.entry import Entry
-from kumo.kubernetes.apiserver.forms import metadata_only, table
+from kumo.kubernetes.apiserver.forms import check_include, metadata_only, table
 from kumo.kubernetes.apiserver.responses import json_response, value_response, warning_headers
 from kumo.machinery.http import Response
+
+SCALE = ResourceType("autoscaling", "v1", "Scale", "scales", "scale", True)
+"""What a Scale's columns are found by; nothing is served under this name."""
 
 
 def entry_response(call: Call, entry: Entry, status: int = 200) -> Response:
@@ -27,6 +32,16 @@ def entry_response(call: Call, entry: Entry, status: int = 200) -> Response:
     if headers:
         answer.headers = {**answer.headers, **headers}
     return answer
+
+
+def scale_response(call: Call, scale: Object) -> Response:
+    """A Scale as an answer, which is the one subresource with columns of its own."""
+    if call.accepted.form != "Table":
+        return object_response(call, scale)
+    include = check_include(call.query.get("includeObject", "Metadata"))
+    meta = {"resourceVersion": scale["metadata"].get("resourceVersion", "")}
+    shown = tables.table(SCALE, [scale], include_object=include, metadata=meta)
+    return value_response(call.request, shown, as_yaml=call.accepted.yaml)
 
 
 def object_response(call: Call, value: Object, status: int = 200) -> Response:

@@ -19,7 +19,7 @@ MAX_NODES = 300_000
 """The most values a YAML document may stand for once its aliases are followed."""
 MAX_DEPTH = 200
 """How deeply objects may nest: far more than any real one, far less than what recursion can take."""
-_SHOWN = 512
+_SHOWN = 30
 """How much of a body that can't be read its refusal quotes."""
 JSON = "application/json"
 YAML = "application/yaml"
@@ -106,7 +106,8 @@ def _quoted(data: bytes) -> str:
     """How a refusal quotes the body: as it is, or in hexadecimal digits if it is no JSON object."""
     if not data:
         return "<empty>"
-    return data[:_SHOWN].decode(errors="replace") if data.lstrip()[:1] == b"{" else data[:_SHOWN].hex()
+    begin = data[:_SHOWN].decode(errors="replace") if data[:1] == b"{" else data[:_SHOWN].hex()
+    return f"{begin} ..." if len(data) > _SHOWN else begin
 
 
 def no_object(data: bytes, value: Any, expected: str) -> StatusError:

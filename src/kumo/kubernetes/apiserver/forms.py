@@ -36,11 +36,17 @@ def table(
 ) -> Object:
     """The `Table` of the entries; `include` is the query's includeObject (None, Metadata, Object)."""
     shown = check_include(include)
-    objects = [resource.object(entry) for entry in entries]
+    objects = [resource.object(entry) for entry in row_order(resource, list(entries))]
     found: Object = tables.table(resource.type, objects, resource.columns, include_object=shown, metadata=list_meta)
     if accepted.version != "v1":
         found["apiVersion"] = f"meta.k8s.io/{accepted.version}"
     return found
+
+
+def row_order(resource: Resource, entries: list[Entry]) -> list[Entry]:
+    """The entries as a table's rows have them: by name, but for the few kinds with an order of their own."""
+    order = tables.columns_of(resource.type, resource.columns).order
+    return entries if order is None else sorted(entries, key=lambda entry: order(resource.object(entry)))
 
 
 def table_rows(resource: Resource, include: str) -> Callable[[Entry], bytes]:

@@ -15,7 +15,15 @@ from kumo.kubernetes.apiserver.call import Call, number
 from kumo.kubernetes.apiserver.chunks import SortedChunks, gzip
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
-from kumo.kubernetes.apiserver.forms import list_head, metadata_only, table, table_head, table_rows, yaml_list
+from kumo.kubernetes.apiserver.forms import (
+    list_head,
+    metadata_only,
+    row_order,
+    table,
+    table_head,
+    table_rows,
+    yaml_list,
+)
 from kumo.kubernetes.apiserver.keys import object_key, parse_key, resource_prefix
 from kumo.kubernetes.apiserver.list_options import check_list_options
 from kumo.kubernetes.apiserver.matching import FieldsOf, Match
@@ -278,7 +286,7 @@ async def list_answer(call: Call, entries: list[Entry], meta: Object) -> Respons
         include = call.query.get("includeObject", "Metadata")
         if form.yaml:
             return value_response(request, table(resource, entries, form, include, meta), as_yaml=True)
-        rows = await in_slices(entries, table_rows(resource, include))
+        rows = await in_slices(row_order(resource, entries), table_rows(resource, include))
         return await joined(request, table_head(resource, form, meta), rows, b",", b"]}", JSON)
     if form.form:
         head = list_head("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta)

@@ -54,9 +54,10 @@ async def read_patch(call: Call) -> tuple[str, Any]:
     if call.resource.custom is None:
         known.insert(2, STRATEGIC_PATCH)
     if kind not in known:
-        listed = ", ".join([*known, "application/apply-patch+cbor"])
+        if call.resource.custom is None:
+            raise unsupported_media_type("415: Unsupported Media Type")
         raise unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: " + listed
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(known)
         )
     data = await bodies.read(call.request, _LIMIT)
     check_options(call, kind)
@@ -131,7 +132,9 @@ def configuration(call: Call, body: Any, gvk: GVK) -> Object:
             f"error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what} "
             "into Go value of type map[string]interface {}"
         )
-    version, kind = body.get("apiVersion") or "", body.get("kind") or ""
+    version, kind = (v if isinstance(v, str) else "" for v in (body.get("apiVersion"), body.get("kind")))
+    if version.count("/") > 1:
+        version = ""
     if version != gvk.api_version or kind != gvk.kind:
         shown = version if "/" in version else f"/{version}"
         raise bad_request(f"invalid object type: {shown}, Kind={kind}")
@@ -146,7 +149,8 @@ def merged(gvk: GVK, config: Object, do: Callable[[], Applied]) -> Applied:
     try:
         return do()
     except TypedError as error:
-        meta = config.get("metadata") or {}
+        meta = config.get("metadata")
+        meta = meta if isinstance(meta, dict) else {}
         where = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}; {gvk.group}/{gvk.version}, Kind={gvk.kind}"
         raise StatusError(500, "", f"failed to create typed patch object ({where}): {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import time
@@ -58,7 +59,7 @@ class Paths:
         if path in ("/", "/index.html"):
             return value_response(request, {"paths": self._listed()})
         if path in ("/version", "/version/"):
-            return value_response(request, version())
+            return Response(200, json.dumps(version(), indent=2).encode())
         if first in KINDS:
             only = path.strip("/").partition("/")[2]
             return await self._health.respond(request, first, only)

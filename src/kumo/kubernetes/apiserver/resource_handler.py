@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from kumo.api.errors import method_not_allowed, no_such_path
-from kumo.kubernetes.apiserver.answers import entry_response, object_response
+from kumo.kubernetes.apiserver.answers import entry_response, object_response, scale_response
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.binding import bind, read_binding
 from kumo.kubernetes.apiserver.call import Call, number
@@ -147,7 +147,7 @@ class ResourceHandler:
             return await self._part(call)
         if name == "scale":
             value = await (get_scale(self._core, call) if info.verb == "get" else put_scale(self._core, call))
-            return object_response(call, value)
+            return scale_response(call, value)
         if name == "binding":
             return object_response(call, await bind(self._core, call, await read_binding(call)), 201)
         if name == "eviction":

@@ -9,7 +9,7 @@ from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver import yamls
 from kumo.kubernetes.apiserver.chunks import gzip
 from kumo.kubernetes.apiserver.splice import encode
-from kumo.machinery.http import HeaderLines, Request, Response
+from kumo.machinery.http import Answer, HeaderLines, Request, Response
 
 GZIP_ABOVE = 128 << 10
 """Bodies smaller than this are not worth compressing (upstream's threshold)."""
@@ -47,6 +47,13 @@ def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
         return {}
     quoted = ("".join(c for c in w if c >= " ").replace("\\", "\\\\").replace('"', '\\"') for w in said)
     return {"Warning": HeaderLines([f'299 - "{w}"' for w in quoted])}
+
+
+def warned(answer: Answer, warnings: Sequence[str]) -> Answer:
+    """The answer with the warnings in its header, if they are not there yet."""
+    if isinstance(answer, Response) and "Warning" not in answer.headers:
+        answer.headers = {**answer.headers, **warning_headers(warnings)}
+    return answer
 
 
 def text_response(text: str, status: int = 200) -> Response:

@@ -42,7 +42,7 @@ from kumo.kubernetes.apiserver.paths import Paths
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry, add_builtin, builtin_versions
 from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
-from kumo.kubernetes.apiserver.responses import refusal
+from kumo.kubernetes.apiserver.responses import refusal, warned
 from kumo.kubernetes.apiserver.storage import Storage, refused
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import VirtualResources
@@ -302,7 +302,13 @@ class ApiServer:
             call.warnings.append(resource.deprecated)
         if info.verb == "watch":
             call.begun = partial(self._operation.begun, request)
-        return await self._resources.handle(call)
+        try:
+            answer = await self._resources.handle(call)
+        except StatusError as error:
+            if not call.warnings:
+                raise
+            answer = refusal(error, request)
+        return warned(answer, call.warnings) if call.warnings else answer
 
 
 def _group_of(path: str) -> str:

@@ -55,7 +55,8 @@ class TokenEndpoints:
             raise conflict("authentication.k8s.io", "TokenRequest", name, f"{why}({uid_of(account)})")
         spec = dict(body.get("spec") or {})
         spec["audiences"] = list(spec.get("audiences") or self._tokens.audiences)
-        seconds = spec.setdefault("expirationSeconds", 3600)
+        seconds = spec.get("expirationSeconds")
+        seconds = spec["expirationSeconds"] = 3600 if seconds is None else seconds
         if not isinstance(seconds, int):
             raise bad_request("spec.expirationSeconds must be an integer")
         causes += _lifetime_causes(seconds)

@@ -25,7 +25,7 @@ from kumo.kubernetes.apiserver.incoming import check_kind, decode, read_object
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.negotiation import accepted, not_acceptable
 from kumo.kubernetes.apiserver.registry import Resource
-from kumo.kubernetes.apiserver.responses import json_response, value_response
+from kumo.kubernetes.apiserver.responses import json_response, value_response, warned
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints, self_subject_review
 from kumo.machinery.http import Answer, Request
@@ -128,8 +128,10 @@ class VirtualResources:
             raise not_found("", "componentstatuses", info.name)
         if accepted(request.headers.get("accept", "")).form == "Table":
             kind = self._types[("", "v1", "componentstatuses")]
-            return value_response(request, tables.table(kind, [item], metadata={}))
-        return json_response(request, encode(found))
+            answer = value_response(request, tables.table(kind, [item], metadata={}))
+        else:
+            answer = json_response(request, encode(found))
+        return warned(answer, ["v1 ComponentStatus is deprecated in v1.19+"])
 
 
 def virtual_types() -> list[ResourceType]:

@@ -84,7 +84,7 @@ def _check_update(new: Object, old: Object) -> list[Cause]:
 
 
 def _warn(new: Object, old: Object | None) -> list[str]:
-    found = ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+    found = []
     for index, subset in enumerate(new.get("subsets") or ()):
         for key in ("addresses", "notReadyAddresses"):
             for number, address in enumerate(subset.get(key) or ()):

@@ -92,8 +92,12 @@ def _flow_schema(obj: Object, now: float) -> list[Any]:
     ]
 
 
+def _precedence(obj: Object) -> tuple[int, str]:
+    return (number(obj, "spec", "matchingPrecedence"), name(obj))
+
+
 def _priority_level(obj: Object, now: float) -> list[Any]:
-    limited = part(obj, "spec", "limited") or part(obj, "spec", "exempt") or {}
+    limited = part(obj, "spec", "limited") or {}
     queuing = part(limited, "limitResponse", "queuing") or {}
     shares = limited.get("nominalConcurrencyShares")
     return [
@@ -144,7 +148,7 @@ def tables() -> dict[str, Columns]:
         "validatingadmissionpolicybindings" + admission: policy_binding,
         "mutatingadmissionpolicybindings" + admission: policy_binding,
         "flowschemas" + flow: columns(
-            "Name|PriorityLevel|#MatchingPrecedence|DistinguisherMethod|Age|MissingPL", _flow_schema
+            "Name|PriorityLevel|#MatchingPrecedence|DistinguisherMethod|Age|MissingPL", _flow_schema, order=_precedence
         ),
         "prioritylevelconfigurations" + flow: columns(
             "Name|Type|NominalConcurrencyShares|Queues|HandSize|QueueLengthLimit|Age", _priority_level

@@ -22,6 +22,8 @@ class Columns:
     definitions: tuple[dict[str, Any], ...]
     cells: Cells
     conditions: Callable[[Object], list[dict[str, Any]] | None] = field(default=lambda obj: None)
+    order: Callable[[Object], Any] | None = None
+    """Sorts the rows of a list that is not to be shown in the order of names."""
 
 
 def column(name: str, kind: str = "string", description: str = "", *, wide: bool = False) -> dict[str, Any]:

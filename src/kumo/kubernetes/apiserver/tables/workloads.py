@@ -171,6 +171,10 @@ def _disruption_budget(obj: Object, now: float) -> list[Any]:
     ]
 
 
+def _scale(obj: Object, now: float) -> list[Any]:
+    return [name(obj), number(obj, "spec", "replicas"), number(obj, "status", "replicas"), age(obj, now)]
+
+
 def tables() -> dict[str, Columns]:
     """The columns by resource and group."""
     replicas = "Name|#Desired|#Current|#Ready|Age|" + _WIDE
@@ -188,6 +192,7 @@ def tables() -> dict[str, Columns]:
         "horizontalpodautoscalers.autoscaling": columns(
             "Name|Reference|Targets|MinPods|#MaxPods|#Replicas|Age", _autoscaler
         ),
+        "scales.autoscaling": columns("Name|#Desired|#Available|Age", _scale),
         "poddisruptionbudgets.policy": columns(
             "Name|Min Available|Max Unavailable|#Allowed Disruptions|Age", _disruption_budget
         ),

@@ -111,14 +111,14 @@ class DeploymentController:
             await self._resize(deployment, found, size)
         for found in made.forget:
             await self._forget(found)
-        if made.revision and annotations_of(deployment).get(REVISION) != made.revision:
-            meta = deployment["metadata"]
-            notes = {**annotations_of(deployment), REVISION: made.revision}
-            deployment = await self._client.update(
-                DEPLOYMENTS, {**deployment, "metadata": {**meta, "annotations": notes}}
-            )
-        if made.status is not None and made.status != (deployment.get("status") or {}):
-            await self._write_status(deployment, made.status)
+        status = deployment.get("status") or {} if made.status is None else made.status
+        notes = annotations_of(deployment)
+        if made.revision and notes.get(REVISION) != made.revision:
+            # Written with the status, as upstream does: a write of its own would raise the generation.
+            meta = {**deployment["metadata"], "annotations": {**notes, REVISION: made.revision}}
+            await self._write_status({**deployment, "metadata": meta}, status)
+        elif status != (deployment.get("status") or {}):
+            await self._write_status(deployment, status)
 
     async def _write_status(self, deployment: Object, status: progress.Status) -> None:
         try:
