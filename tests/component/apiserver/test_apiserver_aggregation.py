@@ -17,7 +17,7 @@ from kumo.api.conditions import condition
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CRDS, ENDPOINTSLICES, SERVICES
-from kumo.kubernetes.apiserver.aggregation import aggregator, availability
+from kumo.kubernetes.apiserver.aggregation import aggregator, asking
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES
 from kumo.kubernetes.apiserver.outbound import connections
@@ -109,7 +109,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             found(*where)
             return "127.0.0.1", port
 
-        for module in (connections, aggregator, availability):
+        for module in (connections, aggregator, asking):
             monkeypatch.setattr(module, "endpoint", local)
 
     return lead

@@ -185,6 +185,8 @@ class Discovery:
     def _version_resources(self, group: str, version: str) -> list[Object]:
         backend = self._backends.get((group, version))
         if backend is not None:
+            if backend.discovered is not None:
+                return backend.discovered
             return _from_api_resources(backend.resources, group, version)
         found = [
             _resource_discovery(kind)

@@ -14,6 +14,7 @@ from kumo.api.objects import Object, labels_of, name_of, timestamp
 from kumo.api.resources import CRDS, ENDPOINTSLICES, SERVICES
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.aggregation import availability, registrations
+from kumo.kubernetes.apiserver.aggregation.asking import Unanswered
 from kumo.kubernetes.apiserver.aggregation.backends import Backend, BadTrust, Transports, read
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.forwarding import forward, unavailable
@@ -95,7 +96,7 @@ class Aggregator:
         new = read(service) if service is not None and group not in _NEVER else None
         if new is not None:
             if old is not None:
-                new.resources = old.resources
+                new.resources, new.discovered = old.resources, old.discovered
             self.backends[(group, version)] = new
         else:
             self.backends.pop((group, version), None)
@@ -188,18 +189,18 @@ class Aggregator:
         if found is None:
             try:
                 resources = await availability.probe(self._reader, self._transports, backend)
-            except availability.Unanswered as error:
+            except Unanswered as error:
                 await self._say(service, availability.condition("False", "FailedDiscoveryCheck", str(error)))
                 return False
-            self._discovered(backend, resources)
+            self._discovered(backend, resources, await availability.discover(self._reader, self._transports, backend))
             found = availability.condition("True", "Passed", "all checks passed")
         await self._say(service, found)
         return True
 
-    def _discovered(self, asked: Backend, resources: list[Object]) -> None:
+    def _discovered(self, asked: Backend, resources: list[Object], aggregated: list[Object] | None) -> None:
         known = self.backends.get((asked.group, asked.version))
-        if known is not None and known.resources != resources:
-            known.resources = resources
+        if known is not None and (known.resources, known.discovered) != (resources, aggregated):
+            known.resources, known.discovered = resources, aggregated
             self.generation += 1
 
     async def _say(self, service: Object, condition: Object) -> None:

@@ -7,27 +7,37 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from kumo.api.objects import Object, labels_of
 from kumo.api.resources import ENDPOINTSLICES, SERVICES
-from kumo.api.users import MASTERS_GROUP, UserInfo
-from kumo.kubernetes.apiserver.aggregation.backends import Backend, BadTrust, Transports
-from kumo.kubernetes.apiserver.aggregation.forwarding import identity_headers
+from kumo.kubernetes.apiserver.aggregation.asking import AGGREGATOR, PROBER, Unanswered, ask
+from kumo.kubernetes.apiserver.aggregation.backends import Backend, Transports
 from kumo.kubernetes.apiserver.attributes import Reader
-from kumo.kubernetes.apiserver.outbound.connections import Unresolved, endpoint
-from kumo.kubernetes.apiserver.outbound.network_errors import told
 
 _ATTEMPTS = 5
 _PATIENCE = 5.0
 _LARGEST = 8 << 20
-_PROBER = UserInfo("system:kube-aggregator", (MASTERS_GROUP,))
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-class Unanswered(Exception):
-    """The backend did not answer as it should; the message is the condition's."""
+class _Name(msgspec.Struct):
+    name: str = ""
+
+
+class _Version(msgspec.Struct):
+    version: str = ""
+    resources: list[dict[str, Any]] = []
+
+
+class _Group(msgspec.Struct):
+    metadata: _Name
+    versions: list[_Version] = []
+
+
+class _GroupList(msgspec.Struct):
+    items: list[_Group] = []
 
 
 def condition(status: str, reason: str, message: str) -> Object:
@@ -85,31 +95,55 @@ async def probe(reader: Reader, transports: Transports, backend: Backend) -> lis
 
 async def _ask(reader: Reader, transports: Transports, backend: Backend) -> list[dict[str, Any]]:
     try:
-        address, port = endpoint(reader, backend.namespace, backend.service, backend.port)
-        transport = transports.to(backend)
-    except (Unresolved, BadTrust) as error:
-        raise Unanswered(str(error)) from None
-    host = f"[{address}]" if ":" in address else address
-    url = f"https://{host}:{port}{backend.path}"
-    failing = f"failing or missing response from {url}: "
-    headers = identity_headers(_PROBER)
-    headers["Accept"] = "application/json"
-    body = b""
+        found = await ask(
+            reader,
+            transports,
+            backend,
+            backend.path,
+            accept="application/json",
+            user=PROBER,
+            limit=_LARGEST,
+            patience=_PATIENCE,
+        )
+    except Unanswered as error:
+        text = str(error)
+        if not text.startswith("Get "):
+            raise
+        url = text.split('"')[1]
+        raise Unanswered(f"failing or missing response from {url}: {text}") from error
+    if not 200 <= found.status < 300:
+        url = found.url
+        raise Unanswered(f"failing or missing response from {url}: bad status from {url}: {found.status}")
+    return _resources(found.body)
+
+
+async def discover(reader: Reader, transports: Transports, backend: Backend) -> list[Object] | None:
+    """The backend's resources in the form of aggregated discovery, if it speaks that (else None)."""
     try:
-        async with (
-            asyncio.timeout(_PATIENCE),
-            transport.exchange("GET", backend.path, headers=headers) as (head, chunks),
-        ):
-            if not 200 <= head.status < 300:
-                raise Unanswered(f"{failing}bad status from {url}: {head.status}")
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > _LARGEST:
-                    break
-    except (ConnectionError, TimeoutError, Unresolved) as error:
-        cause = error.__cause__ or error
-        raise Unanswered(f'{failing}Get "{url}": {told(cause, urlsplit(url).hostname or "", port)}') from error
-    return _resources(body)
+        found = await ask(
+            reader,
+            transports,
+            backend,
+            "/apis",
+            accept=_AGGREGATED,
+            user=AGGREGATOR,
+            limit=_LARGEST,
+            patience=_PATIENCE,
+        )
+    except Unanswered:
+        return None
+    kind = found.headers.get("content-type", "")
+    if found.status != 200 or "as=APIGroupDiscoveryList" not in kind.replace(" ", ""):
+        return None
+    try:
+        groups = msgspec.json.decode(found.body, type=_GroupList).items
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
+        return None
+    for group in groups:
+        for version in group.versions:
+            if (group.metadata.name, version.version) == (backend.group, backend.version):
+                return [r for r in version.resources if isinstance(r.get("resource"), str)]
+    return None
 
 
 def _resources(body: bytes) -> list[dict[str, Any]]:

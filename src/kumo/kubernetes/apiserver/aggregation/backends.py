@@ -26,7 +26,10 @@ class BadTrust(Exception):
 
 @dataclass(slots=True, eq=False)
 class Backend:
-    """One aggregated group version. `available` is its condition; `resources` its discovery when last read."""
+    """One aggregated group version. `available` is its condition; `resources` its discovery when last read.
+
+    `discovered`: the same in the aggregated form, if it speaks that.
+    """
 
     name: str
     group: str
@@ -39,6 +42,7 @@ class Backend:
     group_priority: int
     version_priority: int
     resources: list[dict[str, Any]] = field(default_factory=list)
+    discovered: list[dict[str, Any]] | None = None
 
     @property
     def host(self) -> str:
