@@ -37,6 +37,7 @@ class _Bytes(str):
     __slots__ = ()
 
 
+_NO_BYTES = _Bytes("")  # The one that is left out: structs compare defaults by identity.
 _INT32 = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
 _INT64 = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _SCALARS: dict[str, Any] = {
@@ -64,7 +65,7 @@ def read_text(kind: type, value: Any) -> Any:
     if kind is _MicroTime:
         return _MicroTime(canonical_micro_time(text))
     check_base64(text)
-    return _Bytes(text)
+    return _Bytes(text) if text else _NO_BYTES
 
 
 def _string(value: Any) -> str:
@@ -101,7 +102,7 @@ _SHOWN: dict[str, Any] = {
     "q": _zero_quantity,
     "n": _zero_number,
 }
-_DROPPED: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "bytes": _Bytes("")}
+_DROPPED: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "bytes": _NO_BYTES}
 
 
 def _no_value() -> None:

@@ -12,7 +12,14 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-_PACKAGES = ("io.k8s.api.", "io.k8s.apimachinery.pkg.apis.")
+_TOLD_APART = {("io.k8s.api.autoscaling.v2.HPAScalingRules", "policies")}
+"""Lists of which upstream's defaults tell the empty one from none."""
+_PACKAGES = (
+    "io.k8s.api.",
+    "io.k8s.apimachinery.pkg.apis.",
+    "io.k8s.apiextensions-apiserver.pkg.apis.",
+    "io.k8s.kube-aggregator.pkg.apis.",
+)
 
 
 @cache
@@ -50,7 +57,7 @@ def marks_of(definition: str) -> Marks:
         if name.startswith("@"):
             struct, _, name = name[1:].partition(".")
             embedded[name] = struct
-        if plus or dropped:
+        if (plus or dropped) and (definition, name) not in _TOLD_APART:
             zeros[name] = zero or "-"
         if kind:
             types[name] = kind

@@ -8,8 +8,16 @@ from kumo.api import fields, names, quantities
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds.autoscaler_conversion import (
+    DEFAULT_UTILIZATION,
+    ROUND_TRIP,
+    autoscaler_to_v2,
+    cpu_metric,
+    has_metrics,
+    keep_spec,
+    keep_status,
+)
 from kumo.kubernetes.apiserver.kinds.checks import set_default, spec_of
-from kumo.kubernetes.apiserver.kinds.conversion import autoscaler_to_v2
 from kumo.kubernetes.apiserver.kinds.pod.resources import check_container_resource
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 from kumo.kubernetes.apiserver.kinds.workload_checks import check_counts
@@ -25,8 +33,10 @@ def _default(obj: Object) -> None:
     spec = spec_of(obj)
     set_default(spec, minReplicas=1)
     if not spec.get("metrics"):
-        target = {"type": "Utilization", "averageUtilization": 80}
-        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+        spec["metrics"] = [cpu_metric(DEFAULT_UTILIZATION)]
+    if annotations := (obj.get("metadata") or {}).get("annotations"):
+        for key in ROUND_TRIP:
+            annotations.pop(key, None)
     behavior = spec.get("behavior")
     if behavior is not None:
         up = behavior.setdefault("scaleUp", {})
@@ -39,8 +49,8 @@ def _default(obj: Object) -> None:
 def _default_v1(obj: Object) -> None:
     spec = spec_of(obj)
     set_default(spec, minReplicas=1)
-    if not (autoscaler_to_v2(obj).get("spec") or {}).get("metrics"):
-        spec["targetCPUUtilizationPercentage"] = 80
+    if not has_metrics(obj):
+        spec["targetCPUUtilizationPercentage"] = DEFAULT_UTILIZATION
 
 
 def _validate(obj: Object) -> list[Cause]:
@@ -206,13 +216,15 @@ def rules() -> dict[GVK, Rules]:
 
     return {
         autoscaler("v2"): Rules(
-            default=_default, validate=_validate, validate_status=_validate_status, has_status=True, revalidates=True
+            default=_default, validate=_validate, validate_status=_validate_status, has_status=True
         ),
         autoscaler("v1"): Rules(
             default=_default_v1,
+            on_create=lambda obj: keep_status(obj, {}),
+            on_update=keep_status,
+            prepare_status=keep_spec,
             validate=lambda obj: _validate(autoscaler_to_v2(obj)),
             validate_status=_validate_status,
             has_status=True,
-            revalidates=True,
         ),
     }
