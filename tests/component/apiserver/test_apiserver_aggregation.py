@@ -30,6 +30,53 @@ pytestmark = pytest.mark.component
 GROUP = "metrics.example.com"
 PATH = f"/apis/{GROUP}/v1"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+KIND = {"group": GROUP, "version": "v1", "kind": "Thing"}
+SWAGGER: Object = {
+    "swagger": "2.0",
+    "info": {"title": "meter", "version": "v1"},
+    "paths": {
+        f"{PATH}/things": {
+            "get": {
+                "parameters": [{"name": "limit", "in": "query", "type": "integer", "uniqueItems": True}],
+                "produces": ["application/json"],
+                "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/example.Thing"}}},
+            },
+            "post": {
+                "consumes": ["application/json"],
+                "parameters": [
+                    {"name": "body", "in": "body", "required": True, "schema": {"$ref": "#/definitions/example.Thing"}}
+                ],
+                "responses": {"201": {"description": "Created"}},
+            },
+        },
+        "/api/v1/pods": {"get": {"responses": {"200": {"description": "not the backend's to say"}}}},
+    },
+    "definitions": {
+        "example.Thing": {
+            "description": "Thing is what is metered.",
+            "type": "object",
+            "properties": {
+                "usage": {"type": "string", "description": "Usage is how much."},
+                "metadata": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"},
+            },
+            "x-kubernetes-group-version-kind": [KIND],
+        },
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"type": "object", "description": "Another one."},
+        "io.k8s.api.core.v1.Pod": {"type": "string"},
+    },
+}
+DISCOVERED: Object = {
+    "kind": "APIGroupDiscoveryList",
+    "apiVersion": "apidiscovery.k8s.io/v2",
+    "items": [
+        {
+            "metadata": {"name": GROUP},
+            "versions": [
+                {"version": "v1", "resources": [{"resource": "gauges", "scope": "Cluster", "verbs": ["get"]}]}
+            ],
+        }
+    ],
+}
 NODES = [{"name": "things", "singularName": "thing", "namespaced": True, "kind": "Thing", "verbs": ["get", "list"]}]
 
 
@@ -44,6 +91,10 @@ class Backend:
     more: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     broken: bool = False
+    dying: bool = False
+    aggregated: bool = False
+    open_api: tuple[str, ...] = ()
+    """The versions of OpenAPI that it speaks."""
 
     async def handle(self, request: Request) -> Answer:
         """Discovery, a watch, an echo over WebSocket, or what was asked."""
@@ -52,6 +103,10 @@ class Backend:
         if request.path == PATH:
             listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/v1", "resources": NODES}
             return Response(200, json.dumps(listed).encode())
+        if request.path == "/apis" and self.aggregated:
+            return Response(200, json.dumps(DISCOVERED).encode(), AGGREGATED)
+        if request.path.startswith("/openapi/") or request.path == "/apis":
+            return self._described(request)
         self.bodies.append(await request.read(1 << 20))
         self.requests.append(request)
         if request.wants_websocket:
@@ -60,10 +115,25 @@ class Backend:
             return Response(200, self._events())
         return Response(207, b'{"kind":"Thing"}', headers={"X-Answered-By": "backend"})
 
+    def _described(self, request: Request) -> Response:
+        version = request.path.split("/")[2] if request.path.startswith("/openapi/") else ""
+        if version not in self.open_api:
+            return Response(404, b"404 page not found\n", "text/plain")
+        if version == "v2":
+            self.requests.append(request)
+            return Response(200, json.dumps(SWAGGER).encode(), headers={"Etag": '"one"'})
+        if request.path == "/openapi/v3":
+            where = {p: {"serverRelativeURL": f"/openapi/v3/{p}?hash=AB"} for p in (PATH[1:], "api/v1", "version")}
+            return Response(200, json.dumps({"paths": where}).encode())
+        self.requests.append(request)
+        return Response(200, b'{"openapi":"3.0.0","of":"the backend"}')
+
     async def _events(self) -> AsyncIterator[bytes]:
         try:
             yield b'{"type":"ADDED"}\n'
             await self.more.wait()
+            if self.dying:
+                raise RuntimeError("the backend dies")
             yield b'{"type":"MODIFIED"}\n'
             await asyncio.Event().wait()
         finally:
@@ -328,3 +398,101 @@ async def test_what_is_served_here_has_local_services(tmp_path: Path) -> None:
             return await there() is None
 
         await until(gone)
+
+
+async def test_openapi_of_backends_is_listed_passed_on_and_merged(
+    tmp_path: Path, loopback: Callable[[int], None]
+) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        client, path = server.client, PATH[1:]
+        assert path not in (await client.request("GET", "/openapi/v3"))["paths"], "it says nothing"
+        own = (await client.request("GET", "/openapi/v3"))["paths"]["api/v1"]
+        backend.open_api = ("v2", "v3")
+        service = await client.get(APISERVICES, f"v1.{GROUP}")
+        service["spec"]["versionPriority"] = 11  # What is known of it is forgotten.
+        await client.update(APISERVICES, service)
+        paths = (await client.request("GET", "/openapi/v3"))["paths"]
+        assert paths[path] == {"serverRelativeURL": f"/openapi/v3/{path}?hash=AB"}
+        assert paths["api/v1"] == own and "version" not in paths
+        assert (await client.request("GET", f"/openapi/v3/{path}", query={"hash": "AB"}))["of"] == "the backend"
+        assert backend.requests[-1].headers["x-remote-user"] == "system:aggregator"
+        assert (await client.request("GET", "/openapi/v3/apis/apps/v1"))["info"]["title"] == "Kubernetes"
+
+        answer = await client.transport.request("GET", "/openapi/v2")
+        merged = json.loads(answer.body)
+        assert merged["paths"][f"{PATH}/things"] == SWAGGER["paths"][f"{PATH}/things"]
+        assert "is what is metered" in merged["definitions"]["example.Thing"]["description"]
+        other = merged["definitions"]["example.Thing"]["properties"]["metadata"]["$ref"].rpartition("/")[2]
+        assert other.endswith("ObjectMeta_v2") and merged["definitions"][other]["description"] == "Another one."
+        assert merged["definitions"]["io.k8s.api.core.v1.Pod"]["type"] == "object"
+        assert merged["paths"]["/api/v1/pods"]["get"]["operationId"] == "listCoreV1PodForAllNamespaces"
+        tag = {"If-None-Match": answer.headers["etag"]}
+        assert (await client.transport.request("GET", "/openapi/v2", headers=tag)).status == 304
+        binary = {"Accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
+        assert b"example.Thing" in (await client.transport.request("GET", "/openapi/v2", headers=binary)).body
+
+        backend.open_api = ("v2",)
+        service = await client.get(APISERVICES, f"v1.{GROUP}")
+        service["spec"]["versionPriority"] = 12
+        await client.update(APISERVICES, service)
+        where = (await client.request("GET", "/openapi/v3"))["paths"][path]["serverRelativeURL"]
+        document = await client.request("GET", where.partition("?")[0])
+        post = document["paths"][f"{PATH}/things"]["post"]
+        reference = {"schema": {"$ref": "#/components/schemas/example.Thing"}}
+        assert post["requestBody"] == {"content": {"application/json": reference}, "required": True}
+        get = document["paths"][f"{PATH}/things"]["get"]
+        limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "uniqueItems": True}}
+        assert (get["parameters"], get["responses"]["200"]["content"]) == ([limit], {"application/json": reference})
+
+
+async def test_a_backend_may_speak_aggregated_discovery(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        backend.aggregated = True
+        service = await server.client.get(APISERVICES, f"v1.{GROUP}")
+        service["spec"]["versionPriority"] = 11
+        await server.client.update(APISERVICES, service)
+
+        async def shown() -> bool:
+            answer = await server.client.transport.request("GET", "/apis", headers={"Accept": AGGREGATED})
+            items = json.loads(answer.body)["items"]
+            (version,) = next(i for i in items if i["metadata"]["name"] == GROUP)["versions"]
+            return [r["resource"] for r in version["resources"]] == ["gauges"]
+
+        await until(shown)
+
+
+async def test_a_backend_that_dies_under_an_answer_ends_it(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        with pytest.raises(ConnectionError):
+            async with (
+                asyncio.timeout(10),
+                server.client.transport.stream("GET", f"{PATH}/things", query="watch=true") as (status, chunks),
+            ):
+                assert status == 200 and await anext(chunks) == b'{"type":"ADDED"}\n'
+                backend.dying = True
+                backend.more.set()
+                await anext(chunks)
+        assert (await server.client.transport.request("GET", f"{PATH}/things")).status == 207
+
+
+async def test_a_new_front_proxy_certificate_is_used_without_a_restart(
+    tmp_path: Path, loopback: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kumo.kubernetes.apiserver.aggregation.backends._LOOK", 0.0)
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        pki = tmp_path / "backend-pki"
+        proxies = tls.ensure_ca(pki, "front-proxy-ca", "front-proxy-ca")
+        made = tls.ensure_client_certificate(proxies, tmp_path, "renewed", "front-proxy-renewed")
+        made.cert.replace(pki / "front-proxy-client.crt")
+        assert (await server.client.transport.request("GET", f"{PATH}/things")).status == 207, "half of a pair"
+        made.key.replace(pki / "front-proxy-client.key")
+
+        async def renewed() -> bool:
+            # A new connection: the one that is kept was made with the old certificate.
+            async with server.client.transport.stream("GET", f"{PATH}/things", query="watch=true") as (_, chunks):
+                await anext(chunks)
+                await server.client.transport.request("GET", f"{PATH}/things")
+            peer = backend.requests[-1].peer
+            return peer is not None and peer.common_name == "front-proxy-renewed"
+
+        await until(renewed)

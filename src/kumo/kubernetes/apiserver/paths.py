@@ -24,7 +24,7 @@ from kumo.kubernetes.apiserver.status_pages import flagz, statusz
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import virtual_types
 from kumo.machinery.extension import ApiGroup
-from kumo.machinery.http import Request, Response
+from kumo.machinery.http import Answer, Request, Response
 
 
 class Paths:
@@ -48,9 +48,9 @@ class Paths:
         self._tokens = tokens
         operation.metrics.add(lambda: measurements.build(version()))
         self._discovery: tuple[tuple[int, int], Discovery] | None = None
-        self._openapi = OpenApiPaths(registry)
+        self._openapi = OpenApiPaths(registry, aggregation)
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: Request) -> Answer:
         """The answer. Raises 404, 405."""
         if request.method not in ("GET", "HEAD"):
             raise method_not_allowed()
@@ -76,7 +76,7 @@ class Paths:
         if first in ("api", "apis"):
             return self.discovery().respond(request)
         if first == "openapi" and path != "/openapi/v1/jwks":
-            return self._openapi.respond(request)
+            return await self._openapi.answer(request)
         if path == "/.well-known/openid-configuration":
             return value_response(request, self._tokens.openid_configuration())
         if path == "/openid/v1/jwks":

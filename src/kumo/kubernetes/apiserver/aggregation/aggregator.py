@@ -9,16 +9,17 @@ from collections.abc import Awaitable, Sequence
 import structlog
 
 from kumo.api.conditions import set_condition
-from kumo.api.errors import StatusError, is_already_exists, is_conflict, is_not_found
+from kumo.api.errors import StatusError, is_already_exists, is_conflict, is_not_found, no_such_path
 from kumo.api.objects import Object, labels_of, name_of, timestamp
 from kumo.api.resources import CRDS, ENDPOINTSLICES, SERVICES
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.aggregation import availability, registrations
-from kumo.kubernetes.apiserver.aggregation.asking import Unanswered
+from kumo.kubernetes.apiserver.aggregation.asking import AGGREGATOR, Unanswered
 from kumo.kubernetes.apiserver.aggregation.backends import Backend, BadTrust, Transports, read
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.forwarding import forward, unavailable
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES, AUTOMANAGED, LOCAL
+from kumo.kubernetes.apiserver.aggregation.specs import Specs
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.outbound.connections import Unresolved, endpoint
 from kumo.kubernetes.apiserver.reader import CacheReader
@@ -26,7 +27,7 @@ from kumo.kubernetes.apiserver.registry import Registry
 from kumo.kubernetes.apiserver.responses import text_response
 from kumo.machinery.client import Client
 from kumo.machinery.extension import ApiGroup
-from kumo.machinery.http import Answer, Request
+from kumo.machinery.http import Answer, Request, Response
 from kumo.machinery.workqueue import WorkQueue
 
 _log = structlog.get_logger("kumo.apiserver.aggregation")
@@ -59,6 +60,8 @@ class Aggregator:
         self._registry = registry
         self._groups = groups
         self._transports = Transports(config, reader)
+        self.specs = Specs(reader, self._transports)
+        """The OpenAPI documents of the backends."""
         self._queue: WorkQueue[str] = WorkQueue(ceiling=_AGAIN)
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -101,6 +104,7 @@ class Aggregator:
         else:
             self.backends.pop((group, version), None)
         if old is not None and (new is None or new.spec != old.spec):
+            self.specs.forget(name)
             self._later(self._transports.forget(name))
         if old is not None or new is not None:
             self.generation += 1
@@ -139,6 +143,19 @@ class Aggregator:
         except BadTrust as error:
             return text_response(f"{error}\n", 500)
         return await forward(transport, request, user)
+
+    async def open_api(self, request: Request) -> Answer | None:
+        """The document of version 3 at the request's path, if it is a backend's."""
+        group, _, version = request.path.removeprefix("/openapi/v3/apis/").rstrip("/").partition("/")
+        backend = self.backends.get((group, version))
+        if backend is None:
+            return None
+        document = await self.specs.document(backend) if backend.available else None
+        if document is not None:
+            return Response(200, document.body, headers={"Etag": f'"{document.etag}"', "Vary": "Accept"})
+        if self.specs.has_own(backend):
+            return await self.forward(backend, request, AGGREGATOR)
+        raise no_such_path()
 
     # -- upkeep -----------------------------------------------------------------------------------------------------
 

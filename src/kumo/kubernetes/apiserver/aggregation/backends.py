@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
 
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object, name_of
@@ -18,6 +21,9 @@ from kumo.machinery.tls import client_context
 from kumo.machinery.transport import HttpTransport
 
 _TIMEOUT = 30.0
+_LOOK = 1.0
+"""Seconds between two looks at the certificate's files."""
+_log = structlog.get_logger("kumo.apiserver.aggregation")
 
 
 class BadTrust(Exception):
@@ -82,19 +88,58 @@ class Transports:
         self._config = config
         self._reader = reader
         self._made: dict[str, HttpTransport] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._proof = self._look()
+        self._looked = time.monotonic()
 
     def to(self, backend: Backend) -> HttpTransport:
         """The way to the backend. Raises BadTrust."""
+        self._follow()
         found = self._made.get(backend.name)
         if found is None:
             found = self._made[backend.name] = HttpTransport(
                 f"https://{backend.host}:{backend.port}",
-                tls=self._trust(backend.spec),
+                tls=self.context(backend),
                 timeout=_TIMEOUT,
                 decompress=False,
                 resolver=ServiceResolver(self._reader),
             )
         return found
+
+    def context(self, backend: Backend) -> ssl.SSLContext:
+        """The TLS settings for connections to the backend. Raises BadTrust."""
+        found = self._contexts.get(backend.name)
+        if found is None:
+            found = self._contexts[backend.name] = self._trust(backend.spec)
+        return found
+
+    def _look(self) -> tuple[object, ...]:
+        """What tells one state of the certificate's files from another."""
+        states: list[object] = []
+        for path in (self._config.certificate, self._config.key):
+            try:
+                state = path.stat() if path is not None else None
+            except OSError:
+                state = None
+            states.append((state.st_mtime_ns, state.st_ino, state.st_size) if state is not None else None)
+        return tuple(states)
+
+    def _follow(self) -> None:
+        """New connections get the certificate as it is now; half of a pair is left until the other half is there."""
+        now, config = time.monotonic(), self._config
+        if config.certificate is None or config.key is None or now - self._looked < _LOOK:
+            return
+        self._looked = now
+        if (proof := self._look()) == self._proof:
+            return
+        try:
+            for context in self._contexts.values():
+                context.load_cert_chain(str(config.certificate), str(config.key))
+        except (OSError, ssl.SSLError) as error:
+            _log.error("the changed front-proxy certificate is not used", error=str(error))
+        else:
+            self._proof = proof
+            _log.info("new connections to aggregated servers use the changed certificate")
 
     def _trust(self, spec: Mapping[str, Any]) -> ssl.SSLContext:
         config, bundle = self._config, spec.get("caBundle") or ""
@@ -110,6 +155,7 @@ class Transports:
 
     async def forget(self, name: str) -> None:
         """Close the connections to the backend of that name."""
+        self._contexts.pop(name, None)
         found = self._made.pop(name, None)
         if found is not None:
             await found.close()

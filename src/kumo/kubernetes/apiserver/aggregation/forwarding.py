@@ -12,7 +12,7 @@ from kumo.api.errors import StatusError, no_such_path
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.kubelet_proxy.upstream import Held, open_websocket
 from kumo.kubernetes.apiserver.responses import text_response
-from kumo.machinery.http import Answer, Request, Response
+from kumo.machinery.http import Answer, Request, Response, header_lines
 from kumo.machinery.transport import HttpTransport
 
 _HOP = frozenset(
@@ -57,7 +57,8 @@ def request_headers(headers: Mapping[str, str], user: UserInfo, remote: str) -> 
     for name, value in headers.items():
         if name in _HOP or name in dropped or name == "authorization" or name.startswith(_IDENTITY):
             continue
-        sent[name] = value
+        for line in header_lines(value):
+            sent.add(name, line)
     if remote:
         before = headers.get("x-forwarded-for")
         sent["x-forwarded-for"] = f"{before}, {remote}" if before else remote

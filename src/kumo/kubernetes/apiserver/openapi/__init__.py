@@ -4,6 +4,6 @@ kubectl reads them for `explain` and to learn what the server supports. `Documen
 changes; each document is built when first asked for and kept as bytes. Used by the API server's paths only.
 """
 
-from kumo.kubernetes.apiserver.openapi.documents import Document, Documents, Served
+from kumo.kubernetes.apiserver.openapi.documents import Document, Documents, Served, document_of, in_binary
 
-__all__ = ["Document", "Documents", "Served"]
+__all__ = ["Document", "Documents", "Served", "document_of", "in_binary"]

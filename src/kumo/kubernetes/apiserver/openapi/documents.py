@@ -71,7 +71,7 @@ class Documents:
         paths = {
             path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self.etag(path)}"} for path in sorted(self._groups)
         }
-        return _document({"paths": paths})
+        return document_of({"paths": paths})
 
     def etag(self, path: str) -> str:
         """The hash of a group version's document, known without making it. Raises KeyError."""
@@ -95,7 +95,7 @@ class Documents:
         """`/openapi/v2`: one document for everything."""
         everything = [one for group in self._groups.values() for one in group]
         schemas, paths = self._parts(everything, "v2")
-        return _document(
+        return document_of(
             {
                 "swagger": "2.0",
                 "info": self._info(),
@@ -109,8 +109,7 @@ class Documents:
     @cached_property
     def binary_swagger(self) -> Document:
         """`/openapi/v2` in protobuf."""
-        body = binary.encode(msgspec.json.decode(self.swagger.body))
-        return Document(body, hashlib.sha512(body).hexdigest().upper())
+        return in_binary(self.swagger)
 
     def _info(self) -> dict[str, str]:
         return {"title": "Kubernetes", "version": self._version}
@@ -155,6 +154,13 @@ def _path(kind: ResourceType) -> str:
     return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
 
 
-def _document(value: Any) -> Document:
+def document_of(value: Any) -> Document:
+    """The value as a document."""
     body = msgspec.json.encode(value)
+    return Document(body, hashlib.sha512(body).hexdigest().upper())
+
+
+def in_binary(document: Document) -> Document:
+    """A document of version 2 in protobuf."""
+    body = binary.encode(msgspec.json.decode(document.body))
     return Document(body, hashlib.sha512(body).hexdigest().upper())
