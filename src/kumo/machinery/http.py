@@ -140,7 +140,8 @@ class Request:
 class HeaderLines(str):
     """A header's value that is written as several lines of one name; as text, what RFC 9110 says they amount to.
 
-    Who reads `headers` in process sees the values joined by commas, as the client of a socket does.
+    Who reads `headers` in process sees the values joined by commas, as the client of a socket does. Where a comma may
+    be part of a value, `header_lines` tells them apart, of requests and of answers.
     """
 
     lines: tuple[str, ...]
@@ -150,6 +151,13 @@ class HeaderLines(str):
         value = super().__new__(cls, ", ".join(lines))
         value.lines = tuple(lines)
         return value
+
+
+def header_lines(value: str | None) -> tuple[str, ...]:
+    """The values that a header was given in lines of its own; none when it is not there."""
+    if value is None:
+        return ()
+    return value.lines if isinstance(value, HeaderLines) else (value,)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from yarl import URL
 from kumo.api.errors import StatusError, bad_request, internal
 from kumo.api.users import UserInfo
 from kumo.machinery.client import Reply, raise_for_status
-from kumo.machinery.http import Answer, Handler, Request, Response, Upgrade, WebSocket
+from kumo.machinery.http import Answer, Handler, HeaderLines, Request, Response, Upgrade, WebSocket, header_lines
 from kumo.machinery.listener.replies import close_iterator, status_response
 from kumo.machinery.tls import client_context
 from kumo.machinery.websocket import ClientWebSocket, websocket_pair
@@ -29,7 +29,13 @@ _LARGEST_MESSAGE = 32 << 20
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
-    return {k.lower(): v for k, v in headers.items()} if headers else {}
+    if not headers:
+        return {}
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        found[name] = HeaderLines((*header_lines(found[name]), value)) if name in found else value
+    return found
 
 
 class InProcessTransport:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
+from multidict import CIMultiDict
 
 from kumo.api.objects import Object
 from kumo.api.resources import CONFIGMAPS
@@ -18,20 +20,25 @@ pytestmark = pytest.mark.component
 
 _WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _BODY = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
-_HEADERS = {
-    "X-Remote-User": "zoe",
-    "X-Remote-Uid": "77",
-    "X-Remote-Group": "a, b",
-    "X-Remote-Extra-Acme.com%2Fscope": "read",
-}
+_HEADERS = CIMultiDict(
+    [
+        ("X-Remote-User", "zoe"),
+        ("X-Remote-Uid", "77"),
+        ("X-Remote-Group", "CN=a,O=b"),
+        ("X-Remote-Group", "c"),
+        ("X-Remote-Extra-Acme.com%2Fscope", "read"),
+        ("X-Remote-Extra-Acme.com%2Fscope", "write, all"),
+    ]
+)
 
 
-async def who(server: RunningApiServer, pair: tls.KeyPair, headers: dict[str, str]) -> Object:
+async def who(server: RunningApiServer, pair: tls.KeyPair, headers: Mapping[str, str]) -> Object:
     """The user that the server sees, or its refusal."""
     assert server.ca is not None
     transport = HttpTransport(server.url, ca=server.ca, cert=pair.cert, key=pair.key)
     try:
-        sent = {**headers, "Content-Type": "application/json"}
+        sent = CIMultiDict(headers)
+        sent["Content-Type"] = "application/json"
         found: Object = msgspec.json.decode((await transport.request("POST", _WHO, headers=sent, body=_BODY)).body)
     finally:
         await transport.close()
@@ -56,8 +63,17 @@ async def test_proxies_speak_for_others(tmp_path: Path) -> None:
         assert await who(server, proxy, _HEADERS) == {
             "username": "zoe",
             "uid": "77",
-            "groups": ["a", "b", "system:authenticated"],
-            "extra": {"acme.com/scope": ["read"]},
+            "groups": ["CN=a,O=b", "c", "system:authenticated"],
+            "extra": {"acme.com/scope": ["read", "write, all"]},
+        }
+        # Each header of impersonation is one value, commas and all; of a name, the first counts.
+        admin = tls.KeyPair(server.pki / "admin.crt", server.pki / "admin.key")
+        wanted = [("Impersonate-User", "ann"), ("Impersonate-User", "bob"), ("Impersonate-Group", "CN=a,O=b")]
+        wanted += [("Impersonate-Group", "c"), ("Impersonate-Extra-Scope", "x,y"), ("Impersonate-Extra-Scope", "z")]
+        assert await who(server, admin, CIMultiDict(wanted)) == {
+            "username": "ann",
+            "groups": ["CN=a,O=b", "c", "system:authenticated"],
+            "extra": {"scope": ["x,y", "z"]},
         }
         # A proxy's certificate is nobody's own, and other names of its CA are not believed.
         for pair, headers in ((proxy, {}), (other, _HEADERS)):

@@ -164,6 +164,9 @@ async def test_repeated_headers_are_joined(wire) -> None:
         data = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nImpersonate-Group: a\r\nImpersonate-Group: b\r\n\r\n"
         answer = await raw(listener, data)
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]["impersonate-group"] == "a, b"
+        twice = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n"
+        answer = await raw(listener, twice)
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]["authorization"] == "a"
 
 
 async def test_expect_continue_is_said_only_when_the_body_is_read(wire) -> None:

@@ -22,7 +22,7 @@ from kumo.kubernetes.apiserver.authentication import (
 )
 from kumo.kubernetes.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
-from kumo.machinery.http import Request
+from kumo.machinery.http import HeaderLines, Request
 from kumo.machinery.listener import user_of_certificate
 from kumo.machinery.signing_keys import load_signing_key
 from kumo.machinery.tls import ensure_signing_key

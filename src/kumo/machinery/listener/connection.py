@@ -21,7 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from kumo.api.errors import StatusError, bad_request, internal
 from kumo.api.users import UserInfo
-from kumo.machinery.http import Answer, PeerCertificate, Request, Response, Upgrade
+from kumo.machinery.http import Answer, HeaderLines, PeerCertificate, Request, Response, Upgrade, header_lines
 from kumo.machinery.listener.identity import Identify, peer_certificate, user_of_peer
 from kumo.machinery.listener.limits import Limits
 from kumo.machinery.listener.replies import BODILESS, close_iterator, declared_length, head, status_response
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("kumo.listener")
 _SMALL = 65536
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
+_SINGLE = frozenset(
+    ("accept", "authorization", "content-type", "host", "user-agent", "impersonate-user", "impersonate-uid", "audit-id")
+)
+"""Headers of which the first counts when they are repeated."""
 LARGEST_MESSAGE = 32 << 20
 
 
@@ -164,13 +168,19 @@ class Exchange:
     # -- the request ------------------------------------------------------------------------------------------------
 
     def request(self, scheme: str) -> Request:
-        """The request as a value. Repeated headers are joined by `, ` (RFC 9110, 5.3)."""
+        """The request as a value. Repeated headers are joined by `, ` (RFC 9110, 5.3), see `HeaderLines`;
+
+        of those that have one value the first counts (as for Go's Header.Get).
+        """
         message = self.message
         headers: dict[str, str] = {}
         for name, value in message.headers.items():
             name = name.lower()
             value = _readable(value)
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            if name not in headers:
+                headers[name] = value
+            elif name not in _SINGLE:
+                headers[name] = HeaderLines((*header_lines(headers[name]), value))
         target = _readable(message.path)
         if not target.startswith("/"):
             target = message.url.raw_path_qs

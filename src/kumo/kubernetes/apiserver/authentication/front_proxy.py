@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from kumo.api.users import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, UserInfo
 from kumo.kubernetes.apiserver.authentication.client_certificates import ClientCertificates
-from kumo.machinery.http import Request
+from kumo.machinery.http import Request, header_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class FrontProxy:
         if self._config.allowed_names and peer.common_name not in self._config.allowed_names:
             return None
         headers = request.headers
-        name = next((headers[h] for h in self._names if headers.get(h)), "")
+        name = _first(headers, self._names)
         if not name:
             return None
         user = self._user(name, headers)
@@ -57,13 +57,18 @@ class FrontProxy:
         return user
 
     def _user(self, name: str, headers: Mapping[str, str]) -> UserInfo:
-        groups = [g.strip() for h in self._groups for g in headers.get(h, "").split(",") if g.strip()]
-        uid = next((headers[h] for h in self._uids if headers.get(h)), "")
+        groups = [g for h in self._groups for g in header_lines(headers.get(h)) if g]
+        uid = _first(headers, self._uids)
         extra: dict[str, tuple[str, ...]] = {}
         for header, value in headers.items():
             for prefix in self._prefixes:
                 if header.startswith(prefix):
-                    extra[unquote(header.removeprefix(prefix))] = tuple(v.strip() for v in value.split(","))
+                    extra[unquote(header.removeprefix(prefix))] = header_lines(value)
         if AUTHENTICATED_GROUP not in groups and UNAUTHENTICATED_GROUP not in groups:
             groups.append(AUTHENTICATED_GROUP)
         return UserInfo(name, tuple(groups), uid, extra)
+
+
+def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """The first value of the first of the headers that has one."""
+    return next((header_lines(headers[name])[0] for name in names if headers.get(name)), "")

@@ -22,7 +22,7 @@ from kumo.api.users import (
 )
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization.authorizer import forbidden_error
-from kumo.machinery.http import Request
+from kumo.machinery.http import Request, header_lines
 
 _EXTRA = "impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
@@ -50,7 +50,7 @@ class Impersonation:
         """The user that the request wants to be, or `user` without such headers; they are taken out of the request.
 
         Raises 403 for what `user` may not impersonate and 400 for groups, uid or extra values without a user name.
-        Repeated `Impersonate-Group` headers arrive joined by commas; each group is checked on its own.
+        Each `Impersonate-Group` header is one group, whatever is in it, and is checked on its own.
         """
         wanted = _wanted(request.headers)
         if wanted is None:
@@ -122,10 +122,10 @@ class Impersonation:
 def _wanted(headers: Mapping[str, str]) -> UserInfo | None:
     """Who the headers name, None if nobody. Raises 400."""
     name = headers.get("impersonate-user", "")
-    groups = tuple(g.strip() for g in headers.get("impersonate-group", "").split(",") if g.strip())
+    groups = header_lines(headers.get("impersonate-group"))
     uid = headers.get("impersonate-uid", "")
     extra = {
-        unquote(key.removeprefix(_EXTRA)): tuple(v.strip() for v in value.split(","))
+        unquote(key.removeprefix(_EXTRA)): header_lines(value)
         for key, value in headers.items()
         if key.startswith(_EXTRA)
     }
