@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -24,6 +26,7 @@ from support.apiserver import ADMIN, RunningApiServer, running_apiserver
 pytestmark = pytest.mark.component
 
 _EXAMPLES = 400
+_SHOTS = 40
 _FIT = settings(
     max_examples=_EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -348,7 +351,7 @@ _SPECIMENS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     (
         "/api/v1/namespaces/default/resourcequotas",
-        {"spec": {"hard": {"pods": "1", "requests.cpu": "2"}, "scopes": ["BestEffort"]}},
+        {"spec": {"hard": {"pods": "1"}, "scopes": ["BestEffort"]}},
     ),
     (
         "/api/v1/namespaces/default/limitranges",
@@ -487,11 +490,12 @@ def test_nothing_in_an_object_breaks_the_server(fuzzed: tuple[asyncio.Runner, Ru
 
 
 async def test_bad_requests_leave_no_memory_behind(tmp_path: Path) -> None:
+    """What a request leaves behind, every round of such requests would leave behind: the least growth of all counts."""
     async with _target(tmp_path) as server:
         body = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x"},"data":{"a":"%b"},' % (b"y" * 200_000)
 
         async def volley(start: int) -> None:
-            for number in range(start, start + 100):
+            for number in range(start, start + _SHOTS):
                 shot = Shot("POST", f"/api/v1/namespaces/default/configmaps?{number}", "", {}, body)
                 assert (await _fire(server, shot))[0] in (400, 404, 405)
                 long = Shot(
@@ -499,11 +503,15 @@ async def test_bad_requests_leave_no_memory_behind(tmp_path: Path) -> None:
                 )
                 assert (await _fire(server, long))[0] < 500
 
-        await volley(0)
         tracemalloc.start()
         try:
-            await volley(100)
-            kept = tracemalloc.get_traced_memory()[0]
+            kept = []
+            for number in range(5):
+                await volley(number * _SHOTS)
+                gc.collect()
+                kept.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
-        assert kept < 1 << 20
+        least = min(after - before for before, after in pairwise(kept))
+        # A body has 200 kB, a path 20; timers that were cancelled stay for a while.
+        assert least < _SHOTS * 10_000, kept
