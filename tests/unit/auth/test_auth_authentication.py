@@ -339,7 +339,7 @@ def test_impersonation() -> None:
         return found
 
     assert as_() is root
-    user = as_(Impersonate_User="jane", Impersonate_Group="a, b", Impersonate_Uid="7")
+    user = as_(Impersonate_User="jane", Impersonate_Group=HeaderLines(["a", "b"]), Impersonate_Uid="7")
     assert (user.name, user.groups, user.uid) == ("jane", ("a", "b", AUTHENTICATED_GROUP), "7")
     assert asked == [
         ("", "users", "", "", "jane"),
