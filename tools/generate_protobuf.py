@@ -73,6 +73,16 @@ _AGGREGATION = (
     "apiregistration.v1.ServiceReference namespace=1:s- name=2:s- port=3:i",
 )
 """The kind of the one group that Debian has no package of."""
+_AGGREGATION_ZEROS = (
+    "apiregistration.v1.APIService metadata+o spec+o status+o",
+    "apiregistration.v1.APIServiceCondition type+s=v1.APIServiceConditionType status+s=v1.ConditionStatus"
+    " lastTransitionTime+t reason- message-",
+    "apiregistration.v1.APIServiceSpec group- version- insecureSkipTLSVerify- caBundle- groupPriorityMinimum+i"
+    " versionPriority+i",
+    "apiregistration.v1.APIServiceStatus conditions-",
+    "apiregistration.v1.ServiceReference namespace- name-",
+)
+"""What becomes of its zero values."""
 _ZERO_MARKS = {"s": "s", "i": "i", "d": "i", "b": "b", "y": "l", "Quantity": "q", "IntOrString": "n"}
 _ZERO_MARKS |= dict.fromkeys(("Time", "MicroTime"), "t")
 _FOREIGN = {
@@ -216,7 +226,7 @@ def make(source: Path) -> tuple[str, str]:
         table.named |= named
     known = [name for name in sorted(table.structs) if name not in _FOREIGN]
     zeros = (line for line in map(table.zeros, known) if not line.endswith(" "))
-    return _text((*map(table.line, known), *_AGGREGATION)), _text(zeros)
+    return _text((*map(table.line, known), *_AGGREGATION)), _text((*zeros, *_AGGREGATION_ZEROS))
 
 
 def _text(lines: Iterable[str]) -> str:

@@ -66,14 +66,14 @@ def _url(text: str, path: str) -> Iterator[Cause]:
 
 
 def _service(service: Spec, path: str) -> Iterator[Cause]:
-    for key in ("name", "namespace"):
+    for key, other in (("name", "namespace"), ("namespace", "name")):
         if not service.get(key):
-            yield fields.required(f"{path}.{key}")
+            yield fields.required(f"{path}.{other}")  # Upstream says it of the other one.
     port = service.get("port")
     if port is not None and not 0 < port < 65536:
         yield fields.invalid(f"{path}.port", port, "port is not valid: must be between 1 and 65535, inclusive")
     text = service.get("path")
-    if text is None or text == "/":
+    if not text or text == "/":
         return
     at = f"{path}.path"
     if not text.startswith("/"):

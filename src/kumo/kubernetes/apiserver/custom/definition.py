@@ -46,10 +46,12 @@ def validate_definition(obj: Object, old: Object | None = None) -> list[Cause]:
     """What is wrong with a definition, new or changed."""
     spec = obj.get("spec") or {}
     called = spec.get("names") or {}
-    group, name = spec.get("group") or "", (obj.get("metadata") or {}).get("name") or ""
+    group = spec.get("group") or ""
     found: list[Cause] = []
-    if old is None and name != f"{called.get('plural') or ''}.{group}":
-        found.append(fields.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
+    for key in ("generateName", "name") if old is None else ():
+        stated = (obj.get("metadata") or {}).get(key)
+        if stated and stated != f"{called.get('plural') or ''}.{group}":
+            found.append(fields.invalid(f"metadata.{key}", stated, 'must be spec.names.plural+"."+spec.group'))
     found += _spec(spec, _unchanged_schemas(spec, old))
     if old is not None:
         found += _changes(spec, old)

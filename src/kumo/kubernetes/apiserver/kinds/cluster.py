@@ -6,7 +6,7 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, is_deleting, metadata, name_of
 from kumo.api.resources import GVK
-from kumo.kubernetes.apiserver.kinds.checks import choice, needed, set_default
+from kumo.kubernetes.apiserver.kinds.checks import choice, set_default
 from kumo.kubernetes.apiserver.kinds.metadata import STANDARD_FINALIZERS
 from kumo.kubernetes.apiserver.kinds.rules import Rules
 
@@ -78,6 +78,10 @@ def _default_priority(obj: Object) -> None:
     set_default(obj, preemptionPolicy="PreemptLowerPriority")
 
 
+def _create_priority(obj: Object) -> None:
+    metadata(obj)["generation"] = 1  # It is never counted on.
+
+
 def _validate_priority(obj: Object) -> list[Cause]:
     name, value = name_of(obj), obj.get("value") or 0
     if name.startswith("system-"):
@@ -92,7 +96,7 @@ def _validate_priority(obj: Object) -> list[Cause]:
             words = f"globalDefault of {name} PriorityClass must be false"
             return [fields.forbidden("metadata.name", detail + words)]
         return []
-    found = choice("preemptionPolicy", obj.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"), needed=False)
+    found = choice("preemptionPolicy", obj.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"))
     if value > _HIGHEST_USER_PRIORITY:
         detail = f"maximum allowed value of a user defined priority is {_HIGHEST_USER_PRIORITY}"
         found.append(fields.forbidden("value", detail))
@@ -106,11 +110,6 @@ def _validate_priority_update(new: Object, old: Object) -> list[Cause]:
     if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
         found.append(fields.immutable("preemptionPolicy", new.get("preemptionPolicy")))
     return found
-
-
-def _validate_runtime(obj: Object) -> list[Cause]:
-    handler = obj.get("handler") or ""
-    return needed(obj, "", "handler") or fields.each("handler", handler, names.check_label(handler))
 
 
 def rules() -> dict[GVK, Rules]:
@@ -141,14 +140,8 @@ def rules() -> dict[GVK, Rules]:
         ),
         GVK("scheduling.k8s.io", "v1", "PriorityClass"): Rules(
             default=_default_priority,
-            validate=_validate_priority,
-            validate_update=_validate_priority_update,
-            has_generation=True,
-        ),
-        GVK("node.k8s.io", "v1", "RuntimeClass"): Rules(
-            validate=_validate_runtime,
-            validate_update=lambda new, old: (
-                [] if new.get("handler") == old.get("handler") else [fields.immutable("handler", new.get("handler"))]
-            ),
+            validate_create=_validate_priority,
+            check_update=_validate_priority_update,
+            on_create=_create_priority,
         ),
     }

@@ -55,7 +55,8 @@ def _validate_schema(obj: Object) -> list[Cause]:
         found.append(fields.invalid(here, precedence, "only the schema named 'exempt' may have matchingPrecedence 1"))
     method = spec.get("distinguisherMethod")
     if method is not None and method.get("type") not in ("ByNamespace", "ByUser"):
-        found.append(fields.unsupported("spec.distinguisherMethod.type", method, ("ByNamespace", "ByUser")))
+        shown = {"Type": method.get("type") or ""}
+        found.append(fields.unsupported("spec.distinguisherMethod.type", shown, ("ByNamespace", "ByUser")))
     level = at(spec, "priorityLevelConfiguration.name") or ""
     here = "spec.priorityLevelConfiguration.name"
     if level:

@@ -9,6 +9,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import needed
+from kumo.kubernetes.apiserver.kinds.go_diff import internal
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
@@ -60,7 +61,9 @@ def _validate_cluster_role(obj: Object) -> list[Cause]:
             detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
             found.append(fields.required("aggregationRule.clusterRoleSelectors", detail))
         for index, selector in enumerate(selectors or ()):
-            found += validate_label_selector(f"aggregationRule.clusterRoleSelectors[{index}]", selector)
+            here = f"aggregationRule.clusterRoleSelectors[{index}]"
+            wrong = validate_label_selector(here, selector)
+            found += [*wrong, fields.invalid(here, None, "invalid label selector.")] if wrong else []
     return found
 
 
@@ -106,10 +109,20 @@ def _validate_cluster_binding(obj: Object) -> list[Cause]:
     return _reference(obj, ("ClusterRole",)) + _subjects(obj, namespaced=False)
 
 
-def _validate_binding_update(new: Object, old: Object) -> list[Cause]:
+def _change_reference(new: Object, old: Object) -> list[Cause]:
     if new.get("roleRef") == old.get("roleRef"):
         return []
-    return [fields.invalid("roleRef", new.get("roleRef"), "cannot change roleRef")]
+    shown = internal("rbac.v1.RoleRef", new.get("roleRef"))
+    order = ("APIGroup", "Kind", "Name")
+    return [fields.invalid("roleRef", {key: shown[key] for key in order}, "cannot change roleRef")]
+
+
+def _change_binding(new: Object, old: Object) -> list[Cause]:
+    return _validate_binding(new) + _change_reference(new, old)
+
+
+def _change_cluster_binding(new: Object, old: Object) -> list[Cause]:
+    return _validate_cluster_binding(new) + _change_reference(new, old)
 
 
 def rules() -> dict[GVK, Rules]:
@@ -120,20 +133,26 @@ def rules() -> dict[GVK, Rules]:
 
     anything = names.check_path_segment
     return {
-        rbac("Role"): Rules(validate=_validate_role, check_name=anything, allow_create_on_update=True),
-        rbac("ClusterRole"): Rules(validate=_validate_cluster_role, check_name=anything, allow_create_on_update=True),
+        rbac("Role"): Rules(
+            validate=_validate_role, check_name=anything, revalidates=True, allow_create_on_update=True
+        ),
+        rbac("ClusterRole"): Rules(
+            validate=_validate_cluster_role, check_name=anything, revalidates=True, allow_create_on_update=True
+        ),
         rbac("RoleBinding"): Rules(
             default=_default_binding,
-            validate=_validate_binding,
-            validate_update=_validate_binding_update,
+            validate_create=_validate_binding,
+            check_update=_change_binding,
             check_name=anything,
+            revalidates=True,
             allow_create_on_update=True,
         ),
         rbac("ClusterRoleBinding"): Rules(
             default=_default_binding,
-            validate=_validate_cluster_binding,
-            validate_update=_validate_binding_update,
+            validate_create=_validate_cluster_binding,
+            check_update=_change_cluster_binding,
             check_name=anything,
+            revalidates=True,
             allow_create_on_update=True,
         ),
     }
