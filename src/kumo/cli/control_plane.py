@@ -12,6 +12,7 @@ import structlog
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.cli import prepare, stores
 from kumo.cli.admission import admission
+from kumo.cli.cluster_info import cluster_info
 from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load, node_address
 from kumo.cli.late import LateHandler
@@ -139,6 +140,7 @@ class ControlPlane:
     def _server(self) -> ApiServer:
         instance, pki = self._instance, self._pki
         known, anonymous = authentication(instance, pki)
+        address = node_address()
         config = ApiServerConfig(
             service_account_key=pki.signing_key,
             authentication=known,
@@ -149,12 +151,12 @@ class ControlPlane:
             kubelet_client_certificate=pki.kubelet_client.cert,
             kubelet_client_key=pki.kubelet_client.key,
             aggregation=AggregationConfig(pki.front_proxy.cert, pki.front_proxy.key),
-            advertise_address=node_address(),
+            advertise_address=address,
             port=instance.port,
             service_cidr=instance.service_cidr,
             groups=[g for w in self._wings for g in w.groups],
             hooks=[h for w in self._wings for h in w.hooks],
-            default_objects=rights(),
+            default_objects=[*rights(), *cluster_info(f"https://{address}:{instance.port}", pki.ca.read_text())],
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )
         return ApiServer(stores.open_store(instance), config)
