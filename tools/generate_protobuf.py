@@ -186,7 +186,7 @@ class Table:
             full = self.qualified(package, written)
             if "inline" in options:
                 if full in self.structs:
-                    yield from self._zeros(full, "" if json_name else f"@{full.rpartition('.')[2]}.")
+                    yield from self._zeros(full, "" if json_name else f"{inside or '@'}{full.rpartition('.')[2]}.")
                 continue
             mark = ""
             if written.startswith("*"):

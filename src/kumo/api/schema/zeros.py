@@ -55,7 +55,7 @@ def marks_of(definition: str) -> Marks:
         name, plus, zero = item.partition("+")
         name, dropped = name.removesuffix("-"), name.endswith("-")
         if name.startswith("@"):
-            struct, _, name = name[1:].partition(".")
+            struct, _, name = name[1:].rpartition(".")
             embedded[name] = struct
         if (plus or dropped) and (definition, name) not in _TOLD_APART:
             zeros[name] = zero or "-"

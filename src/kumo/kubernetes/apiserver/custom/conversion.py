@@ -66,7 +66,7 @@ def _url(text: str, path: str) -> Iterator[Cause]:
 
 
 def _service(service: Spec, path: str) -> Iterator[Cause]:
-    for key, other in (("name", "namespace"), ("namespace", "name")):
+    for key, other in (("namespace", "name"), ("name", "namespace")):
         if not service.get(key):
             yield fields.required(f"{path}.{other}")  # Upstream says it of the other one.
     port = service.get("port")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from kumo.kubernetes.apiserver.kinds.admission_rules import (
     validate_match_conditions,
     validate_rule,
 )
-from kumo.kubernetes.apiserver.kinds.checks import choice, set_default
+from kumo.kubernetes.apiserver.kinds.checks import given, set_default
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
@@ -65,8 +66,8 @@ def _webhook(here: str, hook: dict[str, Any]) -> list[Cause]:
     found = _full_name(f"{here}.name", hook.get("name") or "")
     for index, rule in enumerate(hook.get("rules") or ()):
         found += validate_rule(f"{here}.rules[{index}]", rule)
-    found += choice(f"{here}.failurePolicy", hook.get("failurePolicy"), FAILURE_POLICIES, needed=False)
-    found += choice(f"{here}.matchPolicy", hook.get("matchPolicy"), MATCH_POLICIES, needed=False)
+    found += given(f"{here}.failurePolicy", hook.get("failurePolicy"), FAILURE_POLICIES)
+    found += given(f"{here}.matchPolicy", hook.get("matchPolicy"), MATCH_POLICIES)
     effects = hook.get("sideEffects")
     if effects is None:
         found.append(fields.required(f"{here}.sideEffects", "must specify one of None, NoneOnDryRun"))
@@ -79,7 +80,7 @@ def _webhook(here: str, hook: dict[str, Any]) -> list[Cause]:
     for key in ("namespaceSelector", "objectSelector"):
         found += validate_label_selector(f"{here}.{key}", hook.get(key))
     again = hook.get("reinvocationPolicy")
-    found += choice(f"{here}.reinvocationPolicy", again, REINVOCATION_POLICIES, needed=False)
+    found += given(f"{here}.reinvocationPolicy", again, REINVOCATION_POLICIES)
     found += validate_client_config(f"{here}.clientConfig", hook.get("clientConfig") or {})
     return found + validate_match_conditions(f"{here}.matchConditions", hook.get("matchConditions"))
 
@@ -141,7 +142,8 @@ def _url(path: str, text: str) -> list[Cause]:
 
 
 def _service(path: str, service: dict[str, Any]) -> list[Cause]:
-    found = [fields.required(f"{path}.{key}") for key in ("name", "namespace") if not service.get(key)]
+    swapped = (("name", "namespace"), ("namespace", "name"))  # Upstream says of one that the other is missing.
+    found = [fields.required(f"{path}.{told}") for told, key in swapped if not service.get(key)]
     port = service.get("port", 443)
     if complaints := names.check_port(port):
         found.append(fields.invalid(f"{path}.port", port, "port is not valid: " + ", ".join(complaints)))
@@ -167,24 +169,21 @@ def rules() -> dict[GVK, Rules]:
     def admission(kind: str) -> GVK:
         return GVK("admissionregistration.k8s.io", "v1", kind)
 
-    webhooks = Rules(
-        default=_default_webhooks, validate=_validate_webhooks, has_generation=True, unconditional_update=False
-    )
-    binding = Rules(default=default_binding, validate=validate_binding, has_generation=True, unconditional_update=False)
+    plain = Rules(has_generation=True, unconditional_update=False, any_finalizer=True, revalidates=True)
+    webhooks = replace(plain, default=_default_webhooks, validate=_validate_webhooks)
+    binding = replace(plain, default=default_binding, validate=validate_binding)
     return {
         admission("MutatingWebhookConfiguration"): webhooks,
         admission("ValidatingWebhookConfiguration"): webhooks,
-        admission("ValidatingAdmissionPolicy"): Rules(
+        admission("ValidatingAdmissionPolicy"): replace(
+            plain,
             default=default_policy,
             validate=validate_validating_policy,
             validate_status=validate_policy_status,
             has_status=True,
-            has_generation=True,
-            unconditional_update=False,
+            status_keeps_metadata=True,
         ),
-        admission("MutatingAdmissionPolicy"): Rules(
-            default=default_policy, validate=validate_mutating_policy, has_generation=True
-        ),
+        admission("MutatingAdmissionPolicy"): replace(plain, default=default_policy, validate=validate_mutating_policy),
         admission("ValidatingAdmissionPolicyBinding"): binding,
         admission("MutatingAdmissionPolicyBinding"): binding,
     }

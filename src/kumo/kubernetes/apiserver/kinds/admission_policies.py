@@ -16,7 +16,8 @@ from kumo.kubernetes.apiserver.kinds.admission_rules import (
     validate_match_conditions,
     validate_match_resources,
 )
-from kumo.kubernetes.apiserver.kinds.checks import choice, set_default, spec_of
+from kumo.kubernetes.apiserver.kinds.checks import choice, given, set_default, spec_of
+from kumo.kubernetes.apiserver.kinds.conditions import validate_conditions
 from kumo.kubernetes.apiserver.kinds.rules import at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
@@ -103,7 +104,9 @@ class _Places:
 
 def _common(spec: dict[str, Any], *, mutating: bool = False) -> tuple[list[Cause], _Places]:
     """What both kinds of policy have: failure policy, parameters, constraints, conditions, variables."""
-    found = choice("spec.failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
+    policy = spec.get("failurePolicy")
+    found = [fields.required("spec.failurePolicy")] if policy is None else []
+    found += given("spec.failurePolicy", policy, FAILURE_POLICIES)
     kind, constraints = spec.get("paramKind"), spec.get("matchConstraints")
     if kind is not None:
         found += _param_kind(kind)
@@ -294,13 +297,4 @@ def validate_policy_status(new: Object, old: Object) -> list[Cause]:
             found.append(fields.required(f"{here}.warning"))
         if not (warning.get("fieldRef") or "").strip():
             found.append(fields.required(f"{here}.fieldRef"))
-    for index, condition in enumerate(at(new, "status.conditions") or ()):
-        here = f"status.conditions[{index}]"
-        if not condition.get("type"):
-            found.append(fields.required(f"{here}.type"))
-        found += choice(f"{here}.status", condition.get("status"), ("False", "True", "Unknown"))
-        if not condition.get("lastTransitionTime"):
-            found.append(fields.required(f"{here}.lastTransitionTime"))
-        if not condition.get("reason"):
-            found.append(fields.required(f"{here}.reason"))
-    return found
+    return found + validate_conditions("status.conditions", at(new, "status.conditions"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
-from kumo.kubernetes.apiserver.kinds.checks import choice, set_default
+from kumo.kubernetes.apiserver.kinds.checks import given, set_default
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def validate_rule(path: str, rule: dict[str, Any]) -> list[Cause]:
         if not version:
             found.append(fields.required(f"{path}.apiVersions[{number}]"))
     found += _resources(f"{path}.resources", rule.get("resources") or [])
-    return found + choice(f"{path}.scope", rule.get("scope"), _SCOPES, needed=False)
+    return found + given(f"{path}.scope", rule.get("scope"), _SCOPES)
 
 
 def _alone(path: str, values: Sequence[str], what: str) -> list[Cause]:
@@ -101,7 +101,9 @@ def validate_match_resources(path: str, resources: dict[str, Any] | None) -> lis
     """A policy's matchConstraints, a binding's matchResources."""
     if resources is None:
         return []
-    found = choice(f"{path}.matchPolicy", resources.get("matchPolicy"), MATCH_POLICIES)
+    policy = resources.get("matchPolicy")
+    found = [fields.required(f"{path}.matchPolicy")] if policy is None else []
+    found += given(f"{path}.matchPolicy", policy, MATCH_POLICIES)
     for key in ("namespaceSelector", "objectSelector"):
         selector = resources.get(key)
         if selector is None:

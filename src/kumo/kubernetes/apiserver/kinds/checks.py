@@ -39,6 +39,11 @@ def choice(path: str, value: Any, allowed: Sequence[str], *, needed: bool = True
     return [] if value in allowed else [fields.unsupported(path, value, allowed)]
 
 
+def given(path: str, value: Any, allowed: Sequence[str]) -> list[Cause]:
+    """One of the allowed texts, if there is one at all; an empty text is none of them."""
+    return [] if value is None or value in allowed else [fields.unsupported(path, value, allowed)]
+
+
 def needed(obj: dict[str, Any], path: str, *keys: str) -> list[Cause]:
     """The fields under these keys may not be empty."""
     return [fields.required(f"{path}.{k}" if path else k) for k in keys if not obj.get(k)]
