@@ -14,6 +14,7 @@ from typing import Protocol
 from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.exposition import CONTENT_TYPE, Histogram, Sample, family, histograms
+from kumo.kubernetes.apiserver.instruments import Instruments
 from kumo.machinery.http import Response, Sink
 
 _SECONDS = (
@@ -57,6 +58,8 @@ class Metrics:
         self._collectors: list[Collect] = []
         self.authenticated: dict[str, int] = {}
         """Requests by who asked: `admin`, `kubelet`, ... or `other`, as upstream compresses user names."""
+        self.instruments = Instruments()
+        """What is counted and measured in other places."""
         self.unauthenticated = 0
         self.allowed = 0
         self.denied = 0
@@ -89,7 +92,7 @@ class Metrics:
 
     def response(self) -> Response:
         """The answer of /metrics."""
-        lines = [*self._requests(), *self._access()]
+        lines = [*self._requests(), *self._access(), *self.instruments.lines()]
         for collect in self._collectors:
             lines += collect()
         return Response(200, ("\n".join(lines) + "\n").encode(), CONTENT_TYPE)
@@ -116,7 +119,7 @@ class Metrics:
         yield from family(
             "counter",
             "apiserver_request_terminations_total",
-            "Number of requests which apiserver terminated in self-defense.",
+            "[ALPHA] Number of requests which apiserver terminated in self-defense.",
             ("code", *_LABELS[:-1]),
             ended,
         )
@@ -126,7 +129,7 @@ class Metrics:
         yield from family(
             "counter",
             "authenticated_user_requests",
-            "Counter of authenticated requests broken out by username.",
+            "[ALPHA] Counter of authenticated requests broken out by username.",
             ("username",),
             users,
         )
@@ -134,14 +137,14 @@ class Metrics:
         yield from family(
             "counter",
             "authentication_attempts",
-            "Counter of authenticated attempts.",
+            "[ALPHA] Counter of authenticated attempts.",
             ("result",),
             _present(attempts),
         )
         yield from family(
             "counter",
             "authorization_attempts_total",
-            "Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', "
+            "[ALPHA] Counter of authorization attempts broken down by result. It can be either 'allowed', 'denied', "
             "'no-opinion' or 'error'.",
             ("result",),
             _present({"allowed": self.allowed, "denied": self.denied}),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from kumo.kubernetes.apiserver.authorization.authorizer import Decision
 
 _LONGEST_WAIT = 60.0
+_WRITES = frozenset(("create", "update", "patch"))
+_VALIDATIONS = frozenset(("Strict", "Warn", "Ignore"))
 _MOST_AUDIT_ID = 64
 
 
@@ -133,6 +135,7 @@ class Operation:
     def authenticated(self, visit: Visit, user: UserInfo) -> None:
         """It is known who asks."""
         visit.user = user
+        self.metrics.instruments.authentication.of("success").observe(perf_counter() - visit.began)
         counts = self.metrics.authenticated
         name = _compressed(user.name)
         counts[name] = counts.get(name, 0) + 1
@@ -192,13 +195,26 @@ class Operation:
                 self._complete(visit, answer)
             elif visit.user is None and self.auditor is not None:
                 self._unauthenticated(visit, answer)
+        taken = perf_counter() - visit.began
         if code == 401:
             self.metrics.unauthenticated += 1
+            self.metrics.instruments.authentication.of("error").observe(taken)
         elif code == 403:
             self.metrics.denied += 1
+        if info.verb in _WRITES and info.resource:
+            self._measure_write(visit, taken)
         dry_run = "All" if "dryRun=All" in visit.request.query_string else ""
-        self.metrics.count(info, code, perf_counter() - visit.began, size, dry_run)
+        self.metrics.count(info, code, taken, size, dry_run)
         return answer
+
+    def _measure_write(self, visit: Visit, taken: float) -> None:
+        """How large the body of a write was, and how long it took by the validation asked for."""
+        instruments, info, content = self.metrics.instruments, visit.info, visit.request.content
+        if isinstance(content, bytes):
+            instruments.bodies.of(info.resource, info.verb, info.group).observe(len(content))
+        how = visit.request.query_string.partition("fieldValidation=")[2].partition("&")[0] or "Warn"
+        if how in _VALIDATIONS:
+            instruments.field_validation.of(how).observe(taken)
 
     def abandon(self, visit: Visit) -> None:
         """The client has gone before there was an answer."""

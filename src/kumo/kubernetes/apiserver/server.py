@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 from functools import partial
+from time import perf_counter, time
 
 import structlog
 
@@ -148,7 +150,8 @@ class ApiServer:
         self._conversions = Conversions(reader, self._cache)
         self._metrics.add(self._conversions.metrics.lines)
         self._dynamic = DynamicAdmission(self._cache, reader, self._registry, self._authorizer, self._conversions)
-        storage = Storage(self._store, self._cache, config.event_ttl)
+        self._dynamic.measure(self._metrics.instruments.webhooks, self._metrics.instruments.policies)
+        storage = Storage(self._store, self._cache, config.event_ttl, self._metrics.instruments)
         admission = AdmissionChain(
             config.hooks,
             reader,
@@ -229,7 +232,12 @@ class ApiServer:
 
     def identify(self, peer: PeerCertificate) -> UserInfo | None:
         """Whose client certificate it is, for the listener; nobody's before `start` has returned."""
-        return self._identity.identify(peer) if self._ready else None
+        if not self._ready:
+            return None
+        if peer.described.get("notAfter"):
+            left = ssl.cert_time_to_seconds(peer.described["notAfter"]) - time()
+            self._metrics.instruments.certificates.of().observe(left)
+        return self._identity.identify(peer)
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -268,8 +276,10 @@ class ApiServer:
         await operation.admit(visit, user)
         group = self._groups.get(info.group) if info.resource else self._groups.get(_group_of(request.path))
         if group is None or group.authorize:
+            asked = perf_counter()
             self._authorizer.check(user, info)
             self._metrics.allowed += 1
+            self._metrics.instruments.authorization.of("allowed").observe(perf_counter() - asked)
         if group is not None and (info.resource or _below_version(request.path)):
             request.user = user
             return await group.handler(request)
@@ -300,6 +310,9 @@ class ApiServer:
         call = Call(request, info, user, resource, request.query)
         if resource.deprecated:
             call.warnings.append(resource.deprecated)
+            self._metrics.instruments.deprecated.counts[
+                (info.group, info.version, info.resource, info.subresource, "")
+            ] = 1.0
         if info.verb == "watch":
             call.begun = partial(self._operation.begun, request)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from time import perf_counter
 
 from kumo.api.errors import StatusError, already_exists, bad_request, internal, too_large, unavailable
 from kumo.api.objects import Object
@@ -15,6 +16,7 @@ from kumo.kubernetes.apiserver.bodies import is_deep
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.claims import ServiceClaims
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
+from kumo.kubernetes.apiserver.instruments import Instruments
 from kumo.kubernetes.apiserver.keys import object_key
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.splice import same_stored, to_stored
@@ -45,7 +47,7 @@ class Gone(Exception):
 class Storage:
     """Reads from the cache, writes to the store. `event_ttl` is how long events are kept, in seconds."""
 
-    def __init__(self, store: Store, cache: Cache, event_ttl: float) -> None:
+    def __init__(self, store: Store, cache: Cache, event_ttl: float, instruments: Instruments | None = None) -> None:
         self._store = store
         self.cache = cache
         self._event_ttl = event_ttl
@@ -54,6 +56,7 @@ class Storage:
         self._services = ServiceWrites(store, cache)
         self._apart = {"events": self._put_event, "services": self._put_service}
         """How core resources are written that bring along more than a key and a value."""
+        self._instruments = instruments
         self._lease = 0
         self._lease_until = 0.0
 
@@ -139,7 +142,7 @@ class Storage:
     async def remove(self, resource: Resource, old: Entry) -> Entry:
         """Delete the object; its last state at the revision of its deletion. Raises Gone."""
         key = object_key(resource.stored.group, resource.stored.resource, old.namespace, old.name)
-        is_service = _is_service(resource)
+        is_service, began = _is_service(resource), perf_counter()
         try:
             if is_service:
                 revision = await self._services.write(Mutation(key, None, old.revision), None, old.object())
@@ -148,7 +151,9 @@ class Storage:
         except CompareFailed as error:
             raise await self._gone(error) from None
         except StoreError as error:
+            self._measure("delete", resource, began, failed=True)
             raise refused(error) from error
+        self._measure("delete", resource, began)
         await self._settle(revision)
         if self._claims is not None and is_service:
             await self._claims.release(key, old.object())
@@ -158,6 +163,7 @@ class Storage:
         self, resource: Resource, key: str, value: bytes, expect: int, obj: Object, old: Entry | None = None
     ) -> int:
         write = None if resource.stored.group else self._apart.get(resource.stored.resource)
+        began = perf_counter()
         try:
             if write is None:
                 revision = await self._store.put(key, value, expect=expect)
@@ -166,9 +172,22 @@ class Storage:
         except CompareFailed as error:
             raise await self._gone(error) from None
         except StoreError as error:
+            self._measure("update" if expect else "create", resource, began, failed=True)
             raise refused(error) from error
+        self._measure("update" if expect else "create", resource, began)
         await self._settle(revision)
         return revision
+
+    def _measure(self, operation: str, resource: Resource, began: float, *, failed: bool = False) -> None:
+        """Count a request to the store, and how long it took."""
+        found = self._instruments
+        if found is None:
+            return
+        labels = (operation, resource.stored.group, resource.stored.resource)
+        found.storage_requests.add(*labels)
+        found.storage.of(*labels).observe(perf_counter() - began)
+        if failed:
+            found.storage_errors.add(*labels)
 
     async def _put_service(self, service: Mutation, obj: Object, old: Entry | None) -> int:
         before = old.object() if old is not None else None

@@ -27,6 +27,7 @@ from kumo.kubernetes.apiserver.authorization import Authorizer
 from kumo.kubernetes.apiserver.cache import Cache, Listener
 from kumo.kubernetes.apiserver.conversion.conversions import Conversions
 from kumo.kubernetes.apiserver.entry import Entry
+from kumo.kubernetes.apiserver.instruments import PolicyInstruments, WebhookInstruments
 from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry
 from kumo.machinery.client import Client
@@ -65,6 +66,10 @@ class DynamicAdmission:
 
         self._status = PolicyStatus(reader, equivalents)
         cache.listen(validating.POLICIES.group, validating.POLICIES.resource, self._status.changed)
+
+    def measure(self, webhooks: WebhookInstruments, policies: PolicyInstruments) -> None:
+        """Count calls and checks there from now on."""
+        self._webhooks.instruments, self._validating.instruments = webhooks, policies
 
     async def run(self, client: Client) -> None:
         """Check the expressions of policies and write down what is wrong with them, until cancelled."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 from typing import NamedTuple
 
 from kumo.api.errors import StatusError
@@ -22,6 +23,7 @@ from kumo.kubernetes.apiserver.admission.policies.refusal import refused_by_vali
 from kumo.kubernetes.apiserver.admission.versions import Seen
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.instruments import PolicyInstruments
 
 POLICIES = GVR("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", False)
 BINDINGS = GVR("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", False)
@@ -54,6 +56,8 @@ class ValidatingPolicies:
         self._reader = reader
         self._equivalents = equivalents
         self._authorizer = authorizer
+        self.instruments = PolicyInstruments()
+        """Where checks are counted."""
         self.index = PolicyIndex(POLICIES, BINDINGS, reader, equivalents)
 
     async def validate(self, attrs: AdmissionAttributes) -> None:
@@ -63,7 +67,7 @@ class ValidatingPolicies:
         hooks = self.index.candidates(asked(attrs))
         if not hooks:
             return
-        request = _Request(attrs, self._reader, self._equivalents, self._authorizer)
+        request = _Request(attrs, self._reader, self._equivalents, self._authorizer, self.instruments)
         for hook in hooks:
             await request.judge(hook)
         if request.refusals:
@@ -74,9 +78,15 @@ class _Request:
     """One write, judged by one policy after the other."""
 
     def __init__(
-        self, attrs: AdmissionAttributes, reader: Reader, equivalents: Equivalents, authorizer: Authorizer | None
+        self,
+        attrs: AdmissionAttributes,
+        reader: Reader,
+        equivalents: Equivalents,
+        authorizer: Authorizer | None,
+        instruments: PolicyInstruments,
     ) -> None:
         self._attrs = attrs
+        self._instruments = instruments
         self._reader = reader
         self._equivalents = equivalents
         self._authorizer = authorizer
@@ -116,8 +126,15 @@ class _Request:
         bound = Bindings(self._attrs, target, self._seen, self._authorizer).values(
             params=param, namespaceObject=namespace
         )
+        began = perf_counter()
         outcome = evaluate(policy, bound)
+        taken = perf_counter() - began
         for index, decision in enumerate(outcome.decisions):
+            actions = [action.lower() for action in binding.actions] if decision.denies else ["allow"]
+            for action in actions:
+                labels = (policy.name, binding.name, "invalid_error" if decision.denies else "no_error", action)
+                self._instruments.checks.add(*labels)
+                self._instruments.seconds.of(*labels).observe(taken)
             if decision.denies:
                 self._denied(policy, binding, index, decision)
         for key, value in outcome.annotations:

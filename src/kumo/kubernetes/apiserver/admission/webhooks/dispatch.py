@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from time import perf_counter
 
 import msgspec
 import structlog
@@ -30,6 +31,7 @@ from kumo.kubernetes.apiserver.admission.webhooks.patches import PatchFailed, ap
 from kumo.kubernetes.apiserver.admission.webhooks.reviews import KNOWN_VERSIONS, Verdict, review
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.instruments import WebhookInstruments
 from kumo.kubernetes.apiserver.outbound.connections import Connections
 
 MUTATING = GVR("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", False)
@@ -47,6 +49,8 @@ class Webhooks:
         self._equivalents = equivalents
         self._authorizer = authorizer
         self._connections = Connections(reader)
+        self.instruments = WebhookInstruments()
+        """Where calls are counted."""
         self.mutating = WebhookIndex(MUTATING, reader, equivalents)
         self.validating = WebhookIndex(VALIDATING, reader, equivalents)
 
@@ -196,12 +200,38 @@ class Webhooks:
             raise CallFailed(f"{known} (v1, v1beta1)")
         target = candidate.target
         question = review(attrs, target, seen.new(target), seen.old(target), version)
-        found = await call(self._connections, webhook, question, mutating=mutating)
+        began = perf_counter()
+        try:
+            found = await call(self._connections, webhook, question, mutating=mutating)
+        except CallFailed:
+            self._count(webhook, attrs, mutating, began, not webhook.ignores_failures, "0", "calling_webhook_error")
+            if webhook.ignores_failures:
+                self.instruments.opened.add(webhook.name, _type(mutating))
+            raise
+        code = "200" if found.allowed else str((found.status or {}).get("code") or 403)
+        self._count(webhook, attrs, mutating, began, not found.allowed, code, "no_error")
         _note(attrs.audit_annotations, webhook, found.annotations)
         attrs.warnings.extend(found.warnings)
         if not found.allowed:
             raise denied(webhook.name, found.status)
         return found
+
+    def _count(
+        self,
+        webhook: Webhook,
+        attrs: AdmissionAttributes,
+        mutating: bool,
+        began: float,
+        rejected: bool,
+        code: str,
+        error: str,
+    ) -> None:
+        """Count a call, and its refusal."""
+        found, kind, said = self.instruments, _type(mutating), "true" if rejected else "false"
+        found.seconds.of(webhook.name, kind, attrs.operation, said).observe(perf_counter() - began)
+        found.requests.add(webhook.name, kind, attrs.operation, code, said)
+        if rejected:
+            found.rejections.add(webhook.name, kind, attrs.operation, error, code)
 
     def _failed(
         self,
@@ -218,6 +248,10 @@ class Webhooks:
             raise internal_error(message)
         _log.warning("a webhook failed; its policy is to go on", webhook=webhook.name, error=str(error))
         attrs.audit_annotations.setdefault(f"failed-open.{prefix}round_{round_}_index_{index}", webhook.name)
+
+
+def _type(mutating: bool) -> str:
+    return "admit" if mutating else "validating"
 
 
 def _note(annotations: dict[str, str], webhook: Webhook, found: Mapping[str, str]) -> None:
