@@ -127,7 +127,7 @@ class TokenEndpoints:
         return {
             "kind": "TokenReview",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {},
+            "metadata": dict(body.get("metadata") or {}),
             "spec": spec,
             "status": status,
         }

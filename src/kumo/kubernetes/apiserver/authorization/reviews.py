@@ -13,6 +13,7 @@ from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization.authorizer import Authorizer
 from kumo.kubernetes.apiserver.authorization.nodes import node_of
 from kumo.kubernetes.apiserver.authorization.review_validation import local_faults, metadata_faults, spec_faults
+from kumo.kubernetes.apiserver.kinds.selector_validation import validate_requirement
 
 _GROUP = "authorization.k8s.io"
 _IGNORED = "spec.resourceAttributes.{} ignored due to parse error"
@@ -105,12 +106,7 @@ def _info_of(spec: Mapping[str, Any]) -> tuple[RequestInfo, list[str]]:
     resource = spec["resourceAttributes"]
     errors: list[str] = []
     requirements = _field_requirements(resource.get("fieldSelector") or {}, errors)
-    raw = (resource.get("labelSelector") or {}).get("rawSelector")
-    if raw:
-        try:
-            parse_label_selector(raw)
-        except ValueError:
-            errors.append(_IGNORED.format("labelSelector"))
+    _note_labels(resource.get("labelSelector") or {}, errors)
     info = RequestInfo(
         verb=resource.get("verb") or "",
         path="",
@@ -125,6 +121,24 @@ def _info_of(spec: Mapping[str, Any]) -> tuple[RequestInfo, list[str]]:
     return info, errors
 
 
+def _note_labels(selector: Mapping[str, Any], errors: list[str]) -> None:
+    """Say what of a label selector can't be read; nothing here decides by labels."""
+    if raw := selector.get("rawSelector"):
+        try:
+            parse_label_selector(raw)
+        except ValueError:
+            errors.append(_IGNORED.format("labelSelector"))
+    asked = selector.get("requirements") or ()
+    wrong = (validate_requirement("", {**item, "values": item.get("values") or ()}) for item in asked)
+    _note_ignored("labelSelector", len(asked), sum(1 for causes in wrong if not causes), errors)
+
+
+def _note_ignored(selector: str, asked: int, known: int, errors: list[str]) -> None:
+    if known < asked:
+        text = _IGNORED.format(selector)
+        errors.append(text.replace("ignored", "partially ignored") if known else text)
+
+
 def _field_requirements(selector: Mapping[str, Any], errors: list[str]) -> _Requirements:
     """What the field selector asks for, as far as it says `is` or `is not` one value."""
     if raw := selector.get("rawSelector"):
@@ -137,6 +151,5 @@ def _field_requirements(selector: Mapping[str, Any], errors: list[str]) -> _Requ
     operators = {"In": "=", "NotIn": "!="}
     asked = selector.get("requirements") or ()
     known = [r for r in asked if r.get("operator") in operators and len(r.get("values") or ()) == 1]
-    if len(known) < len(asked):
-        errors.append(_IGNORED.format("fieldSelector").replace("ignored", "partially ignored"))
+    _note_ignored("fieldSelector", len(asked), len(known), errors)
     return tuple((r.get("key") or "", operators[r["operator"]], r["values"][0]) for r in known)
