@@ -75,7 +75,8 @@ def _remembered(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]
 
     @wraps(check)
     def found(name: str) -> list[str]:
-        return list(known(name))
+        wrong = known(name)
+        return list(wrong) if wrong else []
 
     return found
 

@@ -75,11 +75,13 @@ def to_text(value: Fraction | int, *, binary: bool = False, exponent: bool = Fal
     return f"{sign * nanos}{unit}"
 
 
+@lru_cache(maxsize=8192)
 def whole(text: str | int | float) -> int:
     """The value in whole units (bytes, pieces, cores), rounded up. Raises ValueError."""
     return ceil(parse(text))
 
 
+@lru_cache(maxsize=8192)
 def milli(text: str | int | float) -> int:
     """The value in thousandths (of a core), rounded up. Raises ValueError."""
     return ceil(parse(text) * 1000)

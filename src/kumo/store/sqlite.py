@@ -72,6 +72,7 @@ class SqliteStore(Store):
         self._ttls: dict[int, float] = {}
         self._deadlines: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: list[Operation] = []
         self._running = False
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -116,6 +117,7 @@ class SqliteStore(Store):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._flush()
         assert self._loop is not None and self._reading is not None and self._reader is not None
         await self._loop.run_in_executor(self._reading, self._reader.close)
         await asyncio.to_thread(self._writer.close)
@@ -193,8 +195,21 @@ class SqliteStore(Store):
         return self._loop.create_future()
 
     async def _submit(self, operation: Operation, done: asyncio.Future[int]) -> int:
-        self._writer.submit(operation)
+        """Have it carried out, together with what else comes in this turn of the loop.
+
+        A writer that took the first at once would have to wait for the interpreter's lock until the turn is over, again
+        and again, and commit for a few what can be committed for all.
+        """
+        assert self._loop is not None
+        if not self._leaving:
+            self._loop.call_soon(self._flush)
+        self._leaving.append(operation)
         return await done
+
+    def _flush(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        for operation in leaving:
+            self._writer.submit(operation)
 
     def _hand_over(self, results: list[Result], events: list[Event], revision: int) -> None:
         """In the writer's thread: bring a batch's outcome to the event loop."""

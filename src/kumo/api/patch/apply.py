@@ -136,8 +136,9 @@ class _Step:
         """The merged object without what the manager applied last and nobody wants any more."""
         tracker = self.tracker
         if last.api_version == tracker.api_version:
-            if not difference(
-                named_fields(tracker.shape, last.fields), named_fields(tracker.shape, managers[self.key].fields)
+            mine = managers[self.key].fields
+            if last.fields == strip(mine) or not difference(
+                named_fields(tracker.shape, last.fields), named_fields(tracker.shape, mine)
             ):
                 return merged
             return self._pruned_in(merged, managers, last)

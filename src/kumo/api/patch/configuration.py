@@ -54,9 +54,12 @@ def _of_fields(shape: Shape, value: dict[str, Any]) -> list[Complaint]:
     closed = bool(fields) and node.values is None and not node.preserve
     found: list[Complaint] = []
     for name in sorted(value):
-        if closed and name not in fields:
+        known = fields.get(name)
+        if known is None and closed:
             found.append(Complaint(f".{name}", "field not declared in schema"))
             return found
+        if known is not None and known.type == "string" and type(value[name]) is str:
+            continue  # Most of what is said, and good.
         below = complaints(shape.child(name), value[name])
         if below:
             found += [Complaint(f".{name}{c.path}", c.message) for c in below]

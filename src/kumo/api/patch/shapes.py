@@ -83,6 +83,7 @@ class Shape:
         "_fields",
         "_item",
         "_values",
+        "elements",
         "key_defaults",
         "keys",
         "kind",
@@ -102,8 +103,10 @@ class Shape:
         self.keys: tuple[str, ...] = node.list_keys if node is not None and kind == "items" else ()
         self.sorted_keys = sorted(self.keys)
         self.key_defaults: dict[str, Any] | None = None
-        self.said: dict[tuple[str, ...], dict[str, Any]] = {}
-        """What objects say whose fields are all leaves, by the names of these (see `typed.added`)."""
+        self.said: dict[tuple[str, ...], Any] = {}
+        """What objects say by the names of their fields (see `typed.Said`)."""
+        self.elements: dict[str, str] = {}
+        """Path elements of items by the value of their only key (see `typed.item_element`)."""
         self.structs: frozenset[str] = frozenset()
         self.times: tuple[str, ...] = _TIMES.get(node.name, ()) if node is not None else ()
         if node is not None and node.name:
@@ -134,8 +137,11 @@ class Shape:
 
     def child(self, name: str) -> Shape:
         """What stands below the key, also where parts are not managed apart."""
-        below = self.node.field(name) if self.node is not None else None
-        return DEDUCED if below is None else shape_of(below)
+        node = self.node
+        if node is None:
+            return DEDUCED
+        below = node.fields.get(name) or node.values
+        return DEDUCED if below is None else below.shape or shape_of(below)
 
     @property
     def item(self) -> Shape:

@@ -12,7 +12,7 @@ from kumo.api.patch.field_sets import SELF, FieldSet, in_order, is_member, order
 from kumo.api.patch.shapes import DEDUCED, LEAF, Shape
 
 MAX_SAID = 256
-"""For how many combinations of its fields a shape remembers what they say."""
+"""For how many combinations of its fields, and how many values of its items' key, a shape remembers what they say."""
 
 
 class TypedError(ValueError):
@@ -27,6 +27,17 @@ class Difference(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.removed)
+
+
+class Said(NamedTuple):
+    """What objects of a shape say that have certain fields.
+
+    `parts` are path element, name and shape of each in order, without the shape where it is a leaf; `whole` is the set
+    itself if all are leaves.
+    """
+
+    parts: list[tuple[str, str, Shape | None]]
+    whole: FieldSet | None
 
 
 # -- items of lists -----------------------------------------------------------------------------------------------
@@ -46,6 +57,10 @@ def item_element(shape: Shape, item: Any) -> str:
         raise TypedError("associative list with keys may not have a null element")
     if not isinstance(item, dict):
         raise TypedError("associative list with keys may not have non-map elements")
+    if len(shape.keys) == 1:
+        value = item.get(shape.keys[0])
+        if type(value) is str:
+            return shape.elements.get(value) or _named(shape, value)
     parts = []
     for name in shape.sorted_keys:
         if name in item:
@@ -59,6 +74,14 @@ def item_element(shape: Shape, item: Any) -> str:
             "(and doesn't have default values for any key fields)"
         )
     return "k:{" + ",".join(parts) + "}"
+
+
+def _named(shape: Shape, value: str) -> str:
+    """The path element of items with one key, remembered for a number of values."""
+    element = f'k:{{"{shape.keys[0]}":{scalar(value)}}}'
+    if len(shape.elements) < MAX_SAID:
+        shape.elements[value] = element
+    return element
 
 
 def _grouped(shape: Shape, items: list[Any]) -> dict[str, list[Any]]:
@@ -127,27 +150,26 @@ def added(shape: Shape, value: Any) -> FieldSet:
 
 def _added_fields(shape: Shape, value: dict[str, Any]) -> FieldSet:
     names = tuple(value)
-    said: FieldSet | None = shape.said.get(names)
-    if said is not None:
-        return said
-    fields = shape.fields
+    said: Said = shape.said.get(names) or _said(shape, names)
+    if said.whole is not None:
+        return said.whole
     found: FieldSet = {SELF: {}}
-    leaves = True
-    for name in sorted(names):
-        known = fields.get(name)
-        if known is None:
-            leaves, known = False, shape.values
-        if known.kind == "leaf":
-            found["f:" + name] = {}
-        else:
-            leaves = False
-            found["f:" + name] = added(known, value[name])
-    if shape.times:
-        found.update({f"f:{name}": {} for name in shape.times})
-        found = ordered(found)
-    if leaves and len(shape.said) < MAX_SAID:
-        shape.said[names] = found
+    for element, name, child in said.parts:
+        found[element] = added(child, value[name]) if child is not None else {}
     return found
+
+
+def _said(shape: Shape, names: tuple[str, ...]) -> Said:
+    """What objects with those fields say, remembered for a number of combinations."""
+    parts = []
+    for name in sorted({*names, *shape.times}):
+        child = shape.field(name)
+        parts.append((f"f:{name}", name, None if child.kind == "leaf" or name in shape.times else child))
+    leaves = all(child is None for _, _, child in parts)
+    said = Said(parts, {SELF: {}, **{element: {} for element, _, _ in parts}} if leaves else None)
+    if len(shape.said) < MAX_SAID:
+        shape.said[names] = said
+    return said
 
 
 def _added_items(shape: Shape, items: list[Any]) -> FieldSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
@@ -31,5 +30,5 @@ class Steps:
         gvr = attrs.gvr
         for step in self._by.get((attrs.operation, gvr.group, gvr.resource, attrs.subresource), ()):
             waiting = step(attrs)
-            if inspect.isawaitable(waiting):
+            if waiting is not None:
                 await waiting

@@ -30,4 +30,4 @@ def qos_class(spec: dict[str, Any]) -> str:
 
 def _positive(amounts: dict[str, Any] | None) -> dict[str, Any]:
     found = {k: quantities.parse(v) for k, v in (amounts or {}).items() if k in _COUNTED}
-    return {k: v for k, v in found.items() if v > 0}
+    return {k: v for k, v in found.items() if v.numerator > 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from kumo.api import fields, names, quantities
@@ -115,22 +116,37 @@ def validate_resources(
     found: list[Cause] = []
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for name in sorted(limits):
-        here = f"{path}.limits[{name}]"
-        found += check(here, name)
-        found += check_quantity(here, name, limits[name])
-        found += _huge(here, name, limits[name])
+        if _is_wrong(check, name, limits[name]):
+            found += _amount(f"{path}.limits[{name}]", check, name, limits[name])
     for name in sorted(requests):
-        here = f"{path}.requests[{name}]"
-        found += check(here, name)
-        found += check_quantity(here, name, requests[name])
-        found += _against_limit(path, name, requests[name], limits.get(name))
-        found += _huge(here, name, requests[name])
+        here, limit = f"{path}.requests[{name}]", limits.get(name)
+        if _is_wrong(check, name, requests[name]) or _exceeds(name, requests[name], limit):
+            found += check(here, name)
+            found += check_quantity(here, name, requests[name])
+            found += _against_limit(path, name, requests[name], limit)
+            found += _huge(here, name, requests[name])
     asked = (*limits, *requests)
     if any(n.startswith(_HUGE) for n in asked) and "cpu" not in asked and "memory" not in asked:
         found.append(fields.forbidden(path, "HugePages require cpu or memory"))
     if resources.get("claims"):
         found += _claims(f"{path}.claims", resources["claims"], claims)
     return found
+
+
+def _amount(path: str, check: NameCheck, name: str, quantity: Any) -> list[Cause]:
+    return [*check(path, name), *check_quantity(path, name, quantity), *_huge(path, name, quantity)]
+
+
+@lru_cache(maxsize=4096)
+def _is_wrong(check: NameCheck, name: str, quantity: Any) -> bool:
+    """Whether there is anything to say of the amount: the same few are checked with every write."""
+    return bool(_amount("", check, name, quantity))
+
+
+@lru_cache(maxsize=4096)
+def _exceeds(name: str, quantity: Any, limit: Any) -> bool:
+    """Whether there is anything to say of a request beside its limit."""
+    return bool(_against_limit("", name, quantity, limit))
 
 
 def _huge(path: str, name: str, quantity: Any) -> list[Cause]:
