@@ -6,6 +6,7 @@ transport calls it straight; neither the handler nor its caller can tell the dif
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -131,6 +132,15 @@ class Request:
         return self.headers.get("upgrade", "").lower() == "websocket"
 
     @property
+    def wanted_protocol(self) -> str:
+        """What other protocol than WebSocket the client asks to go over to on this connection; empty: none."""
+        wanted = self.headers.get("upgrade", "")
+        if not wanted or wanted.lower() in ("websocket", "h2c") or "," in wanted:
+            return ""
+        tokens = [token.strip().lower() for token in self.headers.get("connection", "").split(",")]
+        return wanted if "upgrade" in tokens else ""
+
+    @property
     def websocket_protocols(self) -> list[str]:
         """The subprotocols the client offers, in its order."""
         offered = self.headers.get("sec-websocket-protocol", "")
@@ -200,6 +210,22 @@ class Upgrade:
     protocol: str
     run: Callable[[WebSocket], Awaitable[None]]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _no_websocket(_: WebSocket) -> None:
+    raise AssertionError("the connection does not become a WebSocket")
+
+
+async def _nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Leave the connection at once."""
+
+
+@dataclass(slots=True)
+class RawUpgrade(Upgrade):
+    """The answer that turns the connection into one of another protocol: `run_raw` has its bytes, until it returns."""
+
+    run: Callable[[WebSocket], Awaitable[None]] = _no_websocket
+    run_raw: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] = _nothing
 
 
 Answer = Response | Upgrade

@@ -22,7 +22,7 @@ from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES
 from kumo.kubernetes.apiserver.outbound import connections
 from kumo.machinery import tls
-from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
+from kumo.machinery.http import Answer, RawUpgrade, Request, Response, Upgrade, WebSocket
 from kumo.machinery.listener import Listener
 from support.apiserver import RunningApiServer, running_apiserver
 
@@ -111,6 +111,10 @@ class Backend:
         self.requests.append(request)
         if request.wants_websocket:
             return Upgrade("v1.echo", _echo)
+        if request.wanted_protocol:
+            if request.path.endswith("/refused"):
+                return Response(403, b'{"kind":"Status","code":403}')
+            return RawUpgrade(request.wanted_protocol, headers={"X-Stream-Protocol-Version": "v4"}, run_raw=_shout)
         if "watch=true" in request.query_string:
             return Response(200, self._events())
         return Response(207, b'{"kind":"Thing"}', headers={"X-Answered-By": "backend"})
@@ -143,6 +147,12 @@ class Backend:
 async def _echo(socket: WebSocket) -> None:
     while (message := await socket.receive()) is not None:
         await socket.send(message)
+
+
+async def _shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(1 << 16):
+        writer.write(piece.upper())
+        await writer.drain()
 
 
 async def _not_yet(_: Request) -> Answer:
@@ -187,11 +197,11 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @asynccontextmanager
 async def aggregated(
-    tmp_path: Path, loopback: Callable[[int], None]
+    tmp_path: Path, loopback: Callable[[int], None], *, https: bool = False
 ) -> AsyncIterator[tuple[RunningApiServer, Backend]]:
     async with (
         running_backend(tmp_path) as (backend, config),
-        running_apiserver(tmp_path, aggregation=config) as server,
+        running_apiserver(tmp_path, aggregation=config, https=https) as server,
     ):
         loopback(backend.listener.port)
         await server.client.create(
@@ -496,3 +506,44 @@ async def test_a_new_front_proxy_certificate_is_used_without_a_restart(
             return peer is not None and peer.common_name == "front-proxy-renewed"
 
         await until(renewed)
+
+
+async def test_connections_of_other_protocols_pass_through(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    """As SPDY's streams do: after 101 the bytes are the two programs' own."""
+    async with aggregated(tmp_path, loopback, https=True) as (server, backend), asyncio.timeout(20):
+        context = tls.client_context(
+            ca=server.ca or "", cert=server.pki / "admin.crt", key=server.pki / "admin.key", verify=True
+        )
+        port = int(server.url.rpartition(":")[2])
+        path = f"{PATH}/namespaces/default/things/a"
+
+        async def ask(below: str, protocol: str) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            lines = (f"POST {path}/{below}?command=sh HTTP/1.1", "Host: x", "Connection: Upgrade")
+            writer.write("\r\n".join((*lines, f"Upgrade: {protocol}", "X-Remote-User: eve", "", "")).encode())
+            return await reader.readuntil(b"\r\n\r\n"), reader, writer
+
+        head, reader, writer = await ask("exec", "SPDY/3.1")
+        assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+        assert b"Upgrade: SPDY/3.1\r\n" in head and b"x-stream-protocol-version: v4\r\n" in head.lower()
+        sent = bytes(range(97, 123)) * 40_000  # More than all buffers on the way hold.
+
+        async def write() -> None:
+            writer.write(sent)
+            await writer.drain()
+
+        writing = asyncio.create_task(write())
+        assert await reader.readexactly(len(sent)) == sent.upper()
+        await writing
+        seen = backend.requests[-1]
+        assert (seen.headers["x-remote-user"], seen.query_string) == ("kubernetes-admin", "command=sh")
+        writer.close()
+
+        head, reader, writer = await ask("refused", "SPDY/3.1")
+        assert head.startswith(b"HTTP/1.1 403 ") and await reader.readexactly(28) == b'{"kind":"Status","code":403}'
+        writer.close()
+
+        head, reader, writer = await ask("exec", "SPDY/3.1")
+        await backend.listener.stop()
+        assert await reader.read() == b"", "the end of the one is the end of the other"
+        writer.close()

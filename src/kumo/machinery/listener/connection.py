@@ -21,10 +21,20 @@ from aiohttp.web_protocol import RequestHandler
 
 from kumo.api.errors import StatusError, bad_request, internal
 from kumo.api.users import UserInfo
-from kumo.machinery.http import Answer, HeaderLines, PeerCertificate, Request, Response, Upgrade, header_lines
+from kumo.machinery.http import (
+    Answer,
+    HeaderLines,
+    PeerCertificate,
+    RawUpgrade,
+    Request,
+    Response,
+    Upgrade,
+    header_lines,
+)
 from kumo.machinery.listener.identity import Identify, peer_certificate, user_of_peer
 from kumo.machinery.listener.limits import Limits
 from kumo.machinery.listener.replies import BODILESS, close_iterator, declared_length, head, status_response
+from kumo.machinery.listener.takeover import take_over
 from kumo.machinery.websocket import ServerWebSocket
 
 if TYPE_CHECKING:
@@ -133,7 +143,18 @@ def _readable(text: str) -> str:
 class Exchange:
     """One request in flight. aiohttp sees the few members of its request class that it uses itself."""
 
-    __slots__ = ("_continue", "_task", "connection", "ending", "message", "payload", "streaming", "upgraded", "writer")
+    __slots__ = (
+        "_continue",
+        "_task",
+        "connection",
+        "ending",
+        "message",
+        "payload",
+        "streaming",
+        "taken",
+        "upgraded",
+        "writer",
+    )
 
     def __init__(
         self,
@@ -151,6 +172,7 @@ class Exchange:
         self._continue = False
         self.streaming: asyncio.Task[Any] | None = None
         self.upgraded: ServerWebSocket | None = None
+        self.taken = False
         self.ending = False
 
     @property
@@ -226,6 +248,8 @@ class Exchange:
         """The server is going down: end a watch or a WebSocket cleanly now; anything else gets its grace time."""
         if self.upgraded is not None:
             self.upgraded.close_soon(1001, "the server is shutting down")
+        elif self.taken and self.connection.transport is not None:
+            self.connection.transport.close()
         elif self.streaming is not None:
             query = self.message.path.partition("?")[2]
             if "watch=" in query or "follow=" in query:
@@ -409,6 +433,9 @@ async def serve(listener: Listener, exchange: Exchange) -> Any:
         _log.exception("a handler failed", method=request.method, path=request.path)
         answer = status_response(internal("an error on the server has prevented the request from succeeding"))
     if isinstance(answer, Upgrade):
+        if isinstance(answer, RawUpgrade):
+            exchange.taken = True
+            return await take_over(connection, answer, request.path)
         if not request.wants_websocket:
             return Reply(exchange, status_response(bad_request("Upgrade request required")))
         return await exchange.upgrade(answer)

@@ -20,6 +20,7 @@ from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.forwarding import forward, unavailable
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES, AUTOMANAGED, LOCAL
 from kumo.kubernetes.apiserver.aggregation.specs import Specs
+from kumo.kubernetes.apiserver.aggregation.upgrading import forward_upgrade
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.outbound.connections import Unresolved, endpoint
 from kumo.kubernetes.apiserver.reader import CacheReader
@@ -136,12 +137,15 @@ class Aggregator:
         if not backend.available:
             return unavailable()
         try:
-            endpoint(self._reader, backend.namespace, backend.service, backend.port)
+            where = endpoint(self._reader, backend.namespace, backend.service, backend.port)
             transport = self._transports.to(backend)
+            tls = self._transports.context(backend) if request.wanted_protocol else None
         except Unresolved:
             return unavailable()
         except BadTrust as error:
             return text_response(f"{error}\n", 500)
+        if tls is not None:
+            return await forward_upgrade(where, backend.host, tls, request, user)
         return await forward(transport, request, user)
 
     async def open_api(self, request: Request) -> Answer | None:

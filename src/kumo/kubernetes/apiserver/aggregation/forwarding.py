@@ -65,11 +65,16 @@ def request_headers(headers: Mapping[str, str], user: UserInfo, remote: str) -> 
     return sent
 
 
-async def forward(transport: HttpTransport, request: Request, user: UserInfo) -> Answer:
-    """The backend's answer. 503 as text when it can't be reached. Raises 404 for a path with dots, StatusError."""
+def quoted_path(request: Request) -> str:
+    """The request's path as it is sent on. Raises 404 for one with dots."""
     if any(part in (".", "..") for part in request.path.split("/")):
         raise no_such_path()  # It would lead elsewhere than what was authorized.
-    path = quote(request.path, safe=_PLAIN)
+    return quote(request.path, safe=_PLAIN)
+
+
+async def forward(transport: HttpTransport, request: Request, user: UserInfo) -> Answer:
+    """The backend's answer. 503 as text when it can't be reached. Raises 404 for a path with dots, StatusError."""
+    path = quoted_path(request)
     headers = request_headers(request.headers, user, request.remote)
     if request.wants_websocket:
         for name in [n for n in headers if n.lower().startswith("sec-websocket")]:
