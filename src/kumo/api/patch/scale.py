@@ -43,7 +43,8 @@ def to_parent(
             continue
         twin = key._replace(api_version=SCALE_VERSION if key.api_version else "")
         if has(managed.fields, elements_of(path)):
-            if twin in after:
+            # Upstream knows a subresource's manager again only by the version of his last write: he is booked anew.
+            if twin in after and not (key.api_version and key.subresource):
                 del after[twin]
             else:
                 managed = Managed(

@@ -40,6 +40,8 @@ def _component(user: UserInfo) -> str:
         return "kube-controller-manager"
     if user.name.startswith("system:node:"):
         return "kubelet"
+    if user.name == "system:apiserver":
+        return "kube-apiserver"
     return user.name.rpartition(":")[2]
 
 
@@ -47,10 +49,18 @@ def tracker(core: Core, call: Call, subresource: str | None = None) -> Tracker:
     """How fields are tracked for the call's resource."""
     resource = call.resource
     below = call.info.subresource if subresource is None else subresource
+
+    def seen(obj: Object, version: str) -> tuple[Object, Shape] | None:
+        if resource.conversion is not None:
+            # Who converts should know which object it is; whose name it is nobody's to manage.
+            place = {"name": call.info.name, "namespace": call.namespace}
+            obj = {**obj, "metadata": {**obj["metadata"], **{k: v for k, v in place.items() if v}}}
+        return view(core.registry, resource, obj, version)
+
     return Tracker(
         shape_of(resource.schema.root),
         resource.gvk.api_version,
-        lambda obj, version: view(core.registry, resource, obj, version),
+        seen,
         below,
         reset_fields(resource, below),
         resource.custom is not None,

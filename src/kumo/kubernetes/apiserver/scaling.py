@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.api.errors import Cause, bad_request, invalid
+from kumo.api.errors import Cause, StatusError, bad_request, invalid
 from kumo.api.objects import Object
 from kumo.api.patch.apply import apply
 from kumo.api.patch.scale import to_parent, to_scale
@@ -67,7 +67,11 @@ async def get_scale(core: Core, call: Call) -> Object:
     entry = core.storage.get(call.resource, call.namespace, call.info.name)
     if entry is None:
         raise missing(call)
-    return scale_of(call.resource.object(await call.resource.presented(entry)), _where(call))
+    obj, where = call.resource.object(await call.resource.presented(entry)), _where(call)
+    if call.resource.custom is not None and _at(obj, where.spec) is None:
+        why = f'the spec replicas field "{where.spec}" does not exist'
+        raise StatusError(500, "InternalError", f"Internal error occurred: {why}", {"causes": [{"message": why}]})
+    return scale_of(obj, where)
 
 
 def _where(call: Call) -> Scale:

@@ -13,12 +13,14 @@ from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.admission_view import WHOLE, AdmissionView
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.conversion.converter import ConversionFailed
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creating import create_object, raise_invalid, wrong_name
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
 from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_managed, updating
 from kumo.kubernetes.apiserver.operation_options import operation_options
+from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.storage import Gone
 
 _ATTEMPTS = 12
@@ -111,6 +113,14 @@ async def _made(call: Call, old: Object, make: Make) -> Object:
     return await call.resource.settled(lambda: make(old))
 
 
+async def _tracked(resource: Resource, track: Callable[[], list[Object] | None]) -> list[Object] | None:
+    """The `managedFields` of the new state; none where a webhook does not say what they are, as upstream."""
+    try:
+        return await resource.settled(track)
+    except ConversionFailed:
+        return []
+
+
 def check_version(call: Call, new: Object, old: Object) -> None:
     """Refuse a state made from another version or of another object. Raises 409."""
     kind = call.resource.type
@@ -139,7 +149,7 @@ async def _prepare(
     stated = new["metadata"].get("managedFields")
     keep_system_fields(new, old)
     strategy.default(new)
-    managed = await resource.settled(lambda: track(old, new, stated))
+    managed = await _tracked(resource, lambda: track(old, new, stated))
     set_managed(new, managed)
     if not free:
         strategy.prepare_update(new, old, below)

@@ -21,6 +21,7 @@ CALL, MALFORMED, PARTIAL, INVALID = (
 )
 """The `failure_type` of the metrics."""
 _HEAD = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+_SCHEME = "k8s.io/apiserver/pkg/util/webhook/client.go:71"
 _RESULT = (("status", "string"), ("message", "string"), ("reason", "v1.StatusReason"))
 _copy = msgspec.to_builtins
 
@@ -62,11 +63,15 @@ def converted_objects(body: Any, version: str, uid: str) -> list[Any]:
         name = "kind" if not isinstance(kind, str | None) else "apiVersion"
         why = f"json: cannot unmarshal {_json_type(body[name])} into Go struct field .{name} of type string"
         raise failed(f"couldn't get version/kind; json parse error: {why}", CALL)
-    # What the answer leaves out is as it was asked for.
+    if version == "v1" and not (kind and stated):
+        group, _, name = (stated or "").rpartition("/")
+        got = f"{group}/{name}, Kind={kind or ''}"
+        raise failed(f"expected webhook response of {GROUP}/v1, Kind=ConversionReview, got {got}")
+    # In v1beta1, what the answer leaves out is as it was asked for.
     group, _, found = (stated or f"{GROUP}/{version}").rpartition("/")
     kind = kind or "ConversionReview"
     if kind != "ConversionReview" or group != GROUP or found not in KNOWN_VERSIONS:
-        raise failed(f'no kind "{kind}" is registered for version "{stated}"', CALL)
+        raise failed(f'no kind "{kind}" is registered for version "{stated}" in scheme "{_SCHEME}"', CALL)
     if found != version:
         raise failed(f"converting ({found}.ConversionReview) to ({version}.ConversionReview): unknown conversion", CALL)
     response = _read(body)
@@ -107,9 +112,13 @@ def check_object(original: Object, converted: Any, api_version: str) -> Object:
 
     Raises BadReview.
     """
-    if not isinstance(converted, dict) or not isinstance(converted.get("kind"), str) or not converted["kind"]:
-        shown = msgspec.json.encode(converted).decode()
-        raise BadReview(f"Object 'Kind' is missing in '{shown}'", INVALID, whole=True)
+    if converted is None:
+        raise BadReview("unexpected end of JSON input", INVALID, whole=True)
+    if not isinstance(converted, dict):
+        why = f"json: cannot unmarshal {_json_type(converted)} into Go value of type map[string]interface {{}}"
+        raise BadReview(why, INVALID, whole=True)
+    if not isinstance(converted.get("kind"), str) or not converted["kind"]:
+        raise BadReview(f"Object 'Kind' is missing in '{msgspec.json.encode(converted).decode()}'", INVALID, whole=True)
     found = converted.get("apiVersion")
     found = found if isinstance(found, str) else ""
     if found != api_version:
