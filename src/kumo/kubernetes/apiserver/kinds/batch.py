@@ -13,6 +13,7 @@ from kumo.api.objects import Object, metadata, new_uid
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import set_default, spec_of, unchanged
 from kumo.kubernetes.apiserver.kinds.cron_schedule import check_schedule
+from kumo.kubernetes.apiserver.kinds.go_diff import internal
 from kumo.kubernetes.apiserver.kinds.job_checks import check_job_spec, count_indexes, unvalued
 from kumo.kubernetes.apiserver.kinds.pod import Options
 from kumo.kubernetes.apiserver.kinds.pod.options import TEMPLATE
@@ -21,6 +22,7 @@ from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_s
 from kumo.kubernetes.apiserver.kinds.workload_checks import (
     check_counts,
     check_selected,
+    default_labels,
     default_template,
     drop_from_template,
     is_usable,
@@ -34,6 +36,7 @@ _NAME = ("job-name", "batch.kubernetes.io/job-name")
 _CRON_TEMPLATE = "spec.jobTemplate.spec.template.spec"
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
 _ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}")
+_POLICIES = {"podFailurePolicy": "batch.v1.PodFailurePolicy", "successPolicy": "batch.v1.SuccessPolicy"}
 _TERMINAL = ("Failed", "Complete", "FailureTarget")
 
 
@@ -53,9 +56,7 @@ def _default_job(obj: Object) -> None:
         manualSelector=False,
         podReplacementPolicy="Failed" if spec.get("podFailurePolicy") is not None else "TerminatingOrFailed",
     )
-    labels = at(spec, "template.metadata.labels")
-    if labels and not at(obj, "metadata.labels"):
-        metadata(obj)["labels"] = dict(labels)
+    default_labels(obj)
     _default_conditions(spec)
     default_template(spec)
 
@@ -145,31 +146,54 @@ def _check_job_update(new: Object, old: Object) -> list[Cause]:
         found.append(fields.invalid("spec.completions", completions, text))
     if spec.get("selector") != at(old, "spec.selector"):
         found.append(fields.immutable("spec.selector", shown(spec.get("selector"))))
-    if _fixed_template(new, old) != (at(old, "spec.template") or {}):
-        found.append(fields.immutable("spec.template", spec.get("template")))
-    keys = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
-    return found + unchanged(new, old, *(f"spec.{key}" for key in keys))
+    _check_template(new, old, found)
+    for key in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+        value, kind = spec.get(key), _POLICIES.get(key)
+        if value != at(old, f"spec.{key}"):
+            found.append(fields.immutable(f"spec.{key}", internal(kind, value) if kind and value else value))
+    return found
 
 
-def _fixed_template(new: Object, old: Object) -> dict[str, Any]:
-    """The template; a suspended job that never ran may change where its pods go and what they ask for."""
-    template: dict[str, Any] = copy.deepcopy(at(new, "spec.template") or {})
-    if not at(old, "spec.suspend") or at(old, "status.startTime") is not None:
-        return template
-    theirs, spec = at(old, "spec.template.spec") or {}, template.setdefault("spec", {})
+def _check_template(new: Object, old: Object, found: list[Cause]) -> None:
+    """The template stays; a job that waits may change where its pods go and what they ask for."""
+    ours, theirs = copy.deepcopy(at(new, "spec.template") or {}), at(old, "spec.template") or {}
+    suspended, waits = bool(at(old, "spec.suspend")), _waits(old)
+    if waits:
+        _overlook_scheduling(ours, theirs)
+    if waits and suspended:
+        _overlook_resources(ours.setdefault("spec", {}), theirs.get("spec") or {})
+        if ours["spec"] != (theirs.get("spec") or {}):
+            found.append(
+                fields.immutable("spec.template.spec", internal("core.v1.PodSpec", at(new, "spec.template.spec")))
+            )
+    elif ours != theirs:
+        found.append(fields.immutable("spec.template", internal("core.v1.PodTemplateSpec", at(new, "spec.template"))))
+
+
+def _waits(job: Object) -> bool:
+    """Whether a job is suspended and has no pods."""
+    idle = at(job, "status.startTime") is None or _is_true(job, "Suspended")
+    return bool(at(job, "spec.suspend")) and idle and not at(job, "status.active")
+
+
+def _overlook_scheduling(template: dict[str, Any], old: dict[str, Any]) -> None:
+    theirs, spec = old.get("spec") or {}, template.setdefault("spec", {})
     for key in ("nodeSelector", "tolerations", "schedulingGates"):
         _put(spec, key, theirs.get(key))
     affinity = {k: v for k, v in (spec.get("affinity") or {}).items() if k != "nodeAffinity"}
     nodes = (theirs.get("affinity") or {}).get("nodeAffinity")
     _put(spec, "affinity", affinity | ({"nodeAffinity": nodes} if nodes is not None else {}) or None)
+    meta = template.setdefault("metadata", {})
     for key in ("labels", "annotations"):
-        _put(template.setdefault("metadata", {}), key, at(old, f"spec.template.metadata.{key}"))
+        _put(meta, key, (old.get("metadata") or {}).get(key))
+
+
+def _overlook_resources(spec: dict[str, Any], old: dict[str, Any]) -> None:
     for key in ("containers", "initContainers"):
-        ours, before = spec.get(key) or (), theirs.get(key) or ()
+        ours, before = spec.get(key) or (), old.get(key) or ()
         for container, stale in zip(ours, before) if len(ours) == len(before) else ():
             if container.get("name") == stale.get("name"):
                 _put(container, "resources", stale.get("resources"))
-    return template
 
 
 def _put(obj: dict[str, Any], key: str, value: Any) -> None:
@@ -350,6 +374,7 @@ def rules() -> dict[GVK, Rules]:
             default=_default_job,
             on_create=_on_create,
             on_update=drop_from_template,
+            prepare_status=default_labels,
             validate=_validate_job,
             check_update=_check_job_update,
             validate_status=_validate_job_status,

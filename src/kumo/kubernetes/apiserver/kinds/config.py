@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -11,7 +10,9 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, annotations_of
 from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.json_errors import json_error
 from kumo.kubernetes.apiserver.kinds.rules import Rules
+from kumo.kubernetes.apiserver.kinds.tls_pairs import tls_complaint
 
 _LIMIT = 1024 * 1024
 _NEEDED_KEYS = {
@@ -56,8 +57,10 @@ def _validate_secret(obj: Object) -> list[Cause]:
     for key in _NEEDED_KEYS.get(kind, ()):
         if key not in data:
             found.append(fields.required(f"data[{key}]"))
-        elif key.startswith(".dockerc") and not _is_json(data[key]):
-            found.append(fields.invalid(f"data[{key}]", "<secret contents redacted>", "invalid character in JSON"))
+        elif key.startswith(".dockerc"):
+            found += fields.each(f"data[{key}]", "<secret contents redacted>", _json_complaints(data[key]))
+        elif key == "ssh-privatekey" and not data[key]:
+            found.append(fields.required(f"data[{key}]"))
     if kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
         found += [fields.required("data[username]"), fields.required("data[password]")]
     if kind == "kubernetes.io/service-account-token" and not annotations_of(obj).get(_ACCOUNT):
@@ -65,12 +68,25 @@ def _validate_secret(obj: Object) -> list[Cause]:
     return found
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(base64.b64decode(text))
-    except (ValueError, binascii.Error):
-        return False
-    return True
+def _json_complaints(text: str) -> list[str]:
+    """What Go says of base64 that should hold a JSON object."""
+    data = base64.b64decode(text)
+    if wrong := json_error(data):
+        return [wrong]
+    found = json.loads(data)
+    if found is None or isinstance(found, dict):
+        return []
+    kinds = {str: "string", list: "array", bool: "bool"}
+    kind = kinds.get(type(found), "number")
+    return [f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"]
+
+
+def _warn_secret(new: Object, old: Object | None) -> list[str]:
+    if new.get("type") != "kubernetes.io/tls":
+        return []
+    data = new.get("data") or {}
+    wrong = tls_complaint(*(base64.b64decode(data.get(key) or "") for key in ("tls.crt", "tls.key")))
+    return [wrong] if wrong else []
 
 
 def _validate_secret_update(new: Object, old: Object) -> list[Cause]:
@@ -120,6 +136,7 @@ def rules() -> dict[GVK, Rules]:
             default=_default_secret,
             validate=_validate_secret,
             validate_update=_validate_secret_update,
+            warn=_warn_secret,
             revalidates=True,
             fields={"type": "type"},
         ),

@@ -152,8 +152,13 @@ def _part(field: Field, value: Any, mark: str) -> Any:
     if value is None and mark not in ("", "p"):
         return _ZEROS.get(field.type)
     if isinstance(value, dict) and field.type.startswith("meta.v1."):
-        return {part.name: value[part.name] for part in _fields(field.type) if part.name in value}
+        return {part.name: _sorted(value[part.name]) for part in _fields(field.type) if part.name in value}
     return value
+
+
+def _sorted(value: Any) -> Any:
+    """A map with its keys in the order in which Go writes them."""
+    return dict(sorted(value.items())) if isinstance(value, dict) else value
 
 
 def _go_name(name: str) -> str:

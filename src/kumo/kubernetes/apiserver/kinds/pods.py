@@ -30,6 +30,18 @@ from kumo.kubernetes.apiserver.kinds.rules import Part, Rules, as_field, at
 
 def _default(pod: Object) -> None:
     default_pod(pod.setdefault("spec", {}))
+    status = pod.get("status")
+    if status and (status.get("podIP") or status.get("podIPs")):
+        _match_addresses(status)
+
+
+def _match_addresses(status: dict[str, Any]) -> None:
+    """The older field has the first of the addresses; it wins when the two differ."""
+    one, several = status.get("podIP"), status.get("podIPs") or [{}]
+    if one and several[0].get("ip") != one:
+        status["podIPs"] = [{"ip": one}]
+    elif not one and several[0].get("ip"):
+        status["podIP"] = several[0]["ip"]
 
 
 def _on_create(pod: Object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause
-from kumo.api.objects import Object
+from kumo.api.objects import Object, metadata
 from kumo.api.selectors import matches
 from kumo.kubernetes.apiserver.kinds.checks import NOT_NEGATIVE, set_default
 from kumo.kubernetes.apiserver.kinds.pod import Options, validate_template
@@ -28,6 +28,13 @@ def default_template(spec: dict[str, Any]) -> None:
     set_default(spec, template={})
     set_default(spec["template"], spec={})
     default_pod_spec(spec["template"]["spec"])
+
+
+def default_labels(obj: Object, old: Object | None = None) -> None:
+    """An object without labels has those of its template; in place."""
+    labels = at(obj, "spec.template.metadata.labels")
+    if labels and not at(obj, "metadata.labels"):
+        metadata(obj)["labels"] = dict(labels)
 
 
 def drop_from_template(new: Object, old: Object | None = None, path: str = "spec.template.spec") -> None:
@@ -93,7 +100,8 @@ def check_selected(path: str, selector: dict[str, Any] | None, template: dict[st
     labels = (template.get("metadata") or {}).get("labels")
     if selector is None or (selector and not matches(selector, labels or {})):
         text = "`selector` does not match template `labels`"
-        found.append(fields.invalid(f"{path}.metadata.labels", labels, text))
+        ordered = dict(sorted(labels.items())) if labels else labels
+        found.append(fields.invalid(f"{path}.metadata.labels", ordered, text))
 
 
 def check_always(path: str, template: dict[str, Any], what: str, found: list[Cause]) -> None:
@@ -125,10 +133,12 @@ def check_not_more(
     total = status.get("replicas") or 0
     for key in of_all:
         if (status.get(key) or 0) > total:
-            found.append(fields.invalid(f"status.{key}", status[key], "cannot be greater than status.replicas"))
+            found.append(
+                fields.invalid(f"status.{key}", status.get(key) or 0, "cannot be greater than status.replicas")
+            )
     if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
         text = f"cannot be greater than {available}"
-        found.append(fields.invalid("status.availableReplicas", status["availableReplicas"], text))
+        found.append(fields.invalid("status.availableReplicas", status.get("availableReplicas") or 0, text))
 
 
 def check_collisions(new: Object, old: Object, found: list[Cause]) -> None:

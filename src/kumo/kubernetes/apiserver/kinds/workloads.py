@@ -27,6 +27,7 @@ from kumo.kubernetes.apiserver.kinds.workload_checks import (
     check_not_more,
     check_selected,
     check_selector,
+    default_labels,
     default_template,
     drop_from_template,
     is_usable,
@@ -159,11 +160,9 @@ def _default_controller(obj: Object) -> None:
     if spec.get("template") is not None:
         default_template(spec)
     labels = at(obj, "spec.template.metadata.labels")
-    if labels:
-        if not obj["spec"].get("selector"):
-            obj["spec"]["selector"] = dict(labels)
-        if not at(obj, "metadata.labels"):
-            obj["metadata"]["labels"] = dict(labels)
+    if labels and not obj["spec"].get("selector"):
+        obj["spec"]["selector"] = dict(labels)
+    default_labels(obj)
 
 
 def _controller(spec: dict[str, Any], options: Options) -> list[Cause]:
@@ -372,7 +371,8 @@ def rules() -> dict[GVK, Rules]:
             validate=lambda obj: _controller(obj.get("spec") or {}, TEMPLATE),
             check_update=lambda new, old: _controller(new.get("spec") or {}, template_options(old)),
             validate_status=_replicas_status,
-            warn=warn_named,
+            prepare_status=default_labels,
+            warn=lambda new, old: warn_named(new, old) if old is None else [],
             has_status=True,
             has_generation=True,
             fields=replicas,

@@ -148,7 +148,7 @@ def default_probe(probe: dict[str, Any]) -> None:
     if probe.get("httpGet") is not None:
         _default_http(probe["httpGet"])
     if probe.get("grpc") is not None:
-        probe["grpc"].setdefault("service", "")
+        probe["grpc"]["service"] = probe["grpc"].get("service") or ""
 
 
 def _default_http(action: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ def prepare_status(new: Object, old: Object) -> None:
         fresh["qosClass"] = stale["qosClass"]
     if not fresh.get("observedGeneration") and stale.get("observedGeneration"):
         fresh["observedGeneration"] = stale["observedGeneration"]
+    if not stale.get("nodeAllocatableResourceClaimStatuses"):
+        fresh.pop("nodeAllocatableResourceClaimStatuses", None)  # Of a feature that is off.
     before: dict[str, list[int]] = {}
     for condition in stale.get("conditions") or ():
         before.setdefault(condition.get("type") or "", []).append(condition.get("observedGeneration") or 0)
@@ -70,6 +72,7 @@ def validate_status(new: Object, old: Object) -> list[Cause]:
     for key in _CONTAINERS:
         _transitions(key, fresh, stale, spec, found)
     _claim_statuses(fresh, spec, found)
+    _extended_claim(fresh.get("extendedResourceClaimStatus"), spec, found)
     _addresses(fresh, stale, found)
     for key in _CONTAINERS:
         _users(f"status.{key}", fresh.get(key) or (), spec, found)
@@ -136,6 +139,45 @@ def _claim_statuses(status: dict[str, Any], spec: dict[str, Any], found: list[Ca
         taken.add(name)
         if claim is not None:
             found += fields.each(f"{path}.resourceClaimName", claim, names.check_subdomain(claim))
+
+
+def _extended_claim(claim: dict[str, Any] | None, spec: dict[str, Any], found: list[Cause]) -> None:
+    """The claim that stands for extended resources which containers ask for."""
+    if claim is None:
+        return
+    path, taken = "status.extendedResourceClaimStatus", set[tuple[str, str, str]]()
+    asked = {
+        container.get("name"): (container.get("resources") or {}).get("requests") or {}
+        for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    }
+    mappings = claim.get("requestMappings") or ()
+    if not mappings:
+        found.append(fields.required(f"{path}.requestMappings", "at least one request mapping is required"))
+    for index, mapping in enumerate(mappings):
+        here = f"{path}.requestMappings[{index}]"
+        key = tuple(mapping.get(k) or "" for k in ("containerName", "resourceName", "requestName"))
+        container, resource, request = key
+        if container not in asked:
+            text = "must match the name of an entry in spec.initContainers.name or spec.containers.name"
+            found.append(fields.invalid(f"{here}.containerName", container, text))
+        elif resource not in asked[container]:
+            text = (
+                "must match the extended resource name of an entry in spec.initContainers.resources.requests or "
+                "spec.containers.resources.requests"
+            )
+            found.append(fields.invalid(f"{here}.resourceName", resource, text))
+        found += fields.each(f"{path}.requestName", request, names.check_label(request))
+        if key in taken:
+            found += [
+                fields.duplicate(f"{here}.{k}", mapping.get(k) or "")
+                for k in ("containerName", "resourceName", "requestName")
+            ]
+        taken.add((container, resource, request))
+    name = claim.get("resourceClaimName") or ""
+    if not name:
+        found.append(fields.required(f"{path}.resourceClaimName"))
+    else:
+        found += fields.each(f"{path}.resourceClaimName", name, names.check_subdomain(name))
 
 
 def _addresses(fresh: dict[str, Any], stale: dict[str, Any], found: list[Cause]) -> None:
