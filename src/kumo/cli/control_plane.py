@@ -32,7 +32,7 @@ from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
 from kumo.kubernetes.scheduler import Scheduler
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
-from kumo.machinery.controller import Component
+from kumo.machinery.controller import Component, queues
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
@@ -116,7 +116,9 @@ class ControlPlane:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(server.run()), group.create_task(self._informers.run())]
             if await ended_before(stop, self._install()):
-                components = self._elected([*self._controllers(), *(c for w in self._wings for c in w.components)])
+                controllers = [*self._controllers(), *(c for w in self._wings for c in w.components)]
+                server.measure_queues(list(queues(controllers)))
+                components = self._elected(controllers)
                 tasks += [group.create_task(c.run(), name=c.name) for c in components]
                 self._reporter.ready()
                 _log.info("ready", url=self._instance.url)

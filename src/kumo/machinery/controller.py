@@ -6,8 +6,8 @@ Level-triggered: reconcile gets a key, looks at the world as the informers show 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Protocol, cast
 
 import structlog
 
@@ -30,6 +30,16 @@ class Component(Protocol):
     async def run(self) -> None:
         """Run until cancelled; leave nothing behind."""
         ...
+
+
+def queues(components: Iterable[object]) -> Iterator[tuple[str, WorkQueue[object]]]:
+    """The names and work queues of components: of controllers, and of those that consist of some."""
+    for component in components:
+        for part in (component, *vars(component).values()):
+            if isinstance(part, Controller):
+                yield part.name, cast("WorkQueue[object]", part.queue)
+            elif isinstance(part, WorkQueue) and not isinstance(component, Controller):
+                yield getattr(component, "name", type(component).__name__), part
 
 
 class Temporary(Exception):

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Hashable
+from time import monotonic
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+BOUNDS = tuple(10.0**n for n in range(-8, 2))
+"""The upper bounds, in seconds, by which waiting and working times are counted."""
 
 
 class WorkQueue(Generic[K]):
@@ -23,8 +27,13 @@ class WorkQueue(Generic[K]):
         self._ceiling = ceiling
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()
-        self._working: set[K] = set()
+        self._waiting: dict[K, float] = {}
+        """When the keys that wait were added."""
+        self.working: dict[K, float] = {}
+        """When work on the keys that are worked on began, by time.monotonic()."""
+        self.adds = self.retries = 0
+        self._waits, self._waited = [0] * (len(BOUNDS) + 1), 0.0
+        self._works, self._worked = [0] * (len(BOUNDS) + 1), 0.0
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._later: list[tuple[float, int, K]] = []
@@ -35,12 +44,23 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._ready)
 
+    @property
+    def waits(self) -> tuple[list[int], float]:
+        """How many keys waited how long, by `BOUNDS`, and all their time in seconds."""
+        return self._waits, self._waited
+
+    @property
+    def works(self) -> tuple[list[int], float]:
+        """How many keys were worked on how long, by `BOUNDS`, and all their time in seconds."""
+        return self._works, self._worked
+
     def add(self, key: K) -> None:
         """Work on the key as soon as a worker is free; if it is being worked on, once more afterwards."""
-        if key in self._working:
+        if key in self.working:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self.adds += 1
+            self._waiting[key] = monotonic()
             self._ready.append(key)
             self._wake.set()
 
@@ -60,6 +80,7 @@ class WorkQueue(Generic[K]):
         """Work on the key again after its back-off, which doubles with each call; the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retries += 1
         delay = min(self._base * 2.0 ** min(failures, 40), self._ceiling)
         self.add_after(key, delay)
         return delay
@@ -74,8 +95,10 @@ class WorkQueue(Generic[K]):
             self._move_due()
             if self._ready:
                 key = self._ready.popleft()
-                self._waiting.discard(key)
-                self._working.add(key)
+                self.working[key] = now = monotonic()
+                waited = now - self._waiting.pop(key)
+                self._waits[bisect_left(BOUNDS, waited)] += 1
+                self._waited += waited
                 return key
             self._wake.clear()
             timeout = max(0.0, self._later[0][0] - self._clock()) if self._later else None
@@ -87,7 +110,10 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """The key's work has ended, well or not."""
-        self._working.discard(key)
+        if (began := self.working.pop(key, None)) is not None:
+            worked = monotonic() - began
+            self._works[bisect_left(BOUNDS, worked)] += 1
+            self._worked += worked
         if key in self._again:
             self._again.discard(key)
             self.add(key)

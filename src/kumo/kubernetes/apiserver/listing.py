@@ -137,8 +137,13 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
         where, revision = await _collection(core, call)
     whole = not query.limit and not query.match.selects and (call.resource.plain or where.shown)
     if whole and not call.accepted.form and not call.accepted.yaml:
+        where.lists += 1
+        where.listed += len(where) if not query.match.namespace else 0
         return _whole(call, where.chunks(query.match.namespace), revision)
-    return await list_answer(call, *_cut(query, where, where.entries(query.match), revision))
+    part, meta = _cut(query, where, where.entries(query.match), revision)
+    where.lists += 1
+    where.listed += len(part)
+    return await list_answer(call, part, meta)
 
 
 async def know_fields(where: ResourceCache, match: Match) -> None:

@@ -187,9 +187,10 @@ def _flows(flows: Iterable[Flow]) -> Iterator[str]:
         rejected,
     )
     waits = [
-        ((flow.level.name, flow.name, "true" if served else "false"), _as_histogram(n, flow.waited_seconds[served]))
+        ((flow.level.name, flow.name, "true" if served else "false"), _waits(flow, served))
         for flow in known
-        for served, n in flow.waited.items()
+        for served in (True, False)
+        if served in flow.waited or (served and flow.dispatched)
     ]
     yield from histograms(
         "apiserver_flowcontrol_request_wait_duration_seconds",
@@ -209,6 +210,14 @@ def _flows(flows: Iterable[Flow]) -> Iterator[str]:
         (*_FLOW, "type"),
         runs,
     )
+
+
+def _waits(flow: Flow, served: bool) -> Histogram:
+    """How long requests waited; those that were let in at once are counted as such."""
+    numbers = list(flow.waited.get(served, [0] * (len(BUCKETS) + 1)))
+    if served:
+        numbers[0] += max(0, flow.dispatched - sum(numbers))
+    return _as_histogram(numbers, flow.waited_seconds.get(served, 0.0))
 
 
 def _as_histogram(numbers: list[int], total: float) -> Histogram:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from kumo.api.objects import Object
 from kumo.api.users import UserInfo
-from kumo.kubernetes.apiserver import measurements
+from kumo.kubernetes.apiserver import measurements, state_measurements
 from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.deadlines import Deadlines, timed_out
@@ -70,6 +70,11 @@ class Operation:
         metrics.add(lambda: measurements.objects(cache))
         metrics.add(self._progress)
         metrics.add(measurements.process)
+        metrics.add(lambda: state_measurements.collections(cache))
+        metrics.add(lambda: state_measurements.availability(reader))
+        metrics.add(state_measurements.network)
+        if config.audit is None:
+            metrics.add(state_measurements.unaudited)
 
     def open(self, registry: Registry, decide: Callable[[UserInfo, RequestInfo], Decision]) -> None:
         """Begin to audit, if that is wanted. Raises AuditError."""

@@ -34,6 +34,8 @@ class ResourceCache:
         self.hub = WatchHub(revision, self.fields_of)
         self.unreadable: dict[tuple[str, str], str] = {}
         """The objects whose stored values can't be read, and why (a key for them is missing)."""
+        self.lists = self.listed = 0
+        """How many lists were answered from here, of how many objects."""
         self._entries: dict[tuple[str, str], Entry] = {}
         self._namespaces: dict[str, SortedChunks] = {}
         self._by_label: dict[tuple[str, str], set[tuple[str, str]]] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter, time
 
@@ -45,6 +46,7 @@ from kumo.kubernetes.apiserver.reader import CacheReader
 from kumo.kubernetes.apiserver.registry import Registry, add_builtin, builtin_versions
 from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
 from kumo.kubernetes.apiserver.responses import refusal, warned
+from kumo.kubernetes.apiserver.state_measurements import queues as queue_lines
 from kumo.kubernetes.apiserver.storage import Storage, refused
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
 from kumo.kubernetes.apiserver.virtual import VirtualResources
@@ -52,6 +54,7 @@ from kumo.kubernetes.apiserver.visit import Visit
 from kumo.machinery.client import Client
 from kumo.machinery.http import Answer, PeerCertificate, Request
 from kumo.machinery.transport import InProcessTransport
+from kumo.machinery.workqueue import WorkQueue
 from kumo.store.base import Store, StoreError
 
 _log = structlog.get_logger("kumo.apiserver")
@@ -202,6 +205,10 @@ class ApiServer:
             group.create_task(self._addresses.run(), name="service addresses")
             if self._reloader is not None:
                 group.create_task(self._reloader.run(), name="encryption configuration")
+
+    def measure_queues(self, named: Sequence[tuple[str, WorkQueue[object]]]) -> None:
+        """Show these work queues in /metrics, too."""
+        self._metrics.add(lambda: queue_lines(named))
 
     async def announce_stop(self) -> None:
         """Say from now on that the server is not ready, and give those who ask time to learn of it."""

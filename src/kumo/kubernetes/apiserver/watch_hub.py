@@ -191,8 +191,8 @@ class WatchHub:
 
     def __init__(self, revision: int, fields_of: FieldsOf) -> None:
         self.oldest = revision
-        self.sent = 0
-        """How many events watchers were given."""
+        self.sent = self.published = 0
+        """How many events watchers were given, and how many changes there were."""
         self._fields_of = fields_of
         self._ring: deque[Change] = deque()
         self._bytes = 0
@@ -208,6 +208,7 @@ class WatchHub:
 
     def publish(self, change: Change) -> None:
         """Remember the change and tell the watchers."""
+        self.published += 1
         self._remember(change)
         if not self._groups:
             return
