@@ -8,6 +8,7 @@ from typing import Any
 from kumo.api.objects import Object, annotations_of
 from kumo.kubernetes.apiserver.authorization.rules import rules_of, uncovered
 from kumo.kubernetes.apiserver.bootstrap.default_roles import AUTOUPDATE
+from kumo.kubernetes.apiserver.bootstrap.retired import without_retired
 
 _ROLES = ("ClusterRole", "Role")
 _BINDINGS = ("ClusterRoleBinding", "RoleBinding")
@@ -16,12 +17,12 @@ _BINDINGS = ("ClusterRoleBinding", "RoleBinding")
 def reconciled(found: Object, wanted: Object) -> Object | None:
     """The object to write in place of `found` so that it has all of `wanted`, or None when it has already.
 
-    Roles get missing rules, bindings missing subjects; everything else is only created, never changed, except that a
-    service, its endpoints and slice are made to say what is wanted.
+    Roles get missing rules, bindings missing subjects (and lose those of `retired`); everything else is only created,
+    never changed, except that a service, its endpoints and slice are made to say what is wanted.
     """
     if annotations_of(found).get(AUTOUPDATE) == "false":
         return None
-    new = copy.deepcopy(found)
+    new = copy.deepcopy(without_retired(found))
     kind = wanted["kind"]
     if kind in _ROLES:
         _add_rules(new, wanted)
