@@ -88,7 +88,7 @@ def _on_create(obj: Object) -> None:
     selector["matchLabels"] = {_UID[1]: uid, **(selector.get("matchLabels") or {})}
 
 
-def _check_generated(obj: Object, found: list[Cause]) -> None:
+def _check_generated(obj: Object, found: list[Cause], old: Object | None = None) -> None:
     """Labels and selector of a job that does not select its pods itself are upstream's own."""
     spec = obj.get("spec") or {}
     if spec.get("manualSelector") or spec.get("selector") is None:
@@ -96,11 +96,15 @@ def _check_generated(obj: Object, found: list[Cause]) -> None:
     uid, name = at(obj, "metadata.uid") or "", at(obj, "metadata.name") or ""
     labels = at(spec, "template.metadata.labels") or {}
     wanted = {_UID[0]: uid, _NAME[0]: name, _UID[1]: uid, _NAME[1]: name}
+    before = at(old, "spec.template.metadata.labels") or {}
+    if old is not None and not (_UID[1] in before and _NAME[1] in before):
+        wanted = {_UID[0]: uid, _NAME[0]: name}
     for key, value in wanted.items():
         if key not in labels:
             found.append(fields.required(f"spec.template.metadata.labels[{key}]", f"must be '{value}'"))
         elif labels[key] != value:
-            found.append(fields.invalid(f"spec.template.metadata.labels[{key}]", labels[key], f"must be '{value}'"))
+            ordered = dict(sorted(labels.items()))
+            found.append(fields.invalid(f"spec.template.metadata.labels[{key}]", ordered, f"must be '{value}'"))
     if is_usable(spec["selector"]):
         missed: list[Cause] = []
         check_selected("", spec["selector"], {"metadata": {"labels": wanted}}, missed)
@@ -120,10 +124,10 @@ def _job_spec(spec: dict[str, Any], options: Options) -> list[Cause]:
     return found
 
 
-def _validate_job(obj: Object, options: Options = TEMPLATE) -> list[Cause]:
+def _validate_job(obj: Object, options: Options = TEMPLATE, old: Object | None = None) -> list[Cause]:
     spec = obj.get("spec") or {}
     found: list[Cause] = []
-    _check_generated(obj, found)
+    _check_generated(obj, found, old)
     found += _job_spec(spec, options)
     completions, name = spec.get("completions") or 0, at(obj, "metadata.name") or ""
     if spec.get("completionMode") == "Indexed" and completions > 0:
@@ -136,7 +140,7 @@ def _validate_job(obj: Object, options: Options = TEMPLATE) -> list[Cause]:
 
 def _check_job_update(new: Object, old: Object) -> list[Cause]:
     spec = new.get("spec") or {}
-    found = _validate_job(new, template_options(old))
+    found = _validate_job(new, template_options(old), old)
     found += _job_spec(spec, template_options(old))  # Twice, as upstream says it; the message has each once.
     completions = spec.get("completions")
     if spec.get("completionMode") != "Indexed":
