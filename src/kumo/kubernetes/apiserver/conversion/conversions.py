@@ -15,6 +15,7 @@ from kumo.kubernetes.apiserver.conversion.scope import Scope
 from kumo.kubernetes.apiserver.conversion.views import VersionCache
 from kumo.kubernetes.apiserver.entry import Entry, Shown, shown_entry
 from kumo.kubernetes.apiserver.outbound.connections import Connections
+from kumo.kubernetes.apiserver.slicing import in_slices
 from kumo.kubernetes.apiserver.splice import encode
 
 if TYPE_CHECKING:
@@ -45,13 +46,20 @@ class Conversion:
         """The entries in the resource's version, with few calls of the webhook. Raises the StatusError of a failure."""
         versions, version = resource.forms, resource.gvk.version
         assert versions is not None
-        found: list[Shown | None] = [resource.shown(entry) for entry in entries]
+        found = await in_slices(entries, resource.shown)
         waiting = [index for index, entry in enumerate(found) if entry is None]
-        stored = [entries[index].object() for index in waiting]
-        sent = [versions.before(obj) for obj in stored]
-        converted = await self._converter.convert(sent, version) if sent else []
-        for index, obj, made in zip(waiting, stored, converted, strict=True):
-            found[index] = shown_entry(entries[index], encode(versions.after(made, obj)))
+        if waiting:
+            lying = [entries[index] for index in waiting]
+            sent = await in_slices(lying, lambda entry: versions.before(entry.object()))
+            converted = await self._converter.convert(sent, version, [len(entry.raw) for entry in lying])
+
+            def finish(pair: tuple[Entry, Object]) -> Shown:
+                entry, made = pair
+                return shown_entry(entry, encode(versions.after(made, entry.object())))
+
+            made = await in_slices(zip(lying, converted, strict=True), finish)
+            for index, entry in zip(waiting, made, strict=True):
+                found[index] = entry
         return [entry for entry in found if entry is not None]
 
     async def view(self, resource: Resource) -> VersionCache:

@@ -33,8 +33,8 @@ TIMEOUT = 30.0
 """Seconds for a call (upstream's for every webhook's client)."""
 LIMIT = 32 << 20
 """Bytes of an answer that are read."""
-BATCH_OBJECTS = 500
-BATCH_BYTES = 2 << 20
+BATCH_OBJECTS = 250
+BATCH_BYTES = 1 << 20
 _AT_ONCE = 4
 _encode = msgspec.json.Encoder().encode
 
@@ -52,12 +52,15 @@ class Converter:
         self._connections = connections
         self._metrics = metrics
 
-    async def convert(self, objects: Sequence[Object], version: str) -> list[Object]:
+    async def convert(
+        self, objects: Sequence[Object], version: str, sizes: Sequence[int] | None = None
+    ) -> list[Object]:
         """The objects, none of which is in that version yet, in it; nothing is pruned and no default set.
 
-        Many are sent in few calls. Raises the StatusError 500 of the first that can't be converted.
+        Many are sent in few calls; `sizes` are about their lengths as JSON, in bytes. Raises the ConversionFailed of
+        the first that can't be converted.
         """
-        batches = list(_batches(objects))
+        batches = list(_batches(objects, sizes or [0] * len(objects)))
         if len(batches) == 1:
             return await self._batch(batches[0], version)
         free = asyncio.Semaphore(_AT_ONCE)
@@ -148,12 +151,11 @@ def _message(source: GVK, error: BadReview) -> str:
     return str(error) if error.whole else f"conversion webhook for {source.api_version}, Kind={source.kind} {error}"
 
 
-def _batches(objects: Sequence[Object]) -> Iterator[list[Object]]:
+def _batches(objects: Sequence[Object], sizes: Sequence[int]) -> Iterator[list[Object]]:
     """The objects cut into calls of bounded size."""
     batch: list[Object] = []
     size = 0
-    for obj in objects:
-        length = len(_encode(obj)) if len(objects) > 1 else 0
+    for obj, length in zip(objects, sizes, strict=True):
         if batch and (len(batch) >= BATCH_OBJECTS or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0
