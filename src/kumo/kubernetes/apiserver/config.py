@@ -14,8 +14,6 @@ from kumo.kubernetes.apiserver.authentication.config import AuthenticationConfig
 from kumo.kubernetes.apiserver.operation_config import OperationConfig
 from kumo.machinery.extension import AdmissionHook, ApiGroup, TokenAuthenticator
 
-KUBERNETES_VERSION = "1.36.0"
-
 
 @dataclass(frozen=True, slots=True)
 class ApiServerConfig:

@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 
 from kumo.api.errors import StatusError, no_such_path
+from kumo.api.kubernetes_version import GIT_VERSION
 from kumo.kubernetes.apiserver.aggregation.aggregator import Aggregator
-from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
 from kumo.kubernetes.apiserver.openapi import Document, Documents, Served, document_of, in_binary
 from kumo.kubernetes.apiserver.openapi.binary import MEDIA_TYPE as BINARY_SWAGGER
 from kumo.kubernetes.apiserver.registry import Registry, Resource
@@ -80,7 +80,7 @@ class OpenApiPaths:
         if self._documents is None or self._documents[0] != generation:
             served = [_served(resource) for resource in self._registry]
             served += [Served(kind) for kind in virtual_types()]
-            self._documents = (generation, Documents(served, f"v{KUBERNETES_VERSION}"))
+            self._documents = (generation, Documents(served, GIT_VERSION))
         return self._documents[1]
 
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 
 from kumo.api.errors import method_not_allowed, no_such_path
+from kumo.api.kubernetes_version import GIT_VERSION, VERSION
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import measurements
 from kumo.kubernetes.apiserver.aggregation.aggregator import Aggregator
-from kumo.kubernetes.apiserver.config import KUBERNETES_VERSION
 from kumo.kubernetes.apiserver.discovery import Discovery
 from kumo.kubernetes.apiserver.flowcontrol import dumps
 from kumo.kubernetes.apiserver.health import KINDS, Health
@@ -68,7 +68,7 @@ class Paths:
         if path == "/metrics/slis":
             return self._health.slis()
         if path == "/statusz":
-            return statusz(KUBERNETES_VERSION, self._began, time.time())
+            return statusz(VERSION, self._began, time.time())
         if path == "/flagz":
             return flagz(self._operation.flags)
         if path.startswith(dumps.PREFIX):
@@ -122,7 +122,7 @@ class Paths:
 
 def version() -> Object:
     """What /version answers: the Kubernetes version whose API is served."""
-    major, minor, _ = KUBERNETES_VERSION.split(".")
+    major, minor, _ = VERSION.split(".")
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return {
         "major": major,
@@ -131,7 +131,7 @@ def version() -> Object:
         "emulationMinor": minor,
         "minCompatibilityMajor": major,
         "minCompatibilityMinor": str(int(minor) - 1),
-        "gitVersion": f"v{KUBERNETES_VERSION}+kumo",
+        "gitVersion": GIT_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kumo.api.kubernetes_version import GIT_VERSION
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceNode:
@@ -38,7 +40,7 @@ class KubeletConfig:
     """Where the composition serves `Kubelet.handler`; written into the Node."""
     pod_cidr: str = ""
     """The node's range of pod addresses, if it comes with one; else the control plane gives it one."""
-    version: str = "v1.36.0"
+    version: str = GIT_VERSION
     cluster_dns: tuple[str, ...] = ()
     """Addresses of the cluster's DNS; empty: pods get the node's resolv.conf."""
     cluster_domain: str = "cluster.local"
