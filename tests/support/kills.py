@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,17 +53,7 @@ async def kill_again_and_again(directory: Path, port: int, *, kills: int, writer
     Afterwards the history of everything that clients were told is checked against all that the store has.
     """
     began = time.monotonic()
-    directory.mkdir(parents=True, exist_ok=True)
-    server_log = (directory / "server.log").open("wb")
-    parent = subprocess.Popen(
-        [sys.executable, __file__, str(directory), str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=server_log,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-        text=True,
-    )
-    server_log.close()
+    parent = _parent(directory, port)
     chance = random.Random(kills)
     try:
         child = await _start(parent)
@@ -94,6 +85,29 @@ async def kill_again_and_again(directory: Path, port: int, *, kills: int, writer
         sum(len(watch.events) for watch in history.watches),
         time.monotonic() - began,
     )
+
+
+def _parent(directory: Path, port: int) -> subprocess.Popen[str]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "server.log").open("wb") as server_log:
+        return subprocess.Popen(
+            [sys.executable, __file__, str(directory), str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=server_log,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+            text=True,
+        )
+
+
+@asynccontextmanager
+async def server_program(directory: Path, port: int) -> AsyncIterator[tuple[Callable[[], Awaitable[int]], int]]:
+    """A server in a process of its own: how to start it anew once it has been killed, and its pid now."""
+    parent = _parent(directory, port)
+    try:
+        yield lambda: _start(parent), await _start(parent)
+    finally:
+        _end(parent)
 
 
 def _end(parent: subprocess.Popen[str]) -> None:

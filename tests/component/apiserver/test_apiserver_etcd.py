@@ -12,6 +12,7 @@ import pytest
 
 from kumo.api.errors import StatusError
 from kumo.api.resources import CONFIGMAPS, NAMESPACES, SERVICES
+from kumo.kubernetes.apiserver.addresses.objects import ADDRESSES as IPADDRESSES
 from kumo.kubernetes.apiserver.compaction import KEY, compact_regularly
 from kumo.store.base import Compacted
 from kumo.store.etcd.engine import EtcdStore
@@ -94,6 +95,8 @@ async def test_servers_never_give_two_services_the_same(etcd: EtcdCluster, tmp_p
         addresses = [s["spec"]["clusterIP"] for s in found]
         assert len(ports) == len(set(ports)) == 10
         assert len(addresses) == len(set(addresses))
+        objects = (await clients[1].list(IPADDRESSES)).items
+        assert {o["metadata"]["name"] for o in objects} == set(addresses)
         # What a deleted service held can be had again at once, also under another name.
         held = found[-1]["spec"]["clusterIP"]
         await clients[0].delete(SERVICES, found[-1]["metadata"]["name"], "default")
