@@ -547,3 +547,19 @@ async def test_connections_of_other_protocols_pass_through(tmp_path: Path, loopb
         await backend.listener.stop()
         assert await reader.read() == b"", "the end of the one is the end of the other"
         writer.close()
+
+
+async def test_a_backend_outside_of_the_cluster_by_its_name(tmp_path: Path) -> None:
+    async with (
+        running_backend(tmp_path) as (backend, config),
+        running_apiserver(tmp_path, aggregation=config) as server,
+    ):
+        spec = {"type": "ExternalName", "externalName": "localhost"}
+        await server.client.create(SERVICES, {"metadata": {"name": "meter"}, "spec": spec}, "default")
+        where = {"namespace": "default", "name": "meter", "port": backend.listener.port}
+        await server.client.create(APISERVICES, _service(backend, service=where))
+        await available(server, "Passed")
+        assert (await server.client.transport.request("GET", f"{PATH}/things")).status == 207
+        asked = len(backend.requests)
+        await server.client.transport.request("GET", f"{PATH}/things")
+        assert len(backend.requests) == asked + 1

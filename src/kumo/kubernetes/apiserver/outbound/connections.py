@@ -6,8 +6,10 @@ that works wherever the API server can reach pods, with or without kube-proxy.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import ipaddress
 import random
 import socket
 import ssl
@@ -37,12 +39,17 @@ class BadAuthority(Exception):
 
 
 def endpoint(reader: Reader, namespace: str, name: str, port: int) -> tuple[str, int]:
-    """The address and port of a ready endpoint of the service's port. Raises Unresolved."""
+    """The address and port of a ready endpoint of the service's port, or the name of an external one.
+
+    Raises Unresolved.
+    """
     service = reader.get(SERVICES, name, namespace)
     if service is None:
         raise Unresolved(f'service "{name}" not found')
     spec = service.get("spec") or {}
     kind = spec.get("type") or "ClusterIP"
+    if kind == "ExternalName" and spec.get("externalName"):
+        return str(spec["externalName"]), port
     if kind not in _TYPES:
         raise Unresolved(f'unsupported service type "{kind}"')
     ports: list[Object] = spec.get("ports") or []
@@ -70,6 +77,14 @@ def _is_ready(candidate: Object) -> bool:
     return bool(candidate.get("addresses")) and (candidate.get("conditions") or {}).get("ready") is not False
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class ServiceResolver(AbstractResolver):
     """Finds `{name}.{namespace}.svc` among endpoints, for aiohttp's connector."""
 
@@ -79,12 +94,24 @@ class ServiceResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The one endpoint to connect to. Raises Unresolved."""
+        """The one endpoint to connect to, or the addresses of an external name. Raises Unresolved, OSError."""
         name, namespace, _ = host.split(".")
         address, number = endpoint(self._reader, namespace, name, port)
+        if not _is_address(address):
+            return await self._named(host, address, number)
         kind = socket.AF_INET6 if ":" in address else socket.AF_INET
         return [
             ResolveResult(hostname=host, host=address, port=number, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+        ]
+
+    async def _named(self, host: str, name: str, port: int) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        return [
+            ResolveResult(
+                hostname=host, host=str(where[0]), port=int(where[1]), family=kind, proto=0, flags=socket.AI_NUMERICHOST
+            )
+            for kind, _, _, _, where in found
         ]
 
     async def close(self) -> None:
