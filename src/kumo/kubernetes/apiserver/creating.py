@@ -39,8 +39,7 @@ async def create_object(
         core.authorize(call.user, replace(call.info, verb="create"))
     meta = obj.setdefault("metadata", {})
     _place(call, meta, name)
-    if meta.pop("resourceVersion", "") not in ("", "0"):
-        raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+    version = meta.pop("resourceVersion", "")
     generate = "" if meta.get("name") else meta.get("generateName") or ""
     for attempt in range(_ATTEMPTS if generate else 1):
         draft = core.copy(obj) if generate else obj
@@ -48,6 +47,8 @@ async def create_object(
             draft["metadata"]["name"] = generate[:_GENERATED_NAME_LIMIT] + name_suffix()
         attributes = await _prepare(core, call, draft, dry, managed)
         try:
+            if version.isdecimal() and int(version):
+                raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
             if dry:
                 core.admission.abandon(attributes)
                 if core.storage.get(resource, draft["metadata"].get("namespace") or "", draft["metadata"]["name"]):

@@ -166,6 +166,7 @@ def _applied(call: Call, obj: Object) -> Object:
             f"{stated.get('namespace') or ''}/{stated.get('name') or ''}; {gvk.group}/{gvk.version}, Kind={gvk.kind}"
         )
         why = error.message.partition(f"cannot be handled as a {gvk.kind}: ")[2] or error.message
+        why = f"error decoding from json: {why}" if why.startswith("illegal base64") else why
         raise StatusError(
             500,
             "",

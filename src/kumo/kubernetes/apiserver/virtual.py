@@ -21,6 +21,7 @@ from kumo.kubernetes.apiserver.binding import bind
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creation_review import admit_creation
+from kumo.kubernetes.apiserver.forms import check_include
 from kumo.kubernetes.apiserver.incoming import check_kind, decode, read_object
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.negotiation import accepted, not_acceptable
@@ -66,6 +67,8 @@ class VirtualResources:
     async def _answer(self, request: Request, info: RequestInfo, user: UserInfo) -> Answer:
         kind = self._types[(info.group, info.version, info.resource)]
         if info.resource == "componentstatuses":
+            if info.verb not in ("get", "list"):
+                raise method_not_allowed()
             return self._components(request, info)
         if info.verb != "create" or info.name:
             raise method_not_allowed()
@@ -128,7 +131,9 @@ class VirtualResources:
             raise not_found("", "componentstatuses", info.name)
         if accepted(request.headers.get("accept", "")).form == "Table":
             kind = self._types[("", "v1", "componentstatuses")]
-            answer = value_response(request, tables.table(kind, [item], metadata={}))
+            include = check_include(request.query.get("includeObject", ""))
+            row = {"kind": "ComponentStatus", "apiVersion": "v1", **item}
+            answer = value_response(request, tables.table(kind, [row], metadata={}, include_object=include))
         else:
             answer = json_response(request, encode(found))
         return warned(answer, ["v1 ComponentStatus is deprecated in v1.19+"])

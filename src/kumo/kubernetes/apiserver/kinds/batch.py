@@ -79,10 +79,11 @@ def _on_create(obj: Object) -> None:
     template = spec.setdefault("template", {})
     template["metadata"] = dict(template.get("metadata") or {})
     before = template["metadata"].get("labels") or {}
+    shared = not meta.get("labels") or meta["labels"] is before
     template["metadata"]["labels"] = (
         dict.fromkeys(_UID, uid) | dict.fromkeys(_NAME, meta.get("name") or "") | dict(before)
     )
-    if (meta.get("labels") or {}) == before:  # Which the defaults took from the template, if there were none.
+    if shared:  # The defaults took them from the template, as there were none.
         meta["labels"] = dict(template["metadata"]["labels"])
     selector = spec["selector"] = dict(spec.get("selector") or {})
     selector["matchLabels"] = {_UID[1]: uid, **(selector.get("matchLabels") or {})}

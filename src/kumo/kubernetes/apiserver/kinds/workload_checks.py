@@ -34,7 +34,7 @@ def default_labels(obj: Object, old: Object | None = None) -> None:
     """An object without labels has those of its template; in place."""
     labels = at(obj, "spec.template.metadata.labels")
     if labels and not at(obj, "metadata.labels"):
-        metadata(obj)["labels"] = dict(labels)
+        metadata(obj)["labels"] = labels  # The same ones: what a job adds to its template's it adds to its own.
 
 
 def drop_from_template(new: Object, old: Object | None = None, path: str = "spec.template.spec") -> None:

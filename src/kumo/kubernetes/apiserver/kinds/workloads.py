@@ -6,7 +6,7 @@ from typing import Any
 
 from kumo.api import fields, intstr
 from kumo.api.errors import Cause
-from kumo.api.objects import Object
+from kumo.api.objects import Object, metadata
 from kumo.api.resources import GVK
 from kumo.api.selectors import from_map
 from kumo.kubernetes.apiserver.kinds.checks import (
@@ -197,6 +197,9 @@ def _default_daemon(obj: Object) -> None:
         set_default(strategy, rollingUpdate={})
         set_default(strategy["rollingUpdate"], maxUnavailable=1, maxSurge=0)
     default_template(spec)
+    # Once a field of the spec, which clients own that write without it, too.
+    meta = metadata(obj)
+    meta["annotations"] = {_TEMPLATE_GENERATION: "0", **(meta.get("annotations") or {})}
 
 
 def _new_daemon(new: Object) -> None:
