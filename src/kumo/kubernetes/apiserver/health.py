@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -17,32 +18,43 @@ Check = Callable[[], "str | Awaitable[str]"]
 
 KINDS = ("healthz", "livez", "readyz")
 _TIMEOUT = 2.0
-_HOOKS = (
-    "start-apiserver-admission-initializer",
-    "generic-apiserver-start-informers",
-    "priority-and-fairness-config-consumer",
-    "priority-and-fairness-filter",
-    "storage-object-count-tracker-hook",
-    "start-apiextensions-informers",
-    "start-apiextensions-controllers",
-    "crd-informer-synced",
-    "start-system-namespaces-controller",
-    "start-cluster-authentication-info-controller",
-    "storage-readiness",
-    "rbac/bootstrap-roles",
-    "scheduling/bootstrap-system-priority-classes",
-    "priority-and-fairness-config-producer",
-    "bootstrap-controller",
-    "start-kubernetes-service-cidr-controller",
-    "start-kube-aggregator-informers",
-    "apiservice-registration-controller",
-    "apiservice-discovery-controller",
-    "kube-apiserver-autoregistration",
-    "autoregister-completion",
-    "apiservice-openapi-controller",
-    "apiservice-openapiv3-controller",
-)
-"""The steps of the start that upstream has checks for and that this server takes too."""
+_STEPS = {
+    "admission": ("start-apiserver-admission-initializer",),
+    "cache": (
+        "generic-apiserver-start-informers",
+        "storage-object-count-tracker-hook",
+        "start-apiextensions-informers",
+        "start-kube-aggregator-informers",
+        "storage-readiness",
+    ),
+    "flow control": (
+        "priority-and-fairness-config-consumer",
+        "priority-and-fairness-filter",
+        "priority-and-fairness-config-producer",
+    ),
+    "definitions": ("start-apiextensions-controllers", "crd-informer-synced"),
+    "namespaces": ("start-system-namespaces-controller",),
+    "addresses": ("start-service-ip-repair-controllers", "start-kubernetes-service-cidr-controller"),
+    "defaults": (
+        "start-cluster-authentication-info-controller",
+        "start-legacy-token-tracking-controller",
+        "rbac/bootstrap-roles",
+        "scheduling/bootstrap-system-priority-classes",
+        "bootstrap-controller",
+    ),
+    "aggregation": (
+        "apiservice-status-local-available-controller",
+        "apiservice-status-remote-available-controller",
+        "apiservice-registration-controller",
+        "apiservice-wait-for-first-sync",
+        "apiservice-discovery-controller",
+        "kube-apiserver-autoregistration",
+        "autoregister-completion",
+        "apiservice-openapi-controller",
+        "apiservice-openapiv3-controller",
+    ),
+}
+"""The steps of the start, and the checks that upstream has for what each does; in upstream's names."""
 _log = structlog.get_logger("kumo.apiserver.health")
 
 
@@ -56,8 +68,11 @@ class Health:
         def shutdown() -> str:
             return "process is shutting down" if stopping() else ""
 
+        self._steps: set[str] = set()
         hooks: dict[str, Check] = {
-            name if name == "autoregister-completion" else f"poststarthook/{name}": started for name in _HOOKS
+            name if name == "autoregister-completion" else f"poststarthook/{name}": partial(self._check_step, step)
+            for step, names in _STEPS.items()
+            for name in names
         }
         alive: dict[str, Check] = {"ping": _well, "log": _well, "etcd": store}
         ready: dict[str, Check] = {**alive, "etcd-readiness": store, "informer-sync": started, **hooks}
@@ -69,6 +84,14 @@ class Health:
         }
         self._last: dict[tuple[str, str], bool] = {}
         self._totals: dict[tuple[str, str, str], int] = {}
+
+    def finish(self, *steps: str) -> None:
+        """These steps of the start have been taken."""
+        assert set(steps) <= set(_STEPS)
+        self._steps.update(steps)
+
+    def _check_step(self, step: str) -> str:
+        return "" if step in self._steps else "not finished"
 
     def add(self, name: str, check: Check) -> None:
         """One more check, of all three paths."""

@@ -103,16 +103,21 @@ class ApiServer:
         try:
             await self._cache.start()
             self._assemble(config)
+            self._health.finish("cache", "admission")
             self._custom.load()
+            self._health.finish("definitions")
             ca_pem = config.ca_certificate.read_text() if config.ca_certificate else ""
             where = BootstrapConfig(
                 config.service_cidr, config.advertise_address, config.port, ca_pem, config.authentication.front_proxy
             )
             try:
                 await self._addresses.start()
-                await bootstrap(self.client, where, config.default_objects)
+                self._health.finish("addresses")
+                await bootstrap(self.client, where, config.default_objects, self._health.finish)
                 await self._operation.start()
+                self._health.finish("flow control")
                 await self._aggregation.start(builtin_versions())
+                self._health.finish("aggregation")
             except StatusError as error:
                 raise self._explained(error) from error
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -58,16 +58,24 @@ class BootstrapConfig:
     front_proxy: FrontProxyConfig | None = None
 
 
-async def bootstrap(client: Client, config: BootstrapConfig, extra: Sequence[tuple[GVR, Object]] = ()) -> None:
+async def bootstrap(
+    client: Client,
+    config: BootstrapConfig,
+    extra: Sequence[tuple[GVR, Object]] = (),
+    finished: Callable[[str], None] = lambda _: None,
+) -> None:
     """Make the defaults true; safe to repeat. `extra` are objects of other wings, created in order if missing.
 
-    Raises the StatusError of a write that fails for another reason than somebody being faster.
+    `finished` is told "namespaces" and "defaults". Raises the StatusError of a write that fails for another reason than
+    somebody being faster.
     """
     await _ensure(client, [(NAMESPACES, _namespace(n)) for n in SYSTEM_NAMESPACES])
+    finished("namespaces")
     identity = identity_objects(config.client_ca_pem, config.front_proxy)
     defaults = (*default_rbac(), *_priority_classes(), *_own_service(config), *identity)
     wanted = [(_KINDS[o["kind"]], o) for o in defaults]
     await _ensure(client, wanted)
+    finished("defaults")
     namespaces = [(g, o) for g, o in extra if g == NAMESPACES]
     await _ensure(client, namespaces)
     await _ensure(client, [(g, o) for g, o in extra if g != NAMESPACES])
