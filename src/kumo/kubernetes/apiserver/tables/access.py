@@ -72,11 +72,30 @@ def _mutating_policy(obj: Object, now: float) -> list[Any]:
     return [name(obj), len(part(obj, "spec", "mutations") or ()), _param_kind(obj), age(obj, now)]
 
 
+def _parameters(reference: Object) -> str:
+    """The parameters that a binding names, or how it chooses them (as Go prints a selector)."""
+    if reference.get("name"):
+        return f"{reference.get('namespace') or '*'}/{reference['name']}"
+    selector = reference.get("selector")
+    if selector is None:
+        return UNSET
+    pairs = "".join(f"{k}: {v}," for k, v in sorted((selector.get("matchLabels") or {}).items()))
+    items = "".join(
+        f"LabelSelectorRequirement{{Key:{i.get('key') or ''},Operator:{i.get('operator') or ''},"
+        f"Values:[{' '.join(i.get('values') or ())}],}},"
+        for i in selector.get("matchExpressions") or ()
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{items}}},}}"
+    )
+
+
 def _policy_binding(obj: Object, now: float) -> list[Any]:
     reference = part(obj, "spec", "paramRef")
     shown = UNSET
     if reference:
-        shown = "/".join(p for p in (reference.get("namespace"), reference.get("name")) if p) or "*"
+        shown = _parameters(reference)
     return [name(obj), text(obj, "spec", "policyName"), shown, age(obj, now)]
 
 
@@ -119,7 +138,7 @@ def _claim(obj: Object, now: float) -> list[Any]:
 
 
 def _slice(obj: Object, now: float) -> list[Any]:
-    node = text(obj, "spec", "nodeName", missing=UNSET)
+    node = text(obj, "spec", "nodeName")
     return [name(obj), node, text(obj, "spec", "driver"), text(obj, "spec", "pool", "name"), age(obj, now)]
 
 
@@ -148,7 +167,7 @@ def tables() -> dict[str, Columns]:
         "validatingadmissionpolicybindings" + admission: policy_binding,
         "mutatingadmissionpolicybindings" + admission: policy_binding,
         "flowschemas" + flow: columns(
-            "Name|PriorityLevel|#MatchingPrecedence|DistinguisherMethod|Age|MissingPL", _flow_schema, order=_precedence
+            "Name|PriorityLevel|MatchingPrecedence|DistinguisherMethod|Age|MissingPL", _flow_schema, order=_precedence
         ),
         "prioritylevelconfigurations" + flow: columns(
             "Name|Type|NominalConcurrencyShares|Queues|HandSize|QueueLengthLimit|Age", _priority_level

@@ -35,7 +35,7 @@ def _node(node: Object, now: float) -> list[Any]:
         _address(node, "InternalIP"),
         _address(node, "ExternalIP"),
         info.get("osImage") or UNKNOWN,
-        info.get("kernelVersion") or UNKNOWN,
+        (info.get("kernelVersion") or UNKNOWN) + (f" ({info['architecture']})" if info.get("architecture") else ""),
         info.get("containerRuntimeVersion") or UNKNOWN,
     ]
 
@@ -83,7 +83,7 @@ def _config_map(obj: Object, now: float) -> list[Any]:
 
 
 def _service_account(obj: Object, now: float) -> list[Any]:
-    return [name(obj), len(obj.get("secrets") or ()), age(obj, now)]
+    return [name(obj), age(obj, now)]
 
 
 def _lease(obj: Object, now: float) -> list[Any]:
@@ -131,13 +131,13 @@ def tables() -> dict[str, Columns]:
         "namespaces": columns("Name|Status|Age", _namespace),
         "events": columns(event, _event),
         "events.events.k8s.io": columns(event, _event),
-        "secrets": columns("Name|Type|#Data|Age", _secret),
-        "configmaps": columns("Name|#Data|Age", _config_map),
-        "serviceaccounts": columns("Name|#Secrets|Age", _service_account),
+        "secrets": columns("Name|Type|Data|Age", _secret),
+        "configmaps": columns("Name|Data|Age", _config_map),
+        "serviceaccounts": columns("Name|Age", _service_account),
         "leases.coordination.k8s.io": columns("Name|Holder|Age", _lease),
         "resourcequotas": columns("Name|Request|Limit|Age", _quota),
         "priorityclasses.scheduling.k8s.io": columns(
-            "Name|#Value|Global-Default|Age|PreemptionPolicy", _priority_class
+            "Name|#Value|?Global-Default|Age|PreemptionPolicy", _priority_class
         ),
         "runtimeclasses.node.k8s.io": columns("Name|Handler|Age", _runtime_class),
         "componentstatuses": columns("Name|Status|Message|Error", _component),

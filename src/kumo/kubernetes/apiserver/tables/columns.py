@@ -31,19 +31,19 @@ def column(name: str, kind: str = "string", description: str = "", *, wide: bool
     return {
         "name": name,
         "type": kind,
-        "format": "name" if name == "Name" else "",
+        "format": "name" if name in ("Name", "Attacher") else "",
         "description": description or (NAME if name == "Name" else AGE if name == "Age" else name),
         "priority": 1 if wide else 0,
     }
 
 
 def columns(notation: str, cells: Cells, **more: Any) -> Columns:
-    """Columns from a text of names joined by `|`: `#` in front for integers, `+` in front for wide ones."""
+    """Columns from a text of names joined by `|`: `#` in front for integers, `?` for booleans, `+` for wide ones."""
     definitions = []
     for part in notation.split("|"):
         name = part.strip()
         wide = name.startswith("+")
         name = name.removeprefix("+")
-        kind = "integer" if name.startswith("#") else "string"
-        definitions.append(column(name.removeprefix("#"), kind, wide=wide))
+        kind = {"#": "integer", "?": "boolean"}.get(name[:1], "string")
+        definitions.append(column(name.lstrip("#?"), kind, wide=wide))
     return Columns(tuple(definitions), cells, **more)

@@ -113,7 +113,7 @@ def _address(obj: Object, now: float) -> list[Any]:
     parent = part(obj, "spec", "parentRef") or {}
     resource = ".".join(p for p in (parent.get("resource"), parent.get("group")) if p).lower()
     parts = (resource, parent.get("namespace"), parent.get("name"))
-    return [name(obj), "/".join(p for p in parts if p) or NONE]
+    return [name(obj), "/".join(p for p in parts if p) or NONE, age(obj, now)]
 
 
 def _service_cidr(obj: Object, now: float) -> list[Any]:

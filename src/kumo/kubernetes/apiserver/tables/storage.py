@@ -48,7 +48,7 @@ def _claim(obj: Object, now: float) -> list[Any]:
         name(obj),
         _phase(obj),
         text(obj, "spec", "volumeName"),
-        text(obj, "status", "capacity", "storage") if bound else "",
+        text(obj, "status", "capacity", "storage", missing="0") if bound else "",
         _modes(part(obj, "status", "accessModes")) if bound else "",
         _class(obj),
         text(obj, "spec", "volumeAttributesClassName", missing=UNSET),
@@ -103,10 +103,6 @@ def _node(obj: Object, now: float) -> list[Any]:
     return [name(obj), len(part(obj, "spec", "drivers") or ()), age(obj, now)]
 
 
-def _capacity(obj: Object, now: float) -> list[Any]:
-    return [name(obj), text(obj, "storageClassName"), text(obj, "capacity", missing=UNSET)]
-
-
 def tables() -> dict[str, Columns]:
     """The columns by resource and group."""
     return {
@@ -122,10 +118,9 @@ def tables() -> dict[str, Columns]:
             "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age", _storage_class
         ),
         "volumeattributesclasses.storage.k8s.io": columns("Name|DriverName|Age", _attributes_class),
-        "volumeattachments.storage.k8s.io": columns("Name|Attacher|PV|Node|Attached|Age", _attachment),
+        "volumeattachments.storage.k8s.io": columns("Name|Attacher|PV|Node|?Attached|Age", _attachment),
         "csidrivers.storage.k8s.io": columns(
-            "Name|AttachRequired|PodInfoOnMount|StorageCapacity|TokenRequests|RequiresRepublish|Modes|Age", _driver
+            "Name|?AttachRequired|?PodInfoOnMount|?StorageCapacity|TokenRequests|?RequiresRepublish|Modes|Age", _driver
         ),
         "csinodes.storage.k8s.io": columns("Name|#Drivers|Age", _node),
-        "csistoragecapacities.storage.k8s.io": columns("Name|StorageClassName|Capacity", _capacity),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from kumo.api.resources import ResourceType
 from kumo.kubernetes.apiserver.tables import access, cluster, network, pods, storage, workloads
 from kumo.kubernetes.apiserver.tables.columns import Columns, column
 from kumo.kubernetes.apiserver.tables.custom import custom_columns
+from kumo.kubernetes.apiserver.tables.descriptions import described
 
 IncludeObject = Literal["Metadata", "Object", "None"]
 
@@ -21,7 +23,7 @@ def _known() -> dict[str, Columns]:
     found: dict[str, Columns] = {}
     for module in (pods, workloads, network, storage, cluster, access):
         found |= module.tables()
-    return found
+    return described(found)
 
 
 def _default_cells(obj: Object, now: float) -> list[Any]:
@@ -30,15 +32,24 @@ def _default_cells(obj: Object, now: float) -> list[Any]:
     return [meta.get("name") or "", meta.get("creationTimestamp")]
 
 
+@cache
+def _unknown() -> Columns:
+    """The columns of kinds without any."""
+    known = Columns((column("Name"), column("Created At", "date")), _default_cells)
+    name, created = described({"": known})[""].definitions
+    age = described({"": Columns((column("Age"),), _default_cells)})[""].definitions[0]["description"]
+    return Columns((name, {**created, "description": age}), _default_cells)
+
+
 def columns_of(resource: ResourceType, additional: Sequence[Mapping[str, Any]] | None = None) -> Columns:
     """The columns of a resource; `additional` are a custom kind's own (an empty sequence if it has none)."""
     if additional is not None:
-        return custom_columns(additional)
+        found = custom_columns(additional)
+        return replace(found, definitions=(_unknown().definitions[0], *found.definitions[1:]))
     known = _known().get(resource.gvr.group_resource)
     if known is not None:
         return known
-    created = column("Created At", "date", "When the object was created.")
-    return Columns((column("Name"), created), _default_cells)
+    return _unknown()
 
 
 def table(
@@ -76,7 +87,9 @@ def row(columns: Columns, obj: Object, now: float, include: IncludeObject) -> di
     conditions = columns.conditions(obj)
     if conditions:
         found["conditions"] = conditions
-    if include == "Object":
+    if include == "None":
+        found["object"] = None
+    elif include == "Object":
         found["object"] = obj
     elif include == "Metadata":
         found["object"] = {

@@ -153,11 +153,12 @@ def _target(metric: Object, current: Object) -> str:
     source, now = metric.get(key) or {}, part(current, key, "current") or {}
     label = f"{source['name']}: " if kind in ("Resource", "ContainerResource") and "name" in source else ""
     target = source.get("target") or {}
-    for field, unit, average in (("averageUtilization", "%", ""), ("averageValue", "", " (avg)"), ("value", "", "")):
+    mark = "" if label or kind == "Pods" else " (avg)"
+    for field, unit, average in (("averageUtilization", "%", ""), ("averageValue", "", mark), ("value", "", "")):
         if target.get(field) is not None:
             found = now.get(field)
             shown = "<unknown>" if found is None else f"{found}{unit}"
-            return f"{label}{shown}/{target[field]}{unit}{average if not label else ''}"
+            return f"{label}{shown}/{target[field]}{unit}{average}"
     return "<auto>"
 
 
@@ -179,7 +180,7 @@ def tables() -> dict[str, Columns]:
     """The columns by resource and group."""
     replicas = "Name|#Desired|#Current|#Ready|Age|" + _WIDE
     return {
-        "deployments.apps": columns("Name|Ready|#Up-to-date|#Available|Age|" + _WIDE, _deployment),
+        "deployments.apps": columns("Name|Ready|Up-to-date|Available|Age|" + _WIDE, _deployment),
         "replicasets.apps": columns(replicas, _replicas),
         "replicationcontrollers": columns(replicas, _replicas),
         "daemonsets.apps": columns(
@@ -187,10 +188,10 @@ def tables() -> dict[str, Columns]:
         ),
         "statefulsets.apps": columns("Name|Ready|Age|+Containers|+Images", _stateful_set),
         "jobs.batch": columns("Name|Status|Completions|Duration|Age|" + _WIDE, _job),
-        "cronjobs.batch": columns("Name|Schedule|Timezone|Suspend|#Active|Last Schedule|Age|" + _WIDE, _cron_job),
-        "controllerrevisions.apps": columns("Name|Controller|#Revision|Age", _controller_revision),
+        "cronjobs.batch": columns("Name|Schedule|Timezone|?Suspend|#Active|Last Schedule|Age|" + _WIDE, _cron_job),
+        "controllerrevisions.apps": columns("Name|Controller|Revision|Age", _controller_revision),
         "horizontalpodautoscalers.autoscaling": columns(
-            "Name|Reference|Targets|MinPods|#MaxPods|#Replicas|Age", _autoscaler
+            "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age", _autoscaler
         ),
         "scales.autoscaling": columns("Name|#Desired|#Available|Age", _scale),
         "poddisruptionbudgets.policy": columns(
