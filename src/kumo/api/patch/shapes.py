@@ -83,6 +83,7 @@ class Shape:
         "_fields",
         "_item",
         "_values",
+        "_zero",
         "elements",
         "key_defaults",
         "keys",
@@ -100,6 +101,7 @@ class Shape:
         self._fields: dict[str, Shape] | None = None
         self._values: Shape | None = None
         self._item: Shape | None = None
+        self._zero: dict[str, Any] | None = None
         self.keys: tuple[str, ...] = node.list_keys if node is not None and kind == "items" else ()
         self.sorted_keys = sorted(self.keys)
         self.key_defaults: dict[str, Any] | None = None
@@ -168,13 +170,16 @@ class Shape:
         return self.key_defaults.get(name)
 
     def zero(self) -> dict[str, Any]:
-        """What an object of a built-in kind is before anything is said of it."""
+        """What an object of a built-in kind is before anything is said of it; not to be changed."""
+        if self._zero is not None:
+            return self._zero
         if self.node is None or not self.node.name:
             return {}
         found: dict[str, Any] = {n: self.fields[n].zero() for n in self.structs if n in self.fields}
         for name in self.node.schema.get("required") or ():
             if name not in found and name in self.node.fields:
                 found[name] = _SCALAR_ZEROS.get(self.node.fields[name].type)
+        self._zero = found
         return found
 
     def __repr__(self) -> str:

@@ -24,7 +24,8 @@ class CacheReader:
 
     def objects(self, gvr: GVR, namespace: str = "") -> list[Object]:
         """All objects of the resource, of one namespace if given."""
-        return [entry.object() for entry in self._cache.of(gvr.group, gvr.resource).entries(Match(namespace))]
+        where = self._cache.of(gvr.group, gvr.resource)
+        return [entry.object() for entry in where.entries(Match(namespace))] if len(where) else []
 
     def revision(self, gvr: GVR) -> int:
         """The revision of the last change to any object of the resource."""

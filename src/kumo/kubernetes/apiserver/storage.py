@@ -112,7 +112,7 @@ class Storage:
         return entry
 
     async def create(self, resource: Resource, obj: Object) -> Entry:
-        """Write a new object. Raises 409 AlreadyExists."""
+        """Write a new object, which is spent (see `spend`). Raises 409 AlreadyExists."""
         meta = obj["metadata"]
         namespace, name = meta.get("namespace") or "", meta["name"]
         value = await self._value(resource, obj)
@@ -124,7 +124,7 @@ class Storage:
         return self._written(resource, namespace, name, revision, value)
 
     async def replace(self, resource: Resource, old: Entry, obj: Object) -> Entry:
-        """Write the object's new state in place of `old`. Raises Gone."""
+        """Write the object's new state, which is spent, in place of `old`. Raises Gone."""
         value = await self._value(resource, obj)
         if resource.conversion is not None and same_stored(old.raw, value) and not self.is_stale(resource, old):
             return old  # What its webhook makes of the new state is what is stored.
@@ -166,6 +166,7 @@ class Storage:
         began = perf_counter()
         try:
             if write is None:
+                spend(obj)
                 revision = await self._store.put(key, value, expect=expect)
             else:
                 revision = await write(Mutation(key, value, expect), obj, old)
@@ -225,6 +226,16 @@ class Storage:
             self._lease = await self._store.grant(self._event_ttl + _LEASE_WINDOW)
             self._lease_until = now + _LEASE_WINDOW
         return self._lease
+
+
+def spend(obj: Object) -> None:
+    """Let go of an object that is bytes now, of all but its name, in place.
+
+    Writes wait for the disk by the dozen. What they let go of the next ones get, still in the processor's caches.
+    """
+    meta = obj["metadata"]
+    obj.clear()
+    obj["metadata"] = {key: meta[key] for key in ("name", "namespace") if key in meta}
 
 
 def _is_service(resource: Resource) -> bool:

@@ -21,7 +21,7 @@ from kumo.kubernetes.apiserver.incoming import read_object
 from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_managed, updating
 from kumo.kubernetes.apiserver.operation_options import operation_options
 from kumo.kubernetes.apiserver.registry import Resource
-from kumo.kubernetes.apiserver.storage import Gone
+from kumo.kubernetes.apiserver.storage import Gone, spend
 
 _ATTEMPTS = 12
 Make = Callable[[Object], Object]
@@ -101,6 +101,7 @@ async def modify(
                 return entry
             if dry:
                 return await core.storage.draft(call.resource, new, entry.revision)
+            spend(old)
             return await core.storage.replace(call.resource, entry, new)
         except Gone as gone:
             core.admission.abandon(attributes)
