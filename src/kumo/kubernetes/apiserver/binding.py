@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kumo.api.conditions import set_condition
-from kumo.api.errors import Cause, bad_request, conflict, invalid
+from kumo.api.errors import StatusError, bad_request, conflict
 from kumo.api.objects import Object, is_deleting, timestamp
-from kumo.api.resources import GVK
+from kumo.api.resources import GVK, ResourceType
 from kumo.api.schema import builtin_schema
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.admission_view import UNASKED
@@ -14,6 +14,7 @@ from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creation_review import admit_creation
 from kumo.kubernetes.apiserver.incoming import check_kind, decode
 from kumo.kubernetes.apiserver.managed_fields import untracked
+from kumo.kubernetes.apiserver.preconditions import check_uid, check_version
 from kumo.kubernetes.apiserver.updating import modify
 
 _BINDING = GVK("", "v1", "Binding")
@@ -30,36 +31,40 @@ async def bind(core: Core, call: Call, binding: Object) -> Object:
     """Assign the pod to the node; the Status to answer. Raises 404, 409, 422."""
     name = call.info.name
     stated = binding.setdefault("metadata", {})
-    if isinstance(stated, dict):
-        binding["metadata"] = stated = {**stated, "name": stated.get("name") or name, "namespace": call.namespace}
+    if (stated.get("namespace") or call.namespace) != call.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    binding["metadata"] = {**stated, "namespace": call.namespace}
     binding = await admit_creation(core, call, _BINDING, binding, subresource="binding")
     target = binding.get("target") or {}
     meta = binding.get("metadata") or {}
-    if meta.get("name") not in (None, "", name):
+    if meta.get("name") != name:
         raise bad_request("name in URL does not match name in Binding object")
-    causes = []
-    if target.get("kind") not in (None, "", "Node"):
-        text = f'Unsupported value: "{target["kind"]}": supported values: "Node"'
-        causes.append(Cause("target.kind", text, "FieldValueNotSupported"))
-    if not target.get("name"):
-        causes.append(Cause("target.name", "Required value", "FieldValueRequired"))
-    if causes:
-        raise invalid("", "Binding", name, causes)
+    if wrong := _complaints(target):
+        # As upstream: not a refusal of an object, but whatever the validation said.
+        raise StatusError(500, "", wrong)
 
     def make(pod: Object) -> Object:
         bound: Object = core.copy(pod)
-        _assign(bound, meta, target["name"])
+        _assign(call.resource.type, bound, meta, target["name"])
         return bound
 
     await modify(core, call, make, subresource="binding", free=True, view=UNASKED, track=untracked)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-def _assign(pod: Object, meta: Object, node: str) -> None:
+def _complaints(target: Object) -> str:
+    found = []
+    if target.get("kind") not in (None, "", "Node"):
+        found.append(f'target.kind: Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"')
+    if not target.get("name"):
+        found.append("target.name: Required value")
+    return f"[{', '.join(found)}]" if len(found) > 1 else "".join(found)
+
+
+def _assign(kind: ResourceType, pod: Object, meta: Object, node: str) -> None:
     name = pod["metadata"]["name"]
-    if meta.get("uid") and meta["uid"] != pod["metadata"]["uid"]:
-        why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {pod['metadata']['uid']}"
-        raise conflict("", "pods/binding", name, why)
+    check_uid(kind, pod, meta.get("uid") or "")
+    check_version(kind, pod, meta.get("resourceVersion") or "")
     if is_deleting(pod):
         raise conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     spec = pod["spec"]

@@ -69,7 +69,7 @@ def conform(call: Call, obj: Object, schema: KindSchema, duplicates: list[str] |
     if complaints:
         how = call.field_validation()
         if how == "Strict":
-            raise strict_error(call.resource.gvk, complaints)
+            raise strict_error(schema.gvk, complaints)
         if how == "Warn":
             call.warnings += complaints
     return decoded[0]

@@ -27,8 +27,10 @@ def manager_of(call: Call) -> str:
     if stated:
         return stated
     agent = call.request.headers.get("user-agent", "").partition("/")[0]
-    if not agent or agent == _OWN_AGENT:
+    if agent == _OWN_AGENT:
         return _component(call.user)
+    if not agent:
+        return "unknown"
     if not agent.isprintable():
         agent = "".join(c for c in agent if c.isprintable())
     return agent if len(agent) <= _NAME_LIMIT else agent.encode()[:_NAME_LIMIT].decode(errors="ignore")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kumo.api.errors import Cause, StatusError, bad_request, invalid
+from kumo.api.errors import Cause, StatusError, bad_request, invalid, modified
 from kumo.api.objects import Object
 from kumo.api.patch.json_patch import apply_json_patch, json_kind, unknown_fields
 from kumo.api.patch.merge_patch import apply_merge_patch
@@ -75,12 +75,17 @@ def check_name(meta: Object, name: str) -> None:
         raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
 
 
-def check_uid(call: Call, uid: str, old: Object) -> None:
-    """Refuse another uid. Raises 422."""
-    if uid and uid != old["metadata"]["uid"]:
-        gvk = call.resource.gvk
-        cause = Cause("metadata.uid", f'Invalid value: "{uid}": field is immutable')
-        raise invalid(gvk.group, gvk.kind, call.info.name, [cause])
+def check_uid(call: Call, new: Object, old: Object) -> None:
+    """Refuse another uid. Raises 409 if the object is newer than the patch says, else 422."""
+    meta, stale = new["metadata"], old["metadata"]
+    uid = meta.get("uid") or ""
+    if not uid or uid == stale["uid"]:
+        return
+    gvk = call.resource.gvk
+    if meta.get("resourceVersion") not in (None, "", stale["resourceVersion"]):
+        raise modified(gvk.group, call.resource.type.resource, call.info.name)
+    cause = Cause("metadata.uid", f'Invalid value: "{uid}": field is immutable')
+    raise invalid(gvk.group, gvk.kind, call.info.name, [cause, cause])
 
 
 def _check_kind(call: Call, kind: str, obj: Object, body: Any) -> None:

@@ -41,7 +41,7 @@ async def patch(core: Core, call: Call) -> tuple[Entry, bool]:
 
     def make(old: Object) -> Object:
         fresh = conforming(call, patched(call, kind, old, body), body)
-        check_uid(call, fresh["metadata"].get("uid") or "", old)
+        check_uid(call, fresh, old)
         return fresh
 
     return await modify(core, call, make), False
@@ -99,7 +99,7 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
         made = merged(call.resource.gvk, config, lambda: apply(where, old, config, manager, force=force))
         managed[:] = made.managed_fields
         fresh = _applied(call, made.object)
-        check_uid(call, fresh["metadata"].get("uid") or "", old)
+        check_uid(call, fresh, old)
         return fresh
 
     track = lambda old, new, stated: managed  # noqa: E731

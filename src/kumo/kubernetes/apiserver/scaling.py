@@ -17,8 +17,8 @@ from kumo.kubernetes.apiserver import bodies, managed_fields
 from kumo.kubernetes.apiserver.admission_view import Projected
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
-from kumo.kubernetes.apiserver.incoming import check_kind
-from kumo.kubernetes.apiserver.patched_objects import JSON_PATCH, MERGE_PATCH, patched
+from kumo.kubernetes.apiserver.incoming import check_kind, conform
+from kumo.kubernetes.apiserver.patched_objects import JSON_PATCH, MERGE_PATCH, check_name, patched
 from kumo.kubernetes.apiserver.patching import (
     APPLY_PATCH,
     configuration,
@@ -102,8 +102,7 @@ async def put_scale(core: Core, call: Call) -> Object:
         else:
             wanted = _wanted(call, kind, core.copy(now), body)
             scaled = tracker.updated(now, wanted, manager)
-        if not wanted["metadata"].get("name"):
-            raise bad_request("name must be provided")
+        check_name(wanted["metadata"], call.info.name)
         check_version(call, wanted, old)
         managed[:] = to_parent(entries, scaled, path_of, call.resource.gvk.api_version)
         _set(fresh, where.spec, _replicas(call, wanted))
@@ -129,12 +128,19 @@ async def _read(call: Call) -> tuple[str, Any]:
             return kind, configuration(call, body, GVK_SCALE)
         return kind, body
     data = await bodies.read(call.request)
-    return "", check_kind(bodies.decode(data, bodies.media_type(call.request), "Scale"), GVK_SCALE)
+    value = bodies.decode(data, bodies.media_type(call.request), "Scale")
+    body = conform(call, check_kind(value, GVK_SCALE), builtin_schema(GVK_SCALE), bodies.duplicates(data, value))
+    meta = body.setdefault("metadata", {})
+    check_name(meta, call.info.name)
+    if (meta.get("namespace") or call.namespace) != call.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    return "", body
 
 
 def _wanted(call: Call, kind: str, now: Object, body: Any) -> Object:
     if kind == JSON_PATCH or (kind and isinstance(body, dict)):
-        return patched(call, MERGE_PATCH if kind != JSON_PATCH else kind, now, body)
+        made = patched(call, MERGE_PATCH if kind != JSON_PATCH else kind, now, body)
+        return conform(call, made, builtin_schema(GVK_SCALE))
     return {**body, "metadata": dict(body.get("metadata") or {})}
 
 
@@ -152,13 +158,7 @@ def _path_of(core: Core, call: Call, version: str) -> str:
 
 
 def _replicas(call: Call, wanted: Object) -> int:
-    replicas = (wanted.get("spec") or {}).get("replicas") or 0
-    if type(replicas) is not int:
-        kind = "string" if isinstance(replicas, str) else type(replicas).__name__
-        raise bad_request(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            f"{kind} into Go struct field ScaleSpec.spec.replicas of type int32"
-        )
+    replicas: int = (wanted.get("spec") or {}).get("replicas") or 0
     if replicas < 0 and call.resource.custom is None:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid("autoscaling", "Scale", call.info.name, [Cause("spec.replicas", text)])

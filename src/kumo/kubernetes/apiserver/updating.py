@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, modified, not_found
+from kumo.api.errors import Cause, StatusError, bad_request, invalid, modified, not_found
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.admission_view import WHOLE, AdmissionView
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
@@ -20,6 +20,7 @@ from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
 from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_managed, updating
 from kumo.kubernetes.apiserver.operation_options import operation_options
+from kumo.kubernetes.apiserver.preconditions import check_uid
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.storage import Gone, spend
 
@@ -125,13 +126,10 @@ async def _tracked(resource: Resource, track: Callable[[], list[Object] | None])
 def check_version(call: Call, new: Object, old: Object) -> None:
     """Refuse a state made from another version or of another object. Raises 409."""
     kind = call.resource.type
+    check_uid(kind, old, new["metadata"].get("uid") or "", custom=call.resource.custom is not None)
     stated = new["metadata"].get("resourceVersion") or ""
     if stated and stated != "0" and stated != old["metadata"]["resourceVersion"]:
         raise modified(kind.group, kind.resource, call.info.name)
-    uid = new["metadata"].get("uid") or ""
-    if uid and uid != old["metadata"]["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
-        raise conflict(kind.group, kind.resource, call.info.name, why)
 
 
 async def _prepare(

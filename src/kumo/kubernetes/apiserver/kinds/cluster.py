@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object, is_deleting, metadata, name_of
@@ -34,12 +36,22 @@ def _update_namespace(new: Object, old: Object) -> None:
 
 
 def _validate_namespace(obj: Object) -> list[Cause]:
-    found: list[Cause] = []
+    path, found = "spec.finalizers", list[Cause]()
     for finalizer in (obj.get("spec") or {}).get("finalizers") or ():
-        found += fields.each("spec.finalizers", finalizer, names.check_qualified_name(finalizer))
-        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            found.append(fields.invalid("spec.finalizers", finalizer, text))
+        found += _finalizer(path, finalizer)
+    return found
+
+
+def finalizer_complaints(finalizers: Iterable[str]) -> list[Cause]:
+    """What is wrong with what shall keep a namespace from going."""
+    return [c for i, finalizer in enumerate(finalizers) for c in _finalizer(f"spec.finalizers[{i}]", finalizer)]
+
+
+def _finalizer(path: str, finalizer: str) -> list[Cause]:
+    found = fields.each(path, finalizer, names.check_qualified_name(finalizer))
+    if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+        text = "name is neither a standard finalizer name nor is it fully qualified"
+        found.append(fields.invalid(path, finalizer, text))
     return found
 
 

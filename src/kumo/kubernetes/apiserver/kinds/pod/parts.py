@@ -23,15 +23,9 @@ _ONLY_SIZES = "only cpu and memory resources are mutable"
 
 
 def _keep_the_rest(new: Object, old: Object) -> None:
-    """Metadata and status stay as they are, but for what every write may say."""
+    """Metadata and status stay as they are, but for who writes and what it was made from."""
     stated = metadata(new)
     kept = {k: v for k, v in metadata(old).items() if k not in ("managedFields", "resourceVersion")}
-    for key in ("labels", "annotations", "finalizers"):
-        # As upstream: a write of a part may still change these.
-        if key in stated:
-            kept[key] = stated[key]
-        else:
-            kept.pop(key, None)
     for key in ("managedFields", "resourceVersion"):
         if key in stated:
             kept[key] = stated[key]
