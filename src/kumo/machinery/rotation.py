@@ -76,3 +76,7 @@ class RotatingContext(ssl.SSLContext):
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         """The TLS of a new connection (asyncio and uvloop begin each with it)."""
         return self._refresh().wrap_bio(*args, **options)
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """The TLS of a new connection (our listener begins each with it)."""
+        return self._refresh().wrap_socket(*args, **options)

@@ -249,6 +249,7 @@ def server_context(
     """TLS 1.2+ for a server; with `client_ca`, client certificates are asked for and verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as Go's servers: a client could keep us waiting in the middle of it
     context.load_cert_chain(pair.cert, pair.key)
     context.set_alpn_protocols(["http/1.1"])
     if client_ca is not None:

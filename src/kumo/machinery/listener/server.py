@@ -22,8 +22,10 @@ from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.listener.connection import Connection, Exchange, serve
 from kumo.machinery.listener.identity import Identify, user_of_peer
 from kumo.machinery.listener.limits import Limits
+from kumo.machinery.listener.secure import SecureServer
 
 _log = structlog.get_logger("kumo.listener")
+_BACKLOG = 1024
 
 
 class ListenError(OSError):
@@ -132,7 +134,7 @@ class Listener:
         self._grace = grace
         self._limits = limits or Limits()
         self._server: _Server | None = None
-        self._socket: asyncio.Server | None = None
+        self._socket: asyncio.Server | SecureServer | None = None
         self._writes: set[asyncio.Task[Answer]] = set()
 
     def begin(self, request: Request) -> asyncio.Task[Answer]:
@@ -158,17 +160,19 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._server = _Server(self, self._limits, loop)
         try:
-            options: dict[str, Any] = {"ssl": self._tls, "backlog": 1024}
+            options: dict[str, Any] = {"ssl": self._tls, "backlog": _BACKLOG}
             if self._tls is not None:
                 options["ssl_handshake_timeout"] = self._limits.handshake
             if self.path:
                 await asyncio.to_thread(_remove_stale_socket, self.path)
                 self._socket = await loop.create_unix_server(self._server, self.path, **options)
+            elif self._tls is not None:
+                patience = self._limits.handshake
+                secure = await SecureServer.start(self._server, self.host, self.port, self._tls, patience, _BACKLOG)
+                self._socket, self.port = secure, secure.sockets[0].getsockname()[1]
             else:
-                self._socket = await loop.create_server(
-                    self._server, self.host, self.port, reuse_address=True, **options
-                )
-                self.port = self._socket.sockets[0].getsockname()[1]
+                plain = await loop.create_server(self._server, self.host, self.port, reuse_address=True, **options)
+                self._socket, self.port = plain, plain.sockets[0].getsockname()[1]
         except OSError as error:
             raise _explained(error, self.path or f"{self.host}:{self.port}") from error
 
