@@ -42,6 +42,10 @@ class Equivalents:
             found = self._hidden.get((gvr.group, gvr.version, gvr.resource))
         return found
 
+    def serves(self, gvr: GVR) -> bool:
+        """Whether requests may name the resource."""
+        return self._registry.find(gvr.group, gvr.version, gvr.resource) is not None
+
     async def settle(self, do: Callable[[], T]) -> T:
         """The result of a function that calls `convert`: where a webhook has to be asked, it is called again."""
         return do() if self._conversions is None else await self._conversions.settle(do)

@@ -23,6 +23,10 @@ def internal_error(message: str) -> StatusError:
     return StatusError(500, "InternalError", f"Internal error occurred: {message}", details)
 
 
+class ConversionRefused(StatusError):
+    """500: the object can't be had in the version that a webhook or policy wants."""
+
+
 class Seen:
     """A write's new and old object in a target's version; conversions are made once."""
 
@@ -84,7 +88,8 @@ class Seen:
         try:
             return await self._equivalents.settle(do)
         except ConversionFailed as error:
-            raise internal_error(error.message) from None
+            found = internal_error(error.message)
+            raise ConversionRefused(found.code, found.reason, found.message, found.details) from None
 
     def schema(self, target: Target) -> KindSchema | None:
         """The schema of the target's kind, if there is one."""
@@ -99,6 +104,10 @@ class Seen:
         own = resource is not None and resource.gvk == target.gvk
         schema = self.schema(target)
         if schema is None:
+            return obj
+        if own and resource is not None and resource.forms is not None and target.gvr != self._attrs.gvr:
+            # What this version does not know may be known to that in which the object is written.
+            resource.strategy.default(obj)
             return obj
         try:
             found = schema.decode(obj).object

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from kumo.api.errors import StatusError
+from kumo.api.errors import StatusError, unavailable
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.admission.bindings import Bindings
@@ -30,6 +30,7 @@ from kumo.kubernetes.apiserver.authorization import Authorizer
 
 POLICIES = GVR("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", False)
 BINDINGS = GVR("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", False)
+_DELAY = "There can be a delay between when CustomResourceDefinitions are created and when they are available."
 
 
 class MutatingPolicies:
@@ -162,6 +163,12 @@ class _Run:
         schema = self._seen.schema(target)
         if schema is None:
             raise MutationFailed(f"Resource kind {target.gvk.kind} not found.")
+        if not self._equivalents.serves(target.gvr):
+            kind = f"{target.gvk.api_version}, Kind={target.gvk.kind}"
+            delay = (
+                "There can be a delay between when CustomResourceDefinitions are created and when they are available."
+            )
+            raise unavailable(f"Resource kind {kind} not found. {delay}")
         return self._seen.take(apply_configuration(obj, found, schema), target)
 
     def _fail(self, policy: Policy, binding: Binding | None, why: str, reason: str = "") -> None:

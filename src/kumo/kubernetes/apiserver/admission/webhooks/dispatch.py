@@ -23,7 +23,7 @@ from kumo.kubernetes.apiserver.admission.hooks import denied
 from kumo.kubernetes.apiserver.admission.matching import asked, is_exempt
 from kumo.kubernetes.apiserver.admission.reinvocation import Reinvocation
 from kumo.kubernetes.apiserver.admission.selection import namespace_matches, object_matches
-from kumo.kubernetes.apiserver.admission.versions import Seen, internal_error
+from kumo.kubernetes.apiserver.admission.versions import ConversionRefused, Seen, internal_error
 from kumo.kubernetes.apiserver.admission.webhooks.calling import CallFailed, call
 from kumo.kubernetes.apiserver.admission.webhooks.configuration import Webhook
 from kumo.kubernetes.apiserver.admission.webhooks.index import Candidate, WebhookIndex
@@ -71,8 +71,11 @@ class Webhooks:
             way.webhooks.require()
         seen = Seen(attrs, self._equivalents)
         for candidate in candidates:
-            if not await self._concerns(candidate, attrs, seen):
-                continue
+            try:
+                if not await self._concerns(candidate, attrs, seen):
+                    continue
+            except ConversionRefused as error:
+                raise internal_error(error.message) from None  # Upstream says so twice.
             webhook = candidate.webhook
             if way.second and webhook.uid not in way.webhooks.again:
                 continue
