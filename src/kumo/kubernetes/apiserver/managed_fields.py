@@ -27,8 +27,8 @@ def manager_of(call: Call) -> str:
     if stated:
         return stated
     agent = call.request.headers.get("user-agent", "").partition("/")[0]
-    if agent == _OWN_AGENT:
-        return _component(call.user)
+    if agent == _OWN_AGENT or (not agent and call.request.user is not None):
+        return _component(call.user)  # A part of kumo; in process it says no name.
     if not agent:
         return "unknown"
     if not agent.isprintable():
