@@ -87,6 +87,15 @@ def keep(root: Path, given: dict[str, Any]) -> None:
     if fresh == known:
         return
     _check(_config(root, fresh))
+    _remember(root, fresh)
+
+
+def use_encryption(root: Path, file: Path | None) -> None:
+    """Remember that this file of kind EncryptionConfiguration is the one to use, or that there is none."""
+    _remember(root, {**_remembered(root), "encryption_provider_config": str(file) if file is not None else ""})
+
+
+def _remember(root: Path, fresh: dict[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o755)
     path = root / f"{FILE}.new"
     path.write_text(json.dumps(fresh, indent=2) + "\n")

@@ -18,6 +18,8 @@ import click
 
 from kumo.cli import admission, facts, identity, leftovers, operation, prepare, stores
 from kumo.cli.instance import Instance, InstanceError, choose, save
+from kumo.cli.joining import Joining
+from kumo.cli.joining import options as joining_options
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
 from kumo.host import kvm
@@ -35,6 +37,7 @@ from kumo.host import kvm
 @admission.options
 @operation.options
 @stores.options
+@joining_options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
     data_dir: Path,
@@ -57,6 +60,8 @@ def command(
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     if instance.etcd:
         _step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))
+    joining = Joining(instance, providers)
+    instance = joining.join(instance, node=not no_node)
     identity.keep(instance.root, providers)
     admission.keep(instance.root, providers)
     operation.keep(instance.root, providers)
@@ -64,6 +69,7 @@ def command(
     prepare.directories(instance)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile
     _step("Certificates", lambda: prepare.certificates(instance))
+    joining.share(instance)
     plan = prepare.plan(instance, node=not no_node)
     instance.plan_path.write_text(json.dumps([asdict(p) for p in plan], indent=2))
     sys.stdout.flush()
