@@ -14,7 +14,7 @@ class Type:
     (escaped) CEL names.
     """
 
-    __slots__ = ("_fields", "_hash", "kind", "name", "parameters", "schema")
+    __slots__ = ("_fields", "_hash", "kind", "lasting", "name", "parameters", "schema")
 
     def __init__(
         self,
@@ -31,6 +31,8 @@ class Type:
         self._hash = hash((kind, name, parameters))
         self.schema = schema
         """The schema it was derived from, if any."""
+        self.lasting = fields is None and all(p.lasting for p in parameters)
+        """Whether its name says all: two structs of one name, from two schemas, have other fields."""
 
     @property
     def fields(self) -> Mapping[str, Type]:
@@ -79,27 +81,33 @@ TYPE = Type("type", "type")
 
 
 @lru_cache(maxsize=1024)
+def _known(kind: str, name: str, parameters: tuple[Type, ...]) -> Type:
+    return Type(kind, name, parameters)
+
+
+def _of(kind: str, name: str, *parameters: Type) -> Type:
+    """A type of others: the same one again, unless a struct is among them."""
+    return _known(kind, name, parameters) if all(p.lasting for p in parameters) else Type(kind, name, parameters)
+
+
 def list_of(items: Type) -> Type:
     """`list(items)`."""
-    return Type("list", "list", (items,))
+    return _of("list", "list", items)
 
 
-@lru_cache(maxsize=1024)
 def map_of(keys: Type, values: Type) -> Type:
     """`map(keys, values)`."""
-    return Type("map", "map", (keys, values))
+    return _of("map", "map", keys, values)
 
 
-@lru_cache(maxsize=1024)
 def optional_of(inner: Type) -> Type:
     """`optional_type(inner)`."""
-    return Type("opaque", "optional_type", (inner,))
+    return _of("opaque", "optional_type", inner)
 
 
-@lru_cache(maxsize=1024)
 def type_of(inner: Type) -> Type:
     """`type(inner)`: the type of a type's name."""
-    return Type("type", "type", (inner,))
+    return _of("type", "type", inner)
 
 
 def parameter(name: str) -> Type:
