@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from kumo.api.builtin import RESOURCE_TYPES, is_stored
-from kumo.api.errors import method_not_allowed, not_found
+from kumo.api.errors import method_not_allowed, no_such_path, not_found
 from kumo.api.objects import Object
 from kumo.api.resources import GVK, ResourceType
 from kumo.api.schema import builtin_schema
@@ -70,7 +70,9 @@ class VirtualResources:
             if info.verb not in ("get", "list"):
                 raise method_not_allowed()
             return self._components(request, info)
-        if info.verb != "create" or info.name:
+        if info.name:
+            raise no_such_path()
+        if info.verb != "create":
             raise method_not_allowed()
         resource = Resource(kind, kind, builtin_schema(kind.gvk), strategy_for(kind.gvk))
         call = Call(request, info, user, resource, request.query)

@@ -34,10 +34,11 @@ def _validate_budget(obj: Object) -> list[Cause]:
     for key, value in (("minAvailable", least), ("maxUnavailable", most)):
         if value is not None:
             found += number_or_percent(f"spec.{key}", value) + at_most_all(f"spec.{key}", value)
+    found += validate_label_selector("spec.selector", spec.get("selector"))
     policy = spec.get("unhealthyPodEvictionPolicy")
     if policy is not None and policy not in _EVICTIONS:
         found.append(fields.unsupported("spec.unhealthyPodEvictionPolicy", policy, _EVICTIONS))
-    return found + validate_label_selector("spec.selector", spec.get("selector"))
+    return found
 
 
 def _validate_status(new: Object, old: Object) -> list[Cause]:
