@@ -1,7 +1,8 @@
-"""Which policies a request may concern: looked up by what it asks, worked out anew only when policies change."""
+"""Which policies a request may concern; see `rule_index`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import structlog
@@ -11,59 +12,38 @@ from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
 from kumo.kubernetes.apiserver.admission.matching import Asked
 from kumo.kubernetes.apiserver.admission.policies.definition import Binding, Hook, Policy
+from kumo.kubernetes.apiserver.admission.rule_index import RuleIndex
 from kumo.kubernetes.apiserver.attributes import Reader
 
 _log = structlog.get_logger("kumo.admission")
-_REMEMBERED = 4096
 _T = TypeVar("_T", Policy, Binding)
 
 
-class PolicyIndex:
+class PolicyIndex(RuleIndex[Hook, Hook]):
     """The policies of one kind that have bindings, by name."""
 
     def __init__(self, policies: GVR, bindings: GVR, reader: Reader, equivalents: Equivalents) -> None:
+        super().__init__(equivalents)
         self._policies, self._bindings = policies, bindings
         self._reader = reader
-        self._equivalents = equivalents
         self._known: dict[tuple[str, str], tuple[str, Policy | Binding]] = {}
-        self._hooks: tuple[Hook, ...] = ()
-        self._generation = -1
-        self._found: dict[Asked, tuple[Hook, ...]] = {}
-        self.stale = True
-        """Set when a policy or binding has changed."""
 
-    def __bool__(self) -> bool:
-        """Whether any policy is in force."""
-        if self.stale:
-            self._refresh()
-        return bool(self._hooks)
+    def _find(self, known: Sequence[Hook], question: Asked) -> list[Hook]:
+        return [hook for hook in known if hook.policy.constraints.may_match(question, self._equivalents)]
 
-    def candidates(self, question: Asked) -> tuple[Hook, ...]:
-        """The policies whose rules may be about such a request."""
-        if self.stale:
-            self._refresh()
-        if self._generation != self._equivalents.generation or len(self._found) > _REMEMBERED:
-            self._generation, self._found = self._equivalents.generation, {}
-        found = self._found.get(question)
-        if found is None:
-            found = tuple(h for h in self._hooks if h.policy.constraints.may_match(question, self._equivalents))
-            self._found[question] = found
-        return found
-
-    def _refresh(self) -> None:
-        self.stale = False
+    def _read(self) -> list[Hook]:
         known: dict[tuple[str, str], tuple[str, Policy | Binding]] = {}
-        policies = self._read(self._policies, Policy, known)
-        bindings = self._read(self._bindings, Binding, known)
-        self._known, self._found = known, {}
+        policies = self._objects(self._policies, Policy, known)
+        bindings = self._objects(self._bindings, Binding, known)
+        self._known = known
         hooks = []
         for name, policy in sorted(policies.items()):
             own = tuple(b for _, b in sorted(bindings.items()) if b.policy == name)
             if own:
                 hooks.append(Hook(policy, own))
-        self._hooks = tuple(hooks)
+        return hooks
 
-    def _read(
+    def _objects(
         self, gvr: GVR, make: type[_T], known: dict[tuple[str, str], tuple[str, Policy | Binding]]
     ) -> dict[str, _T]:
         """The objects of the resource, by name; one whose spec has not changed is kept with what it has compiled."""

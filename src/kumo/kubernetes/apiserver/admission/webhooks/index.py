@@ -1,7 +1,8 @@
-"""Which webhooks a request may concern: looked up by what it asks, worked out anew only when configurations change."""
+"""Which webhooks a request may concern; see `rule_index`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
@@ -10,11 +11,11 @@ from kumo.api.objects import name_of
 from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
 from kumo.kubernetes.apiserver.admission.matching import Asked, Target, find_target
+from kumo.kubernetes.apiserver.admission.rule_index import RuleIndex
 from kumo.kubernetes.apiserver.admission.webhooks.configuration import Webhook, parse
 from kumo.kubernetes.apiserver.attributes import Reader
 
 _log = structlog.get_logger("kumo.admission")
-_REMEMBERED = 4096
 
 
 class Candidate(NamedTuple):
@@ -25,49 +26,25 @@ class Candidate(NamedTuple):
     position: int
 
 
-class WebhookIndex:
+class WebhookIndex(RuleIndex[Webhook, Candidate]):
     """The webhooks of one kind of configuration, ordered by configuration name and place in it."""
 
     def __init__(self, gvr: GVR, reader: Reader, equivalents: Equivalents) -> None:
+        super().__init__(equivalents)
         self._gvr = gvr
         self._reader = reader
-        self._equivalents = equivalents
-        self._revision = -1
         self._parsed: dict[str, tuple[str, list[Webhook]]] = {}
         """By configuration: its version, and its webhooks (which keep their compiled conditions)."""
-        self._webhooks: list[Webhook] = []
-        self._generation = -1
-        self._found: dict[Asked, tuple[Candidate, ...]] = {}
-        self.stale = True
-        """Set when a configuration has changed."""
 
-    def __bool__(self) -> bool:
-        """Whether there is any webhook."""
-        if self.stale:
-            self._refresh()
-        return bool(self._webhooks)
-
-    def candidates(self, question: Asked) -> tuple[Candidate, ...]:
-        """The webhooks whose rules match, in order."""
-        if self.stale:
-            self._refresh()
-        if self._generation != self._equivalents.generation or len(self._found) > _REMEMBERED:
-            self._generation, self._found = self._equivalents.generation, {}
-        found = self._found.get(question)
-        if found is None:
-            found = self._found[question] = self._find(question)
-        return found
-
-    def _find(self, question: Asked) -> tuple[Candidate, ...]:
+    def _find(self, known: Sequence[Webhook], question: Asked) -> list[Candidate]:
         found = []
-        for position, webhook in enumerate(self._webhooks):
+        for position, webhook in enumerate(known):
             target = find_target(webhook.rules, question, None if webhook.exact else self._equivalents)
             if target is not None:
                 found.append(Candidate(webhook, target, position))
-        return tuple(found)
+        return found
 
-    def _refresh(self) -> None:
-        self.stale = False
+    def _read(self) -> list[Webhook]:
         parsed = {}
         for configuration in sorted(self._reader.objects(self._gvr), key=name_of):
             name, version = name_of(configuration), configuration["metadata"].get("resourceVersion") or ""
@@ -80,5 +57,4 @@ class WebhookIndex:
                     continue
             parsed[name] = known
         self._parsed = parsed
-        self._webhooks = [webhook for _, webhooks in parsed.values() for webhook in webhooks]
-        self._found = {}
+        return [webhook for _, webhooks in parsed.values() for webhook in webhooks]
