@@ -305,3 +305,30 @@ async def test_another_webhook_or_authority_counts_at_once(tmp_path: Path) -> No
         )
         assert dry["spec"]["host"] == "x"
         assert (await _refused(client.get(V1, "dry", "default"))).code == 404
+
+
+async def test_a_definition_goes_with_its_objects_though_no_version_is_served(tmp_path: Path) -> None:
+    async with _doors(tmp_path, "/none") as (server, _):
+        client = server.client
+        await client.create(V1, _door("a", hostPort="h:1"), "default")
+        held = _door("held", hostPort="h:1")
+        held["metadata"]["finalizers"] = ["example.dev/held"]
+        await client.create(V1, held, "default")
+
+        def hidden(definition: dict[str, Any]) -> None:
+            for version in definition["spec"]["versions"]:
+                version["served"], version["storage"] = False, version["name"] == "v2"
+
+        def shown(definition: dict[str, Any]) -> None:
+            definition["spec"]["versions"][0]["served"] = True
+
+        await _change_definition(server, hidden)
+        assert (await _refused(client.get(V1, "a", "default"))).code == 404
+        await client.delete(CRDS, "doors.shapes.kumo.dev")
+        await _change_definition(server, shown)
+        async with asyncio.timeout(10):
+            while len(found := (await client.list(V1, "default")).items) > 1 or not found[0]["metadata"].get(
+                "deletionTimestamp"
+            ):
+                await asyncio.sleep(0.02)
+        assert found[0]["metadata"]["name"] == "held" and found[0]["spec"]["hostPort"] == "h:1"

@@ -13,7 +13,7 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import GVK
 from kumo.api.schema import DecodeError, builtin_schema
 from kumo.kubernetes.apiserver.cel import DYN, INT, STRING, Budget, CelError, CompileError, Environment, list_of
-from kumo.kubernetes.apiserver.definitions import resources_of
+from kumo.kubernetes.apiserver.definitions import family_of
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from support.cel_table import TABLE
 from support.custom_definitions import certificate, gateway, prometheus
@@ -127,7 +127,7 @@ def test_definitions(seed: int) -> None:
             strategy.prepare_create(made)
             if strategy.validate_create(made):
                 continue
-            for resource in resources_of(made, 1):
+            for resource in family_of(made, 1).values():
                 obj = {"apiVersion": "a/b", "kind": "K", "metadata": {"name": "a"}, "spec": _changed(spec, chance)}
                 read = resource.schema.decode(obj).object
                 resource.strategy.default(read)

@@ -14,14 +14,16 @@ import structlog
 from kumo.api.conditions import is_true, set_condition
 from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Object, is_deleting, timestamp
-from kumo.api.resources import CRDS, GVR
+from kumo.api.resources import CRDS
 from kumo.kubernetes.apiserver.conversion.conversions import Conversions
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom import approval
-from kumo.kubernetes.apiserver.definitions import accept_names, resources_of
-from kumo.kubernetes.apiserver.deletion import CLEANUP_FINALIZER
+from kumo.kubernetes.apiserver.definitions import accept_names, family_of
+from kumo.kubernetes.apiserver.deletion import CLEANUP_FINALIZER, DeleteOptions, mark
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.matching import Match
+from kumo.kubernetes.apiserver.registry import Resource
+from kumo.kubernetes.apiserver.storage import Gone
 from kumo.machinery.client import Client
 from kumo.machinery.workqueue import WorkQueue
 
@@ -38,6 +40,8 @@ class CustomResources:
         self._queue: WorkQueue[str] = WorkQueue()
         self._served: dict[str, list[tuple[str, str, str]]] = {}
         """By definition: what is served of it (group, version, resource)."""
+        self._stored: dict[str, Resource] = {}
+        """By definition: its resource in the storage version, served or not."""
         self._generations: dict[str, tuple[str, int, bool]] = {}
         self._listening: set[tuple[str, str]] = set()
         self._refused: set[str] = set()
@@ -64,6 +68,7 @@ class CustomResources:
             self._withdraw(name, [])
             self._conversions.drop(name)
             self._conversions.metrics.forget(name)
+            self._stored.pop(name, None)
             return
         self._queue.add(name)
         definition = new.object()
@@ -78,15 +83,17 @@ class CustomResources:
         if self._generations.get(name) == version:
             return
         try:
-            resources = resources_of(definition, new.revision, self._conversions.of(definition))
+            family = family_of(definition, new.revision, self._conversions.of(definition))
         except Exception:
             _log.exception("a custom resource definition can't be served", name=name)
             return
         self._generations[name] = version
+        resources = [family[v["name"]] for v in definition["spec"]["versions"] if v.get("served")]
         served = [(r.type.group, r.type.version, r.type.resource) for r in resources]
         for found in resources:
             self._core.registry.add(found)
-        self._serve_fields(resources[0].stored.group, resources[0].stored.resource)
+        stored = self._stored[name] = next(r for r in family.values() if r.gvk == r.stored.gvk)
+        self._serve_fields(stored.type.group, stored.type.resource)
         self._withdraw(name, served)
 
     @staticmethod
@@ -166,25 +173,28 @@ class CustomResources:
             await self._say_terminating(
                 definition, "InstanceDeletionInProgress", "CustomResource deletion is in progress"
             )
-            # What lies in the storage version needs no conversion, which may not be to be had any more.
-            served = sorted((v for v in spec["versions"] if v.get("served")), key=lambda v: not v.get("storage"))
-            version = next((v["name"] for v in served), None)
-            if version is None:
-                return
-            gvr = GVR(group, version, resource, spec["scope"] == "Namespaced")
-            await asyncio.gather(*(self._delete(gvr, entry) for entry in list(where.entries(Match()))))
+            stored = self._stored[definition["metadata"]["name"]]
+            await asyncio.gather(*(self._delete(stored, entry) for entry in list(where.entries(Match()))))
             return  # The last instance's going calls again.
         await self._say_terminating(definition, "InstanceDeletionCompleted", "removed all instances")
         fresh = await self._client.get(CRDS, definition["metadata"]["name"])
         fresh["metadata"]["finalizers"] = [f for f in finalizers if f != CLEANUP_FINALIZER]
         await self._client.update(CRDS, fresh)
 
-    async def _delete(self, gvr: GVR, entry: Entry) -> None:
-        try:
-            await self._client.delete(gvr, entry.name, entry.namespace, uid=entry.uid)
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
+    async def _delete(self, stored: Resource, entry: Entry) -> None:
+        """Delete an instance, or mark it for deletion. Nobody is asked, nor need it be converted, however it lies."""
+        found: Entry | None = entry
+        while found is not None:
+            obj = found.object()
+            marked = mark(stored.type, obj, DeleteOptions())
+            try:
+                if marked is None:
+                    await self._core.storage.remove(stored, found)
+                elif not obj["metadata"].get("deletionTimestamp"):
+                    await self._core.storage.replace(stored, found, marked)
+                return
+            except Gone as gone:
+                found = gone.entry
 
     async def _say_terminating(self, definition: Object, reason: str, message: str) -> None:
         known = definition.setdefault("status", {})

@@ -22,8 +22,8 @@ _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "updat
 """In the order of upstream's discovery."""
 
 
-def resources_of(definition: Object, revision: int = 0, conversion: Conversion | None = None) -> list[Resource]:
-    """The served versions of the definition's resource. `revision` is that of the definition.
+def family_of(definition: Object, revision: int = 0, conversion: Conversion | None = None) -> dict[str, Resource]:
+    """The definition's resource in each of its versions, served or not. `revision` is that of the definition.
 
     `conversion` is that of a definition whose objects a webhook converts.
     """
@@ -35,7 +35,7 @@ def resources_of(definition: Object, revision: int = 0, conversion: Conversion |
     for version in spec["versions"]:
         made = _resource(definition, version, stored, schemas[version["name"]], versions, revision)
         family[version["name"]] = replace(made, conversion=conversion, family=family, forms=versions)
-    return [family[version["name"]] for version in spec["versions"] if version.get("served")]
+    return family
 
 
 def _schema(spec: Object, version: Mapping[str, Any]) -> CustomKindSchema:
