@@ -95,6 +95,7 @@ class ApiServer:
         self._health = Health(self._check_readiness, lambda: self._stopping, self._check_store)
         if self._reloader is not None:
             self._health.add("encryption-provider-config", self._reloader.check)
+            self._health.add("kms-providers", self._reloader.check_plugins)
 
     async def start(self) -> None:
         """Open the store, fill the cache, make the default objects true; afterwards requests are answered."""

@@ -12,7 +12,9 @@ import yaml
 
 from kumo.api import fields
 from kumo.api.errors import Cause
+from kumo.kubernetes.apiserver.deadlines import go_duration
 from kumo.kubernetes.apiserver.encryption import EncryptionError
+from kumo.kubernetes.apiserver.encryption.plugin import Plugin
 
 _AES = (16, 24, 32)
 _LENGTHS = {"aesgcm": _AES, "aescbc": _AES, "secretbox": (32,)}
@@ -29,10 +31,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider: aescbc, aesgcm or secretbox with its keys (the first writes), or identity without any."""
+    """One provider: aescbc, aesgcm or secretbox with its keys (the first writes), kms with its plugin, or identity."""
 
     kind: str
     keys: tuple[Key, ...] = ()
+    plugin: Plugin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ def load(path: Path) -> tuple[Part, ...]:
 
 def _provider(found: dict[str, Any]) -> Provider:
     kind, value = next(iter(found.items()))
+    if kind == "kms":
+        timeout = go_duration(value["timeout"]) if value.get("timeout") else 3.0
+        return Provider(kind, plugin=Plugin(value["name"], value["endpoint"], timeout))
     keys = (value or {}).get("keys") or ()
     return Provider(kind, tuple(Key(k["name"], base64.b64decode(k["secret"])) for k in keys))
 
@@ -87,7 +93,22 @@ def _wrong_with(document: Any) -> str:
     found: list[Cause] = []
     for index, part in enumerate(parts):
         found += _check_part(f"resources[{index}]", part)
+    if not found:
+        found = _check_plugin_names(parts)
     return "; ".join(f"{cause.field}: {cause.message}" for cause in found)
+
+
+def _check_plugin_names(parts: list[Any]) -> list[Cause]:
+    found: list[Cause] = []
+    names: set[str] = set()
+    for index, part in enumerate(parts):
+        for at, provider in enumerate(part["providers"]):
+            name = provider["kms"]["name"] if "kms" in provider else ""
+            if name in names:
+                why = f"duplicate KMS provider name {name}, names must be unique"
+                found.append(fields.invalid(f"resources[{index}].providers[{at}].kms.name", name, why))
+            names |= {name} - {""}
+    return found
 
 
 def _check_part(here: str, part: Any) -> list[Cause]:
@@ -161,7 +182,7 @@ def _check_provider(here: str, provider: Any) -> list[Cause]:
     if kind == "identity":
         return []
     if kind == "kms":
-        return [fields.forbidden(f"{here}.kms", "this server has no KMS providers yet")]
+        return _check_kms(f"{here}.kms", provider[kind])
     keys = (provider[kind] or {}).get("keys") if isinstance(provider[kind], dict) else None
     path = f"{here}.{kind}.keys"
     if not isinstance(keys, list) or not keys:
@@ -170,6 +191,39 @@ def _check_provider(here: str, provider: Any) -> list[Cause]:
     for index, key in enumerate(keys):
         found += _check_key(f"{path}[{index}]", key, _LENGTHS[kind])
     return found
+
+
+def _check_kms(here: str, found: Any) -> list[Cause]:
+    if not isinstance(found, dict):
+        return [fields.invalid(here, "", "must be an object with apiVersion, name and endpoint")]
+    version, name, endpoint = (found.get(key) or "" for key in ("apiVersion", "name", "endpoint"))
+    wrong: list[Cause] = []
+    if not isinstance(name, str) or not name:
+        wrong.append(fields.required(f"{here}.name", "name is a mandatory field for a provider"))
+    elif ":" in name:
+        wrong.append(fields.invalid(f"{here}.name", name, f"invalid KMS provider name {name}, must not contain ':'"))
+    if found.get("timeout"):
+        try:
+            positive = go_duration(str(found["timeout"])) > 0
+        except ValueError:
+            positive = False
+        if not positive:
+            wrong.append(fields.invalid(f"{here}.timeout", found["timeout"], "timeout should be a positive value"))
+    if not isinstance(endpoint, str) or not endpoint:
+        wrong.append(fields.invalid(f"{here}.endpoint", "", "endpoint is a mandatory field for a kms"))
+    elif not endpoint.startswith("unix://"):
+        scheme = endpoint.partition(":")[0] if ":" in endpoint else ""
+        why = f'unsupported scheme "{scheme}" for KMS provider, only unix is supported'
+        wrong.append(fields.invalid(f"{here}.endpoint", endpoint, why))
+    if found.get("cachesize") is not None and version != "v1":
+        wrong.append(fields.invalid(f"{here}.cachesize", found["cachesize"], "cachesize is not supported in v2"))
+    if version in ("", "v1"):
+        why = "KMSv1 is deprecated and not served; use KMSv2 (apiVersion: v2)"
+        wrong.append(fields.invalid(f"{here}.apiVersion", version, why))
+    elif version != "v2":
+        why = "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported"
+        wrong.append(fields.invalid(f"{here}.apiVersion", version, why))
+    return wrong
 
 
 def _check_key(here: str, key: Any, lengths: tuple[int, ...]) -> list[Cause]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,7 @@ class Reloader:
         self._digest = self._hash()
         self.lines = store.lines
         self.fault = ""
+        self._other = asyncio.Event()
         self.changed: Callable[[], Awaitable[None]] | None = None
         """Called once other keys are in use."""
 
@@ -38,30 +40,51 @@ class Reloader:
             return b""
 
     async def run(self) -> None:
-        """Follow the file, until cancelled."""
+        """Follow the file, and ask KMS plugins how they are, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name="encryption configuration")
+            group.create_task(self._poll(), name="KMS plugins")
+
+    async def _poll(self) -> None:
+        while True:
+            before = self._store.check()
+            pause = await self._store.poll()
+            if before and not self._store.check() and self.changed is not None:
+                await self.changed()
+            # Not only the pause: the file may have changed since, and with it the plugins.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._other.wait(), pause)
+            self._other.clear()
+
+    async def _follow(self) -> None:
         with Inotify() as inotify:
             inotify.watch(self._path.parent)
             while True:
-                if self._look() and self.changed is not None:
+                if await self._look() and self.changed is not None:
                     await self.changed()
                 await inotify.wait(_LOOK)
                 await asyncio.sleep(0)
 
-    def _look(self) -> bool:
+    async def _look(self) -> bool:
         """Read the file if it has changed; whether it is used."""
         digest = self._hash()
         if digest == self._digest:
             return False
         self._digest = digest
         try:
-            self._store.use(Transformers(load(self._path)))
+            await self._store.use(Transformers(load(self._path)))
         except EncryptionError as error:
             self.fault = str(error)
             _log.error("the changed encryption configuration is not used", error=self.fault)
             return False
         self.fault = ""
+        self._other.set()
         _log.info("the encryption configuration has been read again", path=str(self._path))
         return True
+
+    def check_plugins(self) -> str:
+        """What the health check of KMS plugins says."""
+        return self._store.check()
 
     def check(self) -> str:
         """What a health check says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from kumo.kubernetes.apiserver.encryption.ciphers import DecryptError
 from kumo.kubernetes.apiserver.encryption.transformer import MARK, Transformer, Transformers, undecryptable
@@ -26,9 +26,19 @@ class EncryptedStore(Store):
         self._operations: dict[tuple[str, str, str], int] = {}
         self.exclusive = inner.exclusive
 
-    def use(self, transformers: Transformers) -> None:
+    async def use(self, transformers: Transformers) -> None:
         """Go on with other keys."""
-        self._transformers = transformers
+        await transformers.start()
+        old, self._transformers = self._transformers, transformers
+        await old.close()
+
+    async def poll(self) -> float:
+        """Ask the KMS plugins how they are; when to ask again, in seconds."""
+        return await self._transformers.poll()
+
+    def check(self) -> str:
+        """What is wrong with the KMS plugins, if anything."""
+        return self._transformers.check()
 
     def is_stale(self, key: str) -> bool:
         """Whether the key's value should be written again, because another key writes now."""
@@ -42,7 +52,7 @@ class EncryptedStore(Store):
         return self._transformers.of("" if parts[2] == "core" else parts[2], parts[3])
 
     def _count(self, direction: str, prefix: bytes, status: str) -> None:
-        kind = prefix.decode(errors="replace")
+        kind = prefix.partition(b"\0")[0].decode(errors="replace")
         key = (direction, kind[: kind.find(":v1:") + 4] if ":v1:" in kind else kind, status)
         if key in self._operations or len(self._operations) < _PREFIXES:
             self._operations[key] = self._operations.get(key, 0) + 1
@@ -63,27 +73,41 @@ class EncryptedStore(Store):
         self._count("from_storage", prefix, "OK")
         return kv._replace(value=plain)
 
-    def _written(self, key: str, value: bytes) -> bytes:
+    async def _learn(self, kvs: Iterable[KeyValue | None]) -> None:
+        """Have what is needed to read these: a plugin may have to be asked."""
+        for name, plugin in self._transformers.plugins.items():
+            mark = f"k8s:enc:kms:v2:{name}:".encode()
+            values = [kv.value for kv in kvs if kv is not None and kv.value.startswith(mark)]
+            if values:
+                await plugin.learn(values)
+
+    async def _written(self, key: str, value: bytes) -> bytes:
+        """Raises EncryptFailed."""
         transformer = self._of(key)
         if transformer is None:
             return value
+        if transformer.guard is not None:
+            await transformer.guard.prepare()
         value = transformer.write(value, key.encode())
         self._count("to_storage", transformer.writes, "OK")
         return value
 
-    def _refused(self, error: CompareFailed) -> CompareFailed:
+    async def _refused(self, error: CompareFailed) -> CompareFailed:
         current = error.current
+        await self._learn([current])
         return CompareFailed(error.key, error.expected, self._read(current) if current is not None else None)
 
     # -- the contract -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """See Store."""
+        await self._transformers.start()
         await self._inner.start()
 
     async def stop(self) -> None:
         """See Store."""
         await self._inner.stop()
+        await self._transformers.close()
 
     async def current_revision(self) -> int:
         """See Store."""
@@ -92,37 +116,39 @@ class EncryptedStore(Store):
     async def get(self, key: str, *, revision: int = 0) -> KeyValue | None:
         """See Store."""
         found = await self._inner.get(key, revision=revision)
+        await self._learn([found])
         return self._read(found) if found is not None else None
 
     async def range(self, prefix: str, *, revision: int = 0, limit: int = 0, start_after: str = "") -> Range:
         """See Store."""
         found = await self._inner.range(prefix, revision=revision, limit=limit, start_after=start_after)
+        await self._learn(found.kvs)
         return found._replace(kvs=[self._read(kv) for kv in found.kvs])
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None, lease: int = 0) -> int:
         """See Store."""
         try:
-            return await self._inner.put(key, self._written(key, value), expect=expect, lease=lease)
+            return await self._inner.put(key, await self._written(key, value), expect=expect, lease=lease)
         except CompareFailed as error:
-            raise self._refused(error) from None
+            raise await self._refused(error) from None
 
     async def delete(self, key: str, *, expect: int | None = None) -> int:
         """See Store."""
         try:
             return await self._inner.delete(key, expect=expect)
         except CompareFailed as error:
-            raise self._refused(error) from None
+            raise await self._refused(error) from None
 
     async def commit(self, changes: Sequence[Mutation]) -> int:
         """See Store."""
         written = [
-            change._replace(value=self._written(change.key, change.value)) if change.value is not None else change
+            change._replace(value=await self._written(change.key, change.value)) if change.value is not None else change
             for change in changes
         ]
         try:
             return await self._inner.commit(written)
         except CompareFailed as error:
-            raise self._refused(error) from None
+            raise await self._refused(error) from None
 
     async def grant(self, ttl: float) -> int:
         """See Store."""
@@ -141,6 +167,8 @@ class EncryptedStore(Store):
     ) -> AsyncIterator[list[Event]]:
         """See Store."""
         async for batch in self._inner.watch(prefix, from_revision, previous=previous, progress=progress):
+            if self._transformers.plugins:
+                await self._learn([kv for event in batch for kv in (event.kv, event.previous)])
             yield [self._event(event) for event in batch]
 
     def _event(self, event: Event) -> Event:

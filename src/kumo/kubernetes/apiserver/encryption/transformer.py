@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from kumo.kubernetes.apiserver.encryption.ciphers import Cipher, DecryptError, cipher_of
 from kumo.kubernetes.apiserver.encryption.configuration import Part, Provider
+from kumo.kubernetes.apiserver.encryption.kms import KmsProvider
 
 MARK = b"k8s:enc:"
 """What every encrypted value begins with; JSON never does."""
+_NO_PLUGINS: Mapping[str, KmsProvider] = MappingProxyType({})
 _NAMES = {"aescbc": "AES", "aesgcm": "AES", "secretbox": "Secretbox"}
 
 
@@ -35,7 +39,7 @@ class _Provider:
             (self.prefix + f"{key.name}:".encode(), cipher_of(provider.kind, key.secret)) for key in provider.keys
         ]
 
-    def decrypt(self, value: bytes, bound: bytes) -> tuple[bytes, bytes]:
+    def read(self, value: bytes, bound: bytes) -> tuple[bytes, bytes]:
         """The value again, and the prefix of the key that could read it. Raises DecryptError."""
         why = f"no matching key was found for the provided {self.name} transformer"
         for prefix, cipher in self.keys:
@@ -48,18 +52,31 @@ class _Provider:
 
 
 class Transformer:
-    """What a resource's values go through. `writes` is the prefix of what is written now, empty for plain text."""
+    """What a resource's values go through."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
-        self._providers = [_Provider(provider) for provider in providers]
+    def __init__(self, providers: Sequence[Provider], plugins: Mapping[str, KmsProvider] = _NO_PLUGINS) -> None:
+        self._providers: list[_Provider | KmsProvider] = [
+            plugins[p.plugin.name] if p.plugin is not None else _Provider(p) for p in providers
+        ]
+        self.plugins = [p for p in self._providers if isinstance(p, KmsProvider)]
         first = self._providers[0]
-        self._cipher = first.keys[0][1] if first.keys else None
-        self.writes = first.keys[0][0] if first.keys else b""
-        self._plain = any(not provider.keys for provider in self._providers)
+        self.guard = first if isinstance(first, KmsProvider) else None
+        """The plugin's provider that writes, if one does: to be asked to `prepare` before."""
+        keys = first.keys if isinstance(first, _Provider) else []
+        self._cipher = keys[0][1] if keys else None
+        self._writes = keys[0][0] if keys else b""
+        self._plain = any(p.kind == "identity" for p in providers)
+
+    @property
+    def writes(self) -> bytes:
+        """What tells values that are written now: the prefix, and of a plugin also its key. Empty for plain text."""
+        return self._writes if self.guard is None else self.guard.mark
 
     def write(self, value: bytes, bound: bytes) -> bytes:
         """What is stored for the value."""
-        return value if self._cipher is None else self.writes + self._cipher.encrypt(value, bound)
+        if self.guard is not None:
+            return self.guard.write(value, bound)
+        return value if self._cipher is None else self._writes + self._cipher.encrypt(value, bound)
 
     def read(self, value: bytes, bound: bytes) -> tuple[bytes, bytes]:
         """The value that is stored so, and the prefix it was stored with. Raises DecryptError."""
@@ -69,7 +86,7 @@ class Transformer:
             raise DecryptError("no matching prefix found")
         for provider in self._providers:
             if provider.prefix and value.startswith(provider.prefix):
-                return provider.decrypt(value, bound)
+                return provider.read(value, bound)
         raise DecryptError("no matching prefix found")
 
 
@@ -77,8 +94,27 @@ class Transformers:
     """The transformers of a configuration, by resource."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = [(part, Transformer(part.providers)) for part in parts]
+        named = {p.plugin.name: p.plugin for part in parts for p in part.providers if p.plugin is not None}
+        self.plugins = {name: KmsProvider(plugin) for name, plugin in named.items()}
+        """The KMS plugins by name; `start` connects them."""
+        self._parts = [(part, Transformer(part.providers, self.plugins)) for part in parts]
         self._found: dict[tuple[str, str], Transformer | None] = {}
+
+    async def start(self) -> None:
+        """Connect the plugins."""
+        await asyncio.gather(*(plugin.start() for plugin in self.plugins.values()))
+
+    async def close(self) -> None:
+        """Disconnect them."""
+        await asyncio.gather(*(plugin.close() for plugin in self.plugins.values()))
+
+    async def poll(self) -> float:
+        """Ask each plugin how it is; when to ask again, in seconds."""
+        return min(await asyncio.gather(*(plugin.poll() for plugin in self.plugins.values())), default=3600.0)
+
+    def check(self) -> str:
+        """What is wrong with the plugins, if anything."""
+        return ", ".join(filter(None, (plugin.check() for plugin in self.plugins.values())))
 
     def of(self, group: str, resource: str) -> Transformer | None:
         """The resource's transformer; None for one that the configuration does not name."""
