@@ -42,10 +42,58 @@ def load(found: Documents, path: str) -> Any:
 def test_index_names_every_group_version() -> None:
     found = documents()
     paths = json.loads(found.index.body)["paths"]
-    assert set(paths) == {"api/v1", *(f"apis/{t.group}/{t.version}" for t in RESOURCE_TYPES if t.group)}
+    groups = {t.group for t in RESOURCE_TYPES if t.group}
+    versions = {f"apis/{t.group}/{t.version}" for t in RESOURCE_TYPES if t.group}
+    others = {"api", "apis", "version", "openid/v1/jwks", ".well-known/openid-configuration"}
+    assert set(paths) == {"api/v1", *versions, *(f"apis/{group}" for group in groups), *others}
     url = paths["apis/apps/v1"]["serverRelativeURL"]
     assert url == f"/openapi/v3/apis/apps/v1?hash={found.etag('apis/apps/v1')}"
     assert found.group_version("apis/nope/v1") is None
+
+
+@pytest.mark.parametrize("path", ["api", "apis", "apis/apps", "version", "openid/v1/jwks"])
+def test_other_documents_have_one_path(path: str) -> None:
+    document = load(documents(), path)
+    assert list(document["paths"]) == [f"/{path}/"] and list(document["paths"][f"/{path}/"]) == ["get"]
+    schemas = document["components"].get("schemas", {})
+    assert {r.removeprefix("#/components/schemas/") for r in references(document)} <= set(schemas)
+
+
+@pytest.mark.parametrize(
+    ("definition", "field", "enum", "default"),
+    [
+        ("core.v1.ContainerPort", "protocol", ["SCTP", "TCP", "UDP"], "TCP"),
+        ("core.v1.Container", "imagePullPolicy", ["Always", "IfNotPresent", "Never"], None),
+        ("core.v1.Container", "name", None, ""),
+        ("core.v1.Container", "image", None, None),
+        ("core.v1.ReplicationControllerSpec", "replicas", None, 1),
+        ("core.v1.Pod", "spec", None, {}),
+        ("core.v1.AzureDiskVolumeSource", "kind", ["Dedicated", "Managed", "Shared"], "Shared"),
+    ],
+)
+def test_choices_and_defaults_of_fields(definition: str, field: str, enum: Any, default: Any) -> None:
+    schema = load(documents(), "api/v1")["components"]["schemas"][f"io.k8s.api.{definition}"]["properties"][field]
+    assert (schema.get("enum"), schema.get("default")) == (enum, default)
+
+
+def test_choices_of_items_stand_at_the_items() -> None:
+    schemas = load(documents(), "api/v1")["components"]["schemas"]
+    modes = schemas["io.k8s.api.core.v1.PersistentVolumeSpec"]["properties"]["accessModes"]["items"]["enum"]
+    assert modes == ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
+
+
+def test_operations_of_pods() -> None:
+    paths = load(documents(), "api/v1")["paths"]
+    pod = paths["/api/v1/namespaces/{namespace}/pods/{name}"]
+    deleted = pod["delete"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+    assert deleted == "#/components/schemas/io.k8s.api.core.v1.Pod"
+    secret = paths["/api/v1/namespaces/{namespace}/secrets/{name}"]["delete"]["responses"]["200"]["content"]
+    assert secret["application/json"]["schema"]["$ref"].endswith("meta.v1.Status")
+    log = paths["/api/v1/namespaces/{namespace}/pods/{name}/log"]
+    assert log["get"]["responses"]["200"]["content"]["text/plain"] == {"schema": {"type": "string"}}
+    assert "tailLines" in [p["name"] for p in log["parameters"]]
+    listed = paths["/api/v1/namespaces/{namespace}/pods"]["get"]["responses"]["200"]["content"]
+    assert list(listed) == ["application/json", "application/yaml", "application/json;stream=watch"]
 
 
 @pytest.mark.parametrize("path", ["api/v1", "apis/apps/v1", "apis/autoscaling/v1", "apis/x.io/v1"])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 Schema = Mapping[str, Any]
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _EMBEDDED = "x-kubernetes-embedded-resource"
-_UNKNOWN_TO_V2 = ("anyOf", "oneOf", "not", "allOf")
+_UNKNOWN_TO_V2 = ("anyOf", "oneOf", "not", "allOf", "default")
 
 
 def published(
@@ -20,7 +20,7 @@ def published(
     """
     if schema is None or (dialect == "v2" and schema.get(_PRESERVE)):
         return {"type": "object"}
-    body = _v2(schema) if dialect == "v2" else dict(schema)
+    body = _v2(schema) if dialect == "v2" else _v3(schema)
     body = _with_embedded(body, dialect, head)
     top = head()
     body["properties"] = {**top, **{k: v for k, v in (body.get("properties") or {}).items() if k not in top}}
@@ -53,6 +53,19 @@ def _v2(schema: Schema) -> dict[str, Any]:
     for key in ("items", "additionalProperties"):
         if isinstance(out.get(key), Mapping):
             out[key] = _v2(out[key])
+    return out
+
+
+def _v3(schema: Schema) -> dict[str, Any]:
+    """The schema; what is a number or a text says so in words that everybody knows."""
+    out = dict(schema)
+    if schema.get("x-kubernetes-int-or-string") and "anyOf" not in schema:
+        out["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    if isinstance(schema.get("properties"), Mapping):
+        out["properties"] = {name: _v3(child) for name, child in schema["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), Mapping):
+            out[key] = _v3(schema[key])
     return out
 
 

@@ -13,19 +13,12 @@ import msgspec
 from kumo.api.resources import ResourceType
 from kumo.api.schema.definitions import Definitions, load
 from kumo.kubernetes.apiserver.openapi import binary
-from kumo.kubernetes.apiserver.openapi.operations import Operations
+from kumo.kubernetes.apiserver.openapi.operations import VERSION, Operations
 from kumo.kubernetes.apiserver.openapi.schemas import META, Dialect, Schemas, custom_name
 
-_ALWAYS = (
-    "Patch",
-    "DeleteOptions",
-    "Status",
-    "WatchEvent",
-    "APIResourceList",
-    "APIGroup",
-    "APIGroupList",
-    "APIVersions",
-)
+_ALWAYS = ("Patch", "DeleteOptions", "Status", "WatchEvent", "APIResourceList")
+_DISCOVERY = ("APIGroup", "APIGroupList", "APIVersions")
+_KINDS = "x-kubernetes-group-version-kind"
 _BEARER = {
     "BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization"}
     | {"type": "apiKey"}
@@ -68,15 +61,21 @@ class Documents:
     @cached_property
     def index(self) -> Document:
         """`/openapi/v3`: where each group version's document is, with its hash in the query."""
-        paths = {
-            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self.etag(path)}"} for path in sorted(self._groups)
-        }
+        known = sorted({*self._groups, *self._others})
+        paths = {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self.etag(path)}"} for path in known}
         return document_of({"paths": paths})
+
+    @cached_property
+    def _others(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """The documents about other paths than those of resources, each with its path and item."""
+        groups = {one.type.group for group in self._groups.values() for one in group if not one.custom}
+        items = list(Operations("v3", {}).others(sorted(groups)))
+        return {path.strip("/"): (path, item) for path, item in items}
 
     def etag(self, path: str) -> str:
         """The hash of a group version's document, known without making it. Raises KeyError."""
         digest = hashlib.sha512(f"{self._version} {path} ".encode() + self._definitions.digest)
-        for one in self._groups[path]:
+        for one in self._groups[path] if path not in self._others else ():
             digest.update(repr(one.type).encode())
             if one.custom:
                 digest.update(msgspec.json.encode(one.schema, order="deterministic"))
@@ -84,6 +83,8 @@ class Documents:
 
     def group_version(self, path: str) -> Document | None:
         """The document of `api/v1`, `apis/apps/v1`, ..., or None."""
+        if path in self._others:
+            return self._made.setdefault(path, Document(self._other(*self._others[path]), self.etag(path)))
         if path not in self._groups:
             return None
         if path not in self._made:
@@ -112,23 +113,36 @@ class Documents:
         return in_binary(self.swagger)
 
     def _info(self) -> dict[str, str]:
-        return {"title": "Kubernetes", "version": self._version}
+        return {"title": "Kubernetes", "version": ".".join(self._version.removeprefix("v").split(".")[:2])}
+
+    def _other(self, path: str, item: dict[str, Any]) -> bytes:
+        schemas = Schemas(self._definitions, "v3")
+        content = item["get"]["responses"]["200"]["content"]
+        answers = {c["schema"].get("$ref", "").rpartition("/")[2] for c in content.values()} - {""}
+        schemas.add(answers)
+        return self._encoded({path: item}, schemas.found)
 
     def _v3(self, served: Sequence[Served]) -> bytes:
         schemas, paths = self._parts(served, "v3")
-        return msgspec.json.encode(
-            {
-                "openapi": "3.0.0",
-                "info": self._info(),
-                "paths": paths,
-                "components": {"schemas": schemas, "securitySchemes": _BEARER},
-            }
-        )
+        if served[0].custom:
+            info = {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
+            return _encoded(info, paths, {"schemas": schemas})
+        own = [{"group": served[0].type.group, "version": served[0].type.version}]
+        for name in ("WatchEvent", "DeleteOptions"):
+            found = schemas.get(META + name)
+            if found is None:
+                continue
+            kinds = [k for k in found.get(_KINDS, ()) if {key: k[key] for key in own[0]} in own]
+            schemas[META + name] = {**found, _KINDS: kinds} if kinds else found
+        return self._encoded(paths, schemas)
+
+    def _encoded(self, paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> bytes:
+        components = {"securitySchemes": _BEARER, **({"schemas": schemas} if schemas else {})}
+        return _encoded(self._info(), paths, components)
 
     def _parts(self, served: Sequence[Served], dialect: Dialect) -> tuple[dict[str, Any], dict[str, Any]]:
         """Definitions and paths."""
         schemas = Schemas(self._definitions, dialect)
-        schemas.add(META + name for name in _ALWAYS if META + name in self._definitions)
         names: dict[tuple[str, str, str], str] = dict(self._definitions.kinds.items())
         for one in served:
             gvk = one.type.gvk
@@ -143,15 +157,23 @@ class Documents:
             schemas.add(names[k] for k in kinds if k in names and names[k] not in schemas.found)
         operations = Operations(dialect, names)
         paths = dict(item for one in served for item in operations.paths(one.type, custom=one.custom))
-        versions = dict.fromkeys((one.type.group, one.type.version) for one in served)
+        versions = dict.fromkeys((one.type.group, one.type.version) for one in served if not one.custom)
         paths |= dict(operations.discovery(group, version) for group, version in versions)
         if dialect == "v2":
-            paths |= dict(operations.groups(dict.fromkeys(group for group, _ in versions)))
+            schemas.add(META + name for name in _DISCOVERY)
+            schemas.add([VERSION] if VERSION in self._definitions else ())
+            paths |= dict(operations.others(dict.fromkeys(group for group, _ in versions)))
+        used = msgspec.json.encode(paths)
+        schemas.add(META + name for name in _ALWAYS if f'{META}{name}"'.encode() in used)
         return dict(sorted(schemas.found.items())), dict(sorted(paths.items()))
 
 
 def _path(kind: ResourceType) -> str:
     return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
+
+
+def _encoded(info: Mapping[str, str], paths: Mapping[str, Any], components: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode({"openapi": "3.0.0", "info": info, "paths": paths, "components": components})
 
 
 def document_of(value: Any) -> Document:

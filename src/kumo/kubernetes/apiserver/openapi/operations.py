@@ -8,15 +8,18 @@ from typing import Any
 from kumo.api.resources import ResourceType, Subresource
 from kumo.kubernetes.apiserver.openapi.schemas import META, Dialect, reference
 
+VERSION = "io.k8s.apimachinery.pkg.version.Info"
+"""The definition of what `/version` answers."""
 _METHODS = {"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
 _ACTIONS = {"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
 _WORDS = {"get": "read", "create": "create", "update": "replace", "patch": "patch", "delete": "delete"}
 _JSON = ("application/json", "application/yaml")
+_STREAM = "application/json;stream=watch"
 _PATCHES = (
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 )
 _DRY_RUN = (
     "When present, indicates that modifications should not be persisted. Valid values are: - All: all dry run stages "
@@ -39,6 +42,16 @@ _TEXTS = {
     "resourceVersion": "A constraint on what resource versions a request may be served from.",
     "resourceVersionMatch": "How resourceVersion is applied to list calls.",
     "timeoutSeconds": "Timeout for the list/watch call.",
+    "shardSelector": "A selector of a part of the objects by a hash of their names; a feature that is off.",
+    "ignoreStoreReadErrorWithClusterBreakingPotential": "Delete objects that can't be read; a feature that is off.",
+    "follow": "Go on with what the container writes from now on.",
+    "insecureSkipTLSVerifyBackend": "Whether not to verify the certificate of the node that is asked.",
+    "limitBytes": "The most bytes to send.",
+    "previous": "Send what the container wrote that ran before this one.",
+    "sinceSeconds": "Only what was written in so many seconds before now.",
+    "stream": "Which of the container's streams to send: All, Stdout or Stderr.",
+    "tailLines": "Only so many of the last lines.",
+    "timestamps": "Whether each line begins with the time at which it was written.",
     "watch": "Watch for changes, and return them as a stream of add, update, and remove notifications.",
     "allowWatchBookmarks": "Ask for watch events with type BOOKMARK.",
     "sendInitialEvents": "Start the watch with synthetic events for all objects that there are.",
@@ -67,6 +80,9 @@ _TYPES = {
     "gracePeriodSeconds": "integer",
     "ports": "integer",
     **dict.fromkeys(("stderr", "stdin", "stdout", "tty"), "boolean"),
+    **dict.fromkeys(("follow", "insecureSkipTLSVerifyBackend", "previous", "timestamps"), "boolean"),
+    **dict.fromkeys(("limitBytes", "sinceSeconds", "tailLines"), "integer"),
+    "ignoreStoreReadErrorWithClusterBreakingPotential": "boolean",
 }
 _LIST = (
     "allowWatchBookmarks",
@@ -77,8 +93,16 @@ _LIST = (
     "resourceVersion",
     "resourceVersionMatch",
     "sendInitialEvents",
+    "shardSelector",
     "timeoutSeconds",
     "watch",
+)
+_DELETE = (
+    "dryRun",
+    "gracePeriodSeconds",
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
+    "orphanDependents",
+    "propagationPolicy",
 )
 _WRITE = ("dryRun", "fieldManager", "fieldValidation")
 _CONNECTIONS: dict[str, tuple[str, ...]] = {
@@ -99,9 +123,41 @@ _QUERY = {
     "create": _WRITE,
     "update": _WRITE,
     "patch": (*_WRITE, "force"),
-    "delete": ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"),
-    "deletecollection": ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy", *_LIST[1:-1]),
+    "delete": _DELETE,
+    "deletecollection": (*_DELETE, *_LIST[1:-1]),
 }
+_CUSTOM_QUERY = {**_QUERY, "get": ("resourceVersion",), "deletecollection": _LIST}
+_LOG = (
+    "container",
+    "follow",
+    "insecureSkipTLSVerifyBackend",
+    "limitBytes",
+    "previous",
+    "sinceSeconds",
+    "stream",
+    "tailLines",
+    "timestamps",
+)
+_SHOWN_WHEN_DELETED = {
+    "": {
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "pods",
+        "podtemplates",
+        "resourcequotas",
+        "serviceaccounts",
+        "services",
+    },
+    "resource.k8s.io": {"deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices"},
+    "storage.k8s.io": {
+        "csidrivers",
+        "csinodes",
+        "storageclasses",
+        "volumeattachments",
+        "volumeattributesclasses",
+    },
+}
+"""Resources whose deletion is answered with the object, not with a Status."""
 
 
 class Operations:
@@ -111,10 +167,12 @@ class Operations:
         self._dialect = dialect
         self._names = names
         self._patches: tuple[str, ...] = _PATCHES
+        self._custom = False
 
     def paths(self, kind: ResourceType, *, custom: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each path with its item. Custom kinds take no strategic merge patches; kubectl goes by what is said here."""
         self._patches = tuple(p for p in _PATCHES if not (custom and "strategic" in p))
+        self._custom = custom
         gvr = kind.gvr
         if kind.namespaced and "list" in kind.verbs:
             yield gvr.path(), self._shared({"get": self._operation(kind, "list", all_namespaces=True)}, ())
@@ -124,16 +182,16 @@ class Operations:
         scope = ("namespace",) if kind.namespaced else ()
         verbs = {"list": "get", "create": "post", "deletecollection": "delete"}
         found = {verbs[v]: self._operation(kind, v) for v in ("list", "create", "deletecollection") if v in kind.verbs}
-        yield collection, self._item(scope, found)
+        yield collection, self._shared(found, scope)
         found = {_METHODS[v]: self._operation(kind, v) for v in _METHODS if v in kind.verbs and v != "create"}
         if found:
-            yield gvr.path("{namespace}", "{name}"), self._item(("name", *scope), found)
+            yield gvr.path("{namespace}", "{name}"), self._shared(found, ("name", *scope))
         for below in kind.subresources:
             if below.name in _CONNECTIONS:
                 yield from self._connections(kind, below, gvr.path("{namespace}", "{name}", below.name))
                 continue
             found = {_METHODS[v]: self._operation(kind, v, below) for v in below.verbs if v in _METHODS}
-            yield gvr.path("{namespace}", "{name}", below.name), self._item(("name", *scope), found)
+            yield gvr.path("{namespace}", "{name}", below.name), self._shared(found, ("name", *scope))
 
     def _connections(self, kind: ResourceType, below: Subresource, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The paths of a subresource that leads elsewhere: into a pod, or through it."""
@@ -150,7 +208,6 @@ class Operations:
                     "description": f"connect {method.upper()} requests to {below.name} of {kind.kind}",
                     "operationId": f"connect{_words(kind)}{word}{below.name.capitalize()}{suffix}",
                     "tags": [_tag(kind)],
-                    "parameters": [],
                     "responses": self._plain_responses(),
                     "x-kubernetes-action": "connect",
                     "x-kubernetes-group-version-kind": {
@@ -164,6 +221,11 @@ class Operations:
             names += [(name, "path") for name in (*scope, *(("path",) if tail else ()))]
             found["parameters"] = [self._parameter(name, place) for name, place in sorted(names)]
             yield path + tail, found
+
+    def _log_responses(self) -> dict[str, Any]:
+        text: dict[str, Any] = {"schema": {"type": "string"}}
+        good = {"content": dict.fromkeys(("text/plain", *_JSON), text)} if self._dialect == "v3" else text
+        return {"200": {"description": "OK", **good}, "401": {"description": "Unauthorized"}}
 
     def _plain_responses(self) -> dict[str, Any]:
         text: dict[str, Any] = {"type": "string"}
@@ -182,7 +244,34 @@ class Operations:
             "APIResourceList",
         )
 
-    def groups(self, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def others(self, groups: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The paths that are no resources': discovery of groups, the version, what verifies accounts' tokens."""
+        yield from self._groups(groups)
+        text = "get the version information for this server"
+        yield "/version/", self._plain(text, "getCodeVersion", "version", {"$ref": reference(VERSION, self._dialect)})
+        text = "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'"
+        identity = "getServiceAccountIssuerOpenIDConfiguration"
+        yield "/.well-known/openid-configuration/", self._plain(text, identity, "WellKnown", {"type": "string"})
+        text = "get service account issuer OpenID JSON Web Key Set (contains public token verification keys)"
+        identity = "getServiceAccountIssuerOpenIDKeyset"
+        yield "/openid/v1/jwks/", self._plain(text, identity, "openid", {"type": "string"}, "application/jwk-set+json")
+
+    def _plain(
+        self, text: str, identity: str, tag: str, schema: dict[str, Any], kind: str = "application/json"
+    ) -> dict[str, Any]:
+        good: dict[str, Any] = {"content": {kind: {"schema": schema}}} if self._dialect == "v3" else {"schema": schema}
+        operation: dict[str, Any] = {
+            "description": text,
+            "operationId": identity,
+            "tags": [tag],
+            "responses": {"200": {"description": "OK", **good}, "401": {"description": "Unauthorized"}},
+        }
+        if self._dialect == "v2":
+            consumed = ["application/json"] if tag == "version" else None
+            operation |= {"produces": [kind], "schemes": ["https"]} | ({"consumes": consumed} if consumed else {})
+        return {"get": operation}
+
+    def _groups(self, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The paths of the other discovery documents."""
         for group in names:
             if group:
@@ -232,20 +321,22 @@ class Operations:
             "x-kubernetes-action": "watchlist" if tail else "watch",
             "x-kubernetes-group-version-kind": {"group": kind.group, "kind": kind.kind, "version": kind.version},
         }
-        self._body(operation, "get", None)
+        self._body(operation, "list", None)
         return operation
 
     def _shared(self, operations: dict[str, Any], path_parameters: tuple[str, ...]) -> dict[str, Any]:
-        """The item of a path with one operation, whose parameters are the path's."""
-        only = operations["get"]
-        found = self._item(path_parameters, operations)
-        found["parameters"] = sorted(
-            [*only.pop("parameters"), *found["parameters"]], key=lambda p: (str(p["name"]), str(p["in"]))
-        )
-        return found
-
-    def _item(self, path_parameters: tuple[str, ...], operations: dict[str, Any]) -> dict[str, Any]:
+        """The item of a path; what all operations take stands at the path, so all that a single one takes."""
         parameters = [self._parameter(name, "path") for name in path_parameters] + [self._parameter("pretty", "query")]
+        if len(operations) == 1:
+            only = next(iter(operations.values()))
+            own = only.pop("parameters", [])
+            only |= {"parameters": [p for p in own if p["in"] == "body"]}
+            parameters = sorted(
+                [*(p for p in own if p["in"] != "body"), *parameters], key=lambda p: (str(p["name"]), str(p["in"]))
+            )
+        for operation in operations.values():
+            if not operation.get("parameters"):
+                operation.pop("parameters", None)
         return {**operations, "parameters": parameters}
 
     def _parameter(self, name: str, place: str) -> dict[str, Any]:
@@ -264,29 +355,38 @@ class Operations:
         action = {"list": "list", "deletecollection": "deletecollection"}.get(verb) or _ACTIONS[verb]
         shown = "List" if verb == "list" else ""
         target = self._names.get((group, version, name + shown))
-        answer = META + "Status" if verb in ("delete", "deletecollection") else target
+        if self._custom and below is not None:
+            group, version, name = kind.group, kind.version, kind.kind
+        shows = verb == "delete" and kind.resource in _SHOWN_WHEN_DELETED.get(kind.group, ())
+        answer = META + "Status" if verb in ("delete", "deletecollection") and not shows else target
+        queries = _CUSTOM_QUERY if self._custom else _QUERY
+        log = below is not None and below.name == "log"
         operation: dict[str, Any] = {
             "description": _describe(kind, verb, below),
             "operationId": _identity(kind, verb, below, all_namespaces),
             "tags": [_tag(kind)],
-            "parameters": [self._parameter(p, "query") for p in _QUERY.get(verb, ())],
-            "responses": self._responses(verb, answer),
+            "parameters": [self._parameter(p, "query") for p in (_LOG if log else sorted(queries.get(verb, ())))],
+            "responses": self._log_responses() if log else self._responses(verb, answer),
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {"group": group, "kind": name, "version": version},
         }
         body = {"create": target, "update": target, "patch": META + "Patch"}.get(verb)
         if verb in ("delete", "deletecollection"):
-            body = META + "DeleteOptions"
+            body = None if self._custom and verb == "deletecollection" else META + "DeleteOptions"
         self._body(operation, verb, body)
         return operation
 
     def _body(self, operation: dict[str, Any], verb: str, name: str | None) -> None:
+        if self._dialect == "v2":
+            operation["schemes"] = ["https"]
+        bodies = _JSON if self._custom else ("*/*",)
+        produced = [*_JSON, _STREAM] if verb == "list" and not self._custom else list(_JSON)
         if name is None:
             if self._dialect == "v2":
-                operation |= {"consumes": ["*/*"], "produces": list(_JSON)}
+                operation |= {"consumes": list(bodies), "produces": produced}
             return
         link = {"$ref": reference(name, self._dialect)}
-        types = self._patches if verb == "patch" else ("*/*",)
+        types = self._patches if verb == "patch" else bodies
         needed = verb not in ("delete", "deletecollection")
         if self._dialect == "v3":
             operation["requestBody"] = {"content": {t: {"schema": link} for t in types}}
@@ -297,10 +397,10 @@ class Operations:
             if needed:
                 body["required"] = True
             operation["parameters"].insert(0, body)
-            operation |= {"consumes": list(types), "produces": list(_JSON)}
+            operation |= {"consumes": list(types), "produces": produced}
 
     def _responses(self, verb: str, name: str | None) -> dict[str, Any]:
-        codes = _CODES.get(verb, ("200",))
+        codes = ("200",) if verb == "patch" and self._custom else _CODES.get(verb, ("200",))
         texts = {"200": "OK", "201": "Created", "202": "Accepted", "401": "Unauthorized"}
         found: dict[str, Any] = {}
         for code in codes:
@@ -308,7 +408,8 @@ class Operations:
             if name is None:
                 continue
             schema = {"schema": {"$ref": reference(name, self._dialect)}}
-            found[code] |= {"content": dict.fromkeys(_JSON, schema)} if self._dialect == "v3" else schema
+            types = (*_JSON, _STREAM) if verb == "list" and not self._custom else _JSON
+            found[code] |= {"content": dict.fromkeys(types, schema)} if self._dialect == "v3" else schema
         found["401"] = {"description": texts["401"]}
         return found
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from kumo.api.patch.shapes import BY_VALUE
 from kumo.api.resources import GVK
 from kumo.api.schema.definitions import Definitions
+from kumo.api.schema.zeros import zeros_of
+from kumo.kubernetes.apiserver.openapi.choices import DEFAULTS, choices
 from kumo.kubernetes.apiserver.openapi.custom import published
 
 Dialect = Literal["v2", "v3"]
@@ -49,7 +50,7 @@ class Schemas:
         """Add the definition of a custom kind, and the one of its list. `selectable`: the paths of field selectors."""
         body = published(schema, self._dialect, self._head)
         fields = [{"fieldPath": path.lstrip(".")} for path in selectable]
-        extra: dict[str, Any] = {"x-kubernetes-selectable-fields": fields} if fields and self._dialect == "v3" else {}
+        extra: dict[str, Any] = {"x-kubernetes-selectable-fields": fields} if fields else {}
         self.found[name] = {**body, "x-kubernetes-group-version-kind": [gvk._asdict()], **extra}
         items = {"type": "array", "items": self._to(name), "description": "List of objects."}
         list_kind = list_kind or gvk.kind + "List"
@@ -92,6 +93,7 @@ class Schemas:
                 body = {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}
         else:
             body = self._convert(source, waiting)
+            _add_choices(name, body)
             if self._dialect == "v3":
                 _add_defaults(name, body)
         if texts.get(""):
@@ -123,22 +125,36 @@ class Schemas:
         return out
 
 
-_ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+_ZEROS: dict[str, Any] = {"s": "", "i": 0, "b": False}
 
 
 def _add_defaults(name: str, body: dict[str, Any]) -> None:
-    """What a built-in type's fields are when nothing is said: structs that are always there, required scalars."""
-    short = name.rsplit(".", 1)[-1]
-    structs = BY_VALUE.get(short, frozenset()) | {"metadata", "spec", "status"}
-    required = frozenset(body.get("required") or ())
+    """What a built-in type's fields are when nothing is said: said by hand, or the zero of what Go always writes."""
+    marks, short = zeros_of(name), name.removeprefix("io.k8s.api.")
     for key, child in body.get("properties", {}).items():
-        if "$ref" in child:
-            if key in structs:
-                body["properties"][key] = {**child, "default": {}}
-        elif key in required and child.get("type") in _ZEROS and "format" not in child:
-            child["default"] = _ZEROS[child["type"]]
-        elif key in required and child.get("type") in ("integer", "number"):
-            child["default"] = 0
+        mark = marks.get(key, "-")
+        if f"{short}.{key}" in DEFAULTS:
+            body["properties"][key] = {**_wrapped(child), "default": DEFAULTS[f"{short}.{key}"]}
+        elif "$ref" in child and mark == "o" and not child["$ref"].endswith(".RawExtension"):
+            body["properties"][key] = {**_wrapped(child), "default": {}}
+        elif mark in _ZEROS and "$ref" not in child and child.get("type") != "array":
+            child["default"] = _ZEROS[mark]
+
+
+def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """A reference so that something may stand beside it."""
+    if "$ref" not in schema:
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "$ref"}
+    return {**rest, "allOf": [{"$ref": schema["$ref"]}]}
+
+
+def _add_choices(name: str, body: dict[str, Any]) -> None:
+    """The texts that a built-in type's fields may have."""
+    for key, texts in choices(name).items():
+        child = body.get("properties", {}).get(key)
+        if child is not None:
+            (child["items"] if child.get("type") == "array" else child)["enum"] = list(texts)
 
 
 def custom_name(gvk: GVK) -> str:
