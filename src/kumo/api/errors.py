@@ -173,7 +173,8 @@ def too_many_requests(message: str, retry_after: int = 1) -> StatusError:
 
 def internal(message: str) -> StatusError:
     """500: the server's own fault."""
-    return StatusError(500, "InternalError", f"Internal error occurred: {message}")
+    details = {"causes": [{"message": message}]}
+    return StatusError(500, "InternalError", f"Internal error occurred: {message}", details)
 
 
 def unavailable(message: str) -> StatusError:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from kumo.api import fields
 from kumo.api.conditions import set_condition
-from kumo.api.errors import StatusError, bad_request, conflict
+from kumo.api.errors import Cause, bad_request, conflict, invalid
 from kumo.api.objects import Object, is_deleting, timestamp
 from kumo.api.resources import GVK, ResourceType
-from kumo.api.schema import builtin_schema
-from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.admission_view import UNASKED
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creation_review import admit_creation
-from kumo.kubernetes.apiserver.incoming import check_kind, decode
+from kumo.kubernetes.apiserver.incoming import read_as
 from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.preconditions import check_uid, check_version
 from kumo.kubernetes.apiserver.updating import modify
@@ -22,9 +21,7 @@ _BINDING = GVK("", "v1", "Binding")
 
 async def read_binding(call: Call) -> Object:
     """The body as a Binding. Raises 400, 413, 415."""
-    data = await bodies.read(call.request)
-    found = check_kind(bodies.decode(data, bodies.media_type(call.request), "Binding"), _BINDING)
-    return decode(builtin_schema(_BINDING), found)[0]
+    return await read_as(call, _BINDING)
 
 
 async def bind(core: Core, call: Call, binding: Object) -> Object:
@@ -40,8 +37,7 @@ async def bind(core: Core, call: Call, binding: Object) -> Object:
     if meta.get("name") != name:
         raise bad_request("name in URL does not match name in Binding object")
     if wrong := _complaints(target):
-        # As upstream: not a refusal of an object, but whatever the validation said.
-        raise StatusError(500, "", wrong)
+        raise invalid("", "Binding", name, wrong)  # Upstream says the same, as a fault of its own (500).
 
     def make(pod: Object) -> Object:
         bound: Object = core.copy(pod)
@@ -52,13 +48,13 @@ async def bind(core: Core, call: Call, binding: Object) -> Object:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-def _complaints(target: Object) -> str:
+def _complaints(target: Object) -> list[Cause]:
     found = []
     if target.get("kind") not in (None, "", "Node"):
-        found.append(f'target.kind: Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"')
+        found.append(fields.unsupported("target.kind", target["kind"], ("Node", "<empty>")))
     if not target.get("name"):
-        found.append("target.name: Required value")
-    return f"[{', '.join(found)}]" if len(found) > 1 else "".join(found)
+        found.append(fields.required("target.name"))
+    return found
 
 
 def _assign(kind: ResourceType, pod: Object, meta: Object, node: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -230,6 +231,40 @@ def duplicates(data: bytes, decoded: Any) -> list[str]:
     found: list[str] = []
     _find_duplicates(tree, "", found)
     return found
+
+
+def in_order(data: bytes, unknown: Sequence[str], twice: Sequence[str]) -> list[str]:
+    """What to say of unknown fields and of those that are there twice, in the order of the JSON text.
+
+    The paths that are found in no JSON text (of YAML, of what a patch made) come sorted.
+    """
+    said: list[str] = []
+    if data.lstrip()[:1] == b"{":
+        try:
+            tree = json.loads(data, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError):
+            tree = None
+        _tell(tree, "", set(unknown), set(twice), said)
+    every = [f'unknown field "{path}"' for path in sorted(unknown)] + [f'duplicate field "{path}"' for path in twice]
+    return said + [text for text in every if text not in said]
+
+
+def _tell(value: Any, path: str, unknown: set[str], twice: set[str], said: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, child in value:
+            below = f"{path}.{key}" if path else key
+            if below in unknown:
+                said.append(f'unknown field "{below}"')
+                unknown.discard(below)
+            elif key in seen and below in twice:
+                said.append(f'duplicate field "{below}"')
+                twice.discard(below)
+            seen.add(key)
+            _tell(child, below, unknown, twice, said)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _tell(child, f"{path}[{index}]", unknown, twice, said)
 
 
 def yaml_duplicates(data: bytes, decoded: Any) -> list[str]:

@@ -12,6 +12,7 @@ from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
+from kumo.kubernetes.apiserver.kinds.metadata import tell_owners
 from kumo.kubernetes.apiserver.managed_fields import admitted, created, set_managed
 from kumo.kubernetes.apiserver.operation_options import operation_options
 from kumo.kubernetes.apiserver.registry import Resource
@@ -47,7 +48,7 @@ async def create_object(
             draft["metadata"]["name"] = generate[:_GENERATED_NAME_LIMIT] + name_suffix()
         attributes = await _prepare(core, call, draft, dry, managed)
         try:
-            if version.isdecimal() and int(version):
+            if version.isdecimal() and int(version) and not dry:
                 raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
             if dry:
                 core.admission.abandon(attributes)
@@ -98,6 +99,7 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
     resource, meta = call.resource, obj["metadata"]
     strategy = resource.strategy
     stated = meta.pop("managedFields", None)
+    tell_owners(meta, call.warnings, patched=False)
     strategy.default(obj)
     if managed is None:
         managed = await resource.settled(lambda: created(core, call, obj, stated))
@@ -125,7 +127,7 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
         attributes.object = obj
     admitted(obj, managed)
     try:
-        raise_invalid(call, obj, strategy.validate_create(obj))
+        raise_invalid(call, obj, await core.deliberation.judged(strategy.haste, lambda: strategy.validate_create(obj)))
         call.warnings += strategy.warnings(obj)
         await core.check(attributes)
     except StatusError:

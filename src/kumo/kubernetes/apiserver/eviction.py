@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from kumo.api import conditions
 from kumo.api.errors import Cause, StatusError, bad_request, conflict, invalid, is_conflict
 from kumo.api.objects import Object, labels_of, timestamp
 from kumo.api.resources import GVK
-from kumo.api.schema import builtin_schema
 from kumo.api.selectors import matches
-from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.admission_view import UNASKED
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.call import Call
@@ -27,7 +24,7 @@ from kumo.kubernetes.apiserver.eviction_budgets import (
     take,
     the_one,
 )
-from kumo.kubernetes.apiserver.incoming import check_kind, decode
+from kumo.kubernetes.apiserver.incoming import read_as
 from kumo.kubernetes.apiserver.managed_fields import untracked
 from kumo.kubernetes.apiserver.matching import Match
 from kumo.kubernetes.apiserver.updating import missing, modify
@@ -48,11 +45,7 @@ async def evict(core: Core, call: Call) -> Object:
 
 async def _read(core: Core, call: Call) -> Object:
     """The Eviction, after admission."""
-    data = await bodies.read(call.request)
-    found: Any = bodies.decode(data, bodies.media_type(call.request), "Eviction")
-    if isinstance(found, dict) and found.get("apiVersion") == "policy/v1beta1":
-        found = {**found, "apiVersion": "policy/v1"}
-    body, _ = decode(builtin_schema(_EVICTION), check_kind(found, _EVICTION))
+    body = await read_as(call, _EVICTION, {"policy/v1beta1": "policy/v1"})
     meta = body.get("metadata") or {}
     if meta.get("name") != call.info.name:
         raise bad_request("name in URL does not match name in Eviction object")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kumo.api.errors import StatusError, bad_request
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
-from kumo.api.schema import DecodeError, KindSchema
+from kumo.api.schema import DecodeError, KindSchema, builtin_schema
 from kumo.api.schema.definitions import load
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
@@ -21,11 +22,35 @@ async def read_object(call: Call) -> Object:
     check_options(call)
     kind = bodies.media_type(call.request)
     value = bodies.decode(data, kind, gvk.kind)
-    twice = [] if call.query.get("fieldValidation") == "Ignore" else bodies.duplicates(data, value)
+    lenient = call.query.get("fieldValidation") == "Ignore"
+    twice = [] if lenient else bodies.duplicates(data, value)
+    if kind == bodies.YAML and not lenient:
+        _tell_yaml(call, bodies.yaml_duplicates(data, value))
     if value is not None and not isinstance(value, dict):
         raise bodies.no_object(data, value, gvk.kind)
     obj = check_kind({} if value is None else value, gvk)
-    return conform(call, obj, call.resource.schema, twice)
+    return conform(call, obj, call.resource.schema, twice, data)
+
+
+async def read_as(call: Call, gvk: GVK, legacy: Mapping[str, str] | None = None) -> Object:
+    """The body as an object of that kind, for a subresource with objects of its own. Raises 400, 413, 415.
+
+    `legacy` are versions that are taken for others.
+    """
+    data = await bodies.read(call.request)
+    value: Any = bodies.decode(data, bodies.media_type(call.request), gvk.kind)
+    twice = bodies.duplicates(data, value)
+    if legacy and isinstance(value, dict) and value.get("apiVersion") in legacy:
+        value = {**value, "apiVersion": legacy[value["apiVersion"]]}
+    return conform(call, check_kind(value, gvk), builtin_schema(gvk), twice, data)
+
+
+def _tell_yaml(call: Call, twice: list[str]) -> None:
+    """Tell of the keys that a YAML document has twice. Raises 400 if the client wants it strict."""
+    if twice and call.field_validation() == "Strict":
+        listed = "".join(f"\n  {text}" for text in twice)
+        raise strict_error(call.resource.gvk, [f"yaml: unmarshal errors:{listed}"])
+    call.warnings += twice
 
 
 def check_kind(value: Any, gvk: GVK) -> Object:
@@ -61,12 +86,14 @@ def _group_version(text: str) -> tuple[str, str]:
     return group, version
 
 
-def conform(call: Call, obj: Object, schema: KindSchema, duplicates: list[str] | None = None) -> Object:
-    """A copy of the object with what its schema knows. Raises 400 for wrong types, and for unknown fields if strict."""
+def conform(call: Call, obj: Object, schema: KindSchema, duplicates: Sequence[str] = (), data: bytes = b"") -> Object:
+    """A copy of the object with what its schema knows. Raises 400 for wrong types, and for unknown fields if strict.
+
+    `data` is the text that it was read from, whose order complaints have; `duplicates` what that has twice.
+    """
     decoded = decode(schema, obj)
-    complaints = [f'unknown field "{path}"' for path in decoded[1]]
-    complaints += [f'duplicate field "{path}"' for path in duplicates or ()]
-    if complaints:
+    if decoded[1] or duplicates:
+        complaints = bodies.in_order(data, decoded[1], duplicates)
         how = call.field_validation()
         if how == "Strict":
             raise strict_error(schema.gvk, complaints)

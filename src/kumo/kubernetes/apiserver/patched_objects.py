@@ -57,7 +57,7 @@ def conforming(call: Call, obj: Object, body: Any) -> Object:
         if kind == STRATEGIC_PATCH:
             why = _cannot_restore(call.resource.schema.root, obj) or why
         raise _unfit(kind, obj, body, why) from None
-    _complain(call, kind, found, body, [f'unknown field "{path}"' for path in unknown])
+    _complain(call, kind, found, body, [f'unknown field "{path}"' for path in sorted(unknown)])
     meta = found.setdefault("metadata", {})
     if call.resource.type.namespaced:
         if (meta.get("namespace") or call.info.namespace) != call.info.namespace:

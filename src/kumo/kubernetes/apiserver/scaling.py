@@ -13,11 +13,11 @@ from kumo.api.patch.tracking import Tracker
 from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema
 from kumo.api.selectors import to_text
-from kumo.kubernetes.apiserver import bodies, managed_fields
+from kumo.kubernetes.apiserver import managed_fields
 from kumo.kubernetes.apiserver.admission_view import Projected
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
-from kumo.kubernetes.apiserver.incoming import check_kind, conform
+from kumo.kubernetes.apiserver.incoming import conform, read_as
 from kumo.kubernetes.apiserver.patched_objects import JSON_PATCH, MERGE_PATCH, check_name, patched
 from kumo.kubernetes.apiserver.patching import (
     APPLY_PATCH,
@@ -127,9 +127,7 @@ async def _read(call: Call) -> tuple[str, Any]:
         if kind == APPLY_PATCH:
             return kind, configuration(call, body, GVK_SCALE)
         return kind, body
-    data = await bodies.read(call.request)
-    value = bodies.decode(data, bodies.media_type(call.request), "Scale")
-    body = conform(call, check_kind(value, GVK_SCALE), builtin_schema(GVK_SCALE), bodies.duplicates(data, value))
+    body = await read_as(call, GVK_SCALE)
     meta = body.setdefault("metadata", {})
     check_name(meta, call.info.name)
     if (meta.get("namespace") or call.namespace) != call.namespace:

@@ -18,9 +18,10 @@ from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creating import create_object, raise_invalid, wrong_name
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import read_object
+from kumo.kubernetes.apiserver.kinds.metadata import tell_owners
 from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_managed, updating
 from kumo.kubernetes.apiserver.operation_options import operation_options
-from kumo.kubernetes.apiserver.preconditions import check_uid
+from kumo.kubernetes.apiserver.preconditions import check_uid, failed
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.storage import Gone, spend
 
@@ -45,13 +46,11 @@ async def update(core: Core, call: Call) -> tuple[Entry, bool]:
     else:
         meta.pop("namespace", None)
     entry = core.storage.get(call.resource, call.namespace, call.info.name)
-    if (
-        entry is None
-        and call.resource.strategy.allow_create_on_update
-        and not call.info.subresource
-        and not meta.get("resourceVersion")
-        and not meta.get("uid")
-    ):
+    if entry is None and call.resource.strategy.allow_create_on_update and not call.info.subresource:
+        if meta.get("uid"):
+            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: "
+            raise failed(call.resource.type, obj, why)
+        meta.pop("resourceVersion", None)
         return await create_object(core, call, obj, name=call.info.name)
     if (
         entry is not None
@@ -147,6 +146,7 @@ async def _prepare(
     resource, strategy = call.resource, call.resource.strategy
     stated = new["metadata"].get("managedFields")
     keep_system_fields(new, old)
+    tell_owners(new["metadata"], call.warnings, patched=call.info.verb == "patch")
     strategy.default(new)
     managed = await _tracked(resource, lambda: track(old, new, stated))
     set_managed(new, managed)
@@ -172,7 +172,8 @@ async def _prepare(
     try:
         if not free:
             strategy.settle(new, old, below)
-            raise_invalid(call, new, strategy.validate_update(new, old, below))
+            judge = lambda: strategy.validate_update(new, old, below)  # noqa: E731
+            raise_invalid(call, new, await core.deliberation.judged(strategy.haste, judge))
             call.warnings += strategy.warnings(new, old, below)
         await view.check(core, attributes)
     except StatusError:
@@ -184,15 +185,18 @@ async def _prepare(
 def keep_system_fields(new: Object, old: Object) -> None:
     """Keep what only the API server writes; `new` is changed in place."""
     fresh, stale = new["metadata"], old["metadata"]
-    fresh.pop("selfLink", None)
     fresh.pop("managedFields", None)
     if not fresh.get("uid"):
         fresh["uid"] = stale["uid"]
-    for key in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if stale.get(key) is None:
+    if stale.get("creationTimestamp") is None:
+        fresh.pop("creationTimestamp", None)
+    else:
+        fresh["creationTimestamp"] = stale["creationTimestamp"]
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        if fresh.get(key) is None:  # Another value than before is refused by the validation.
             fresh.pop(key, None)
-        else:
-            fresh[key] = stale[key]
+            if stale.get(key) is not None:
+                fresh[key] = stale[key]
 
 
 def _ends(new: Object) -> bool:

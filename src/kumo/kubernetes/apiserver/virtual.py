@@ -13,7 +13,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK, ResourceType
 from kumo.api.schema import builtin_schema
 from kumo.api.users import UserInfo
-from kumo.kubernetes.apiserver import bodies, tables
+from kumo.kubernetes.apiserver import tables
 from kumo.kubernetes.apiserver.answers import object_response
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization import AccessReviews
@@ -22,7 +22,7 @@ from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.creation_review import admit_creation
 from kumo.kubernetes.apiserver.forms import check_include
-from kumo.kubernetes.apiserver.incoming import check_kind, decode, read_object
+from kumo.kubernetes.apiserver.incoming import read_as, read_object
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.negotiation import accepted, not_acceptable
 from kumo.kubernetes.apiserver.registry import Resource
@@ -110,9 +110,7 @@ class VirtualResources:
     async def _token_request(self, call: Call) -> Answer:
         if call.info.verb != "create":
             raise method_not_allowed()
-        data = await bodies.read(call.request)
-        body = check_kind(bodies.decode(data, bodies.media_type(call.request), "TokenRequest"), _TOKEN_REQUEST)
-        decoded, _ = decode(builtin_schema(_TOKEN_REQUEST), body)
+        decoded = await read_as(call, _TOKEN_REQUEST)
         stated = {key: value for key, value in (decoded.get("metadata") or {}).items() if value}
         decoded["metadata"] = {"name": call.info.name, "namespace": call.namespace, **stated}
         decoded = await admit_creation(self._core, call, _TOKEN_REQUEST, decoded, subresource="token")
@@ -130,7 +128,7 @@ class VirtualResources:
         elif info.name == "etcd-0":
             found = {"kind": "ComponentStatus", "apiVersion": "v1", **item}
         else:
-            raise not_found("", "componentstatuses", info.name)
+            raise not_found("", "componentstatus", info.name)
         if accepted(request.headers.get("accept", "")).form == "Table":
             kind = self._types[("", "v1", "componentstatuses")]
             include = check_include(request.query.get("includeObject", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
-from kumo.api.errors import Cause, StatusError, internal, invalid
+from kumo.api.errors import Cause, internal, invalid
 from kumo.kubernetes.apiserver.admission.service_holdings import ports_of
 from kumo.kubernetes.apiserver.admission.service_pools import Exhausted, OutOfRange, Pool, Taken
 
@@ -77,7 +77,7 @@ class _Given:
     def take_health_port(self, wanted: int) -> None:
         """The port that the service names for health checks. Raises 500, as upstream."""
         if (why := self._refusal(wanted)) is not None:
-            raise StatusError(500, "InternalError", _health(wanted, why))
+            raise internal(f"failed to allocate requested HealthCheck NodePort {wanted}: {why}")
 
     def _refusal(self, wanted: int) -> str | None:
         try:
@@ -97,10 +97,6 @@ class _Given:
             return "provided port is already allocated"
         self.numbers.add(wanted)
         return None
-
-
-def _health(wanted: int, why: str) -> str:
-    return f"Internal error occurred: failed to allocate requested HealthCheck NodePort {wanted}: {why}"
 
 
 def _fill(given: _Given, spec: dict[str, Any], give: bool) -> None:

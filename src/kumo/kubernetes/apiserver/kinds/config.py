@@ -111,7 +111,7 @@ def _validate_config_map(obj: Object) -> list[Cause]:
             found.append(fields.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
     found += _keys("binaryData", binary)
     if sum(len(v.encode()) for v in data.values()) + _size(binary) > _LIMIT:
-        found.append(fields.too_long("", _LIMIT))
+        found.append(fields.too_long("[]", _LIMIT))
     return found
 
 

@@ -9,6 +9,10 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 
+_TWICE = (
+    ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may "
+    "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}"
+)
 NameCheck = Callable[[str], list[str]]
 ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
@@ -98,6 +102,24 @@ def _owners(owners: Any) -> list[Cause]:
             else:
                 controller = f"{kind}/{name}"
     return found
+
+
+def tell_owners(meta: dict[str, Any], warnings: list[str], *, patched: bool) -> None:
+    """Name each owner once, in place; who named one twice is warned, in words that tell patches from other writes."""
+    owners = meta.get("ownerReferences")
+    if owners is None or len(owners) < 2:
+        return
+    kept: list[Any] = []
+    twice: list[str] = []
+    for owner in owners:
+        if owner in kept:
+            twice.append(owner.get("uid") or "")
+        else:
+            kept.append(owner)
+    if twice:
+        meta["ownerReferences"] = kept
+        text = _TWICE.format(" after mutating admission happens" if patched else "", ", ".join(twice))
+        warnings += [text] if text not in warnings else []
 
 
 def _owner(owner: Any) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def rules() -> dict[GVK, Rules]:
             validate_status=validate_service_status,
             warn=warn_of_service,
             check_name=names.check_label,
+            allow_create_on_update=True,
             has_status=True,
             fields={"spec.clusterIP": "spec.clusterIP", "spec.type": "spec.type"},
         ),

@@ -11,6 +11,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object, labels_of, metadata
 from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema
+from kumo.kubernetes.apiserver.deliberation import Haste
 from kumo.kubernetes.apiserver.kinds.metadata import (
     validate_finalizers,
     validate_metadata,
@@ -32,6 +33,8 @@ class Strategy:
     gvk: GVK
     namespaced: bool
     rules: Rules
+    haste: Haste | None = None
+    """Looked at by validation that may take long (see `deliberation`); None where it can't."""
 
     @property
     def has_status(self) -> bool:
@@ -53,8 +56,6 @@ class Strategy:
             obj.pop("status", None)
         if self.rules.has_generation:
             metadata(obj)["generation"] = 1
-        else:
-            metadata(obj).pop("generation", None)
         self.rules.on_create(obj)
         if self.rules.has_status and self.rules.empty_status and not obj.get("status"):
             obj["status"] = copy.deepcopy(_empty_status(self.gvk))
