@@ -5,10 +5,12 @@ Shapes follow `ObjectMeta` of `meta/v1`. All functions are pure; those that chan
 
 from __future__ import annotations
 
+import math
+import os
 import random
 import time
-import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 Object = dict[str, Any]
@@ -72,7 +74,8 @@ def is_deleting(obj: Object) -> bool:
 
 def new_uid() -> str:
     """A random UID in the form RFC 4122 gives a version 4 UUID."""
-    return str(uuid.uuid4())
+    made = os.urandom(16).hex()
+    return f"{made[:8]}-{made[8:12]}-4{made[13:16]}-{'89ab'[int(made[16], 16) & 3]}{made[17:20]}-{made[20:]}"
 
 
 def name_suffix(length: int = 5) -> str:
@@ -82,7 +85,13 @@ def name_suffix(length: int = 5) -> str:
 
 def timestamp(at: float | None = None) -> str:
     """A `metav1.Time`: RFC 3339, UTC, whole seconds. `at` is seconds since the epoch, now by default."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if at is None else at))
+    return _second(math.floor(time.time() if at is None else at))
+
+
+@lru_cache(maxsize=64)
+def _second(at: int) -> str:
+    """The same second is written down many times over."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def micro_timestamp(at: float | None = None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from fractions import Fraction
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from kumo.api import fields, intstr, names, quantities
 from kumo.api.json_path import JsonPath
+from kumo.api.objects import new_uid, timestamp
 from kumo.api.selectors import (
     EVERYTHING,
     Requirement,
@@ -189,3 +192,16 @@ def test_field_messages() -> None:
     assert fields.required("a") == ("a", "Required value", "FieldValueRequired")
     assert fields.forbidden("a", "no").message == "Forbidden: no"
     assert fields.too_many("a", 3, 1).message == "Too many: 3: must have at most 1 item"
+
+
+def test_uids_are_random_uuids() -> None:
+    made = {new_uid() for _ in range(1000)}
+    assert len(made) == 1000
+    for text in made:
+        found = uuid.UUID(text)
+        assert (str(found), found.version, found.variant) == (text, 4, uuid.RFC_4122)
+
+
+@given(st.floats(-1e10, 1e11) | st.integers(-(10**10), 10**11))
+def test_times_are_whole_seconds(at: float) -> None:
+    assert timestamp(at) == timestamp(at) == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

@@ -90,6 +90,9 @@ async def test_token_is_mounted_unless_the_pod_or_its_account_says_no() -> None:
     spec = (await world.admit(write(PODS, pod(serviceAccountName="quiet"))))["spec"]
     assert "volumes" not in spec
     assert spec["imagePullSecrets"] == [{"name": "pull"}]
+    world.reader.put(SERVICEACCOUNTS, {**account, "imagePullSecrets": [{"name": "other"}]})
+    spec = (await world.admit(write(PODS, pod(serviceAccountName="quiet"))))["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "other"}], "what is known of an account goes with its change"
     spec = (await world.admit(write(PODS, pod(serviceAccountName="quiet", automountServiceAccountToken=True))))["spec"]
     assert len(spec["volumes"]) == 1
 

@@ -261,6 +261,10 @@ def _compare_kinds(shape: Shape, old: Any, new: Any, element: str, changed: Fiel
 
 
 def _compare_items(shape: Shape, old: list[Any], new: list[Any], changed: FieldSet, removed: FieldSet) -> None:
+    if not old:
+        parts = _added_items(shape, new)
+        changed.update((element, parts[element]) for element in in_order(parts))
+        return
     before, after = _grouped(shape, old), _grouped(shape, new)
     item = shape.item if shape.kind == "items" else LEAF
     for element in in_order({**before, **after}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from kumo.api.patch.field_sets import FieldSet
 from kumo.kubernetes.apiserver.registry import Resource
@@ -37,6 +38,7 @@ _METADATA_TOO = frozenset(
 """Kinds whose status writes leave all metadata alone."""
 
 
+@lru_cache(maxsize=512)
 def reset_fields(resource: Resource, subresource: str) -> FieldSet:
     """The fields that a write of the resource, or of that subresource of it, has no effect on."""
     kind = (resource.type.group, resource.type.kind)

@@ -27,6 +27,8 @@ class ServiceAccountAdmission:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._awaited: dict[tuple[str, str], list[asyncio.Event]] = {}
+        self._known: dict[tuple[str, str], Object] = {}
+        self._revision = -1
         reader.listen(SERVICEACCOUNTS, self._changed)
 
     def _changed(self, namespace: str, name: str) -> None:
@@ -79,8 +81,18 @@ class ServiceAccountAdmission:
             )
         return await self._account(attrs, name)
 
+    def _read(self, namespace: str, name: str) -> Object | None:
+        """The account or None, read once for as long as none changes; not to be changed."""
+        revision = self._reader.revision(SERVICEACCOUNTS)
+        if revision != self._revision:
+            self._known, self._revision = {}, revision
+        found = self._known.get((namespace, name))
+        if found is None and (found := self._reader.get(SERVICEACCOUNTS, name, namespace)) is not None:
+            self._known[namespace, name] = found
+        return found
+
     async def _account(self, attrs: AdmissionAttributes, name: str) -> Object:
-        found = self._reader.get(SERVICEACCOUNTS, name, attrs.namespace)
+        found = self._read(attrs.namespace, name)
         if found is None and name == "default":
             found = await self._wait(attrs.namespace, name)
         if found is None:

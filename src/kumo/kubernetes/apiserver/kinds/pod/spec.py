@@ -209,7 +209,8 @@ def _env_files(path: str, spec: dict[str, Any], found: list[Cause]) -> None:
     volumes: dict[str, Any] | None = None
     for container, here in visit(spec, path):
         for index, variable in enumerate(container.get("env") or ()):
-            reference = (variable.get("valueFrom") or {}).get("fileKeyRef")
+            source = variable.get("valueFrom")
+            reference = source.get("fileKeyRef") if source else None
             if reference is None:
                 continue
             if volumes is None:

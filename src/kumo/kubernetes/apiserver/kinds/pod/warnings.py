@@ -142,6 +142,8 @@ def _container(
                 if kind in amounts:
                     yield from _amounts(f"{path}.resources.{side}", {kind: amounts[kind]})
     variables = container.get("env") or ()
+    if len({variable.get("name") or "" for variable in variables}) == len(variables):
+        return
     seen: set[str] = set()
     for index, variable in enumerate(variables):
         name = variable.get("name") or ""
