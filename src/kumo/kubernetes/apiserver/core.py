@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
 from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.deliberation import Deliberation
 from kumo.kubernetes.apiserver.registry import Registry, Resource
 from kumo.kubernetes.apiserver.storage import Storage
 
@@ -44,6 +45,8 @@ class Core:
     admission: Admission
     authorize: Authorize
     """For the writes that turn out to be another deed than the request's verb: a PUT or an apply that creates."""
+    deliberation: Deliberation = field(default_factory=Deliberation)
+    """Where validation is done that takes long."""
 
     @staticmethod
     def copy(value: Any) -> Any:

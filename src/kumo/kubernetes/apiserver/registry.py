@@ -12,6 +12,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK, ResourceType, Subresource
 from kumo.api.schema import KindSchema, builtin_schema
 from kumo.kubernetes.apiserver.cache import Cache
+from kumo.kubernetes.apiserver.deliberation import Haste
 from kumo.kubernetes.apiserver.entry import Entry, Shown, shown_entry
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.kinds.conversion import converters
@@ -37,6 +38,11 @@ class KindStrategy(Protocol):
     @property
     def allow_create_on_update(self) -> bool:
         """Whether a PUT of an object that is not there creates it."""
+        ...
+
+    @property
+    def haste(self) -> Haste | None:
+        """What validation that may take long looks at (`deliberation`); None where it can't."""
         ...
 
     def default(self, obj: Object) -> None:

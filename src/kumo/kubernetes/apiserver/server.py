@@ -229,6 +229,7 @@ class ApiServer:
             await self._kubelets.close()
             await self._dynamic.close()
             await self._conversions.close()
+            self._core.deliberation.close()
             await self._identity.close()
             await self._aggregation.close()
         await self._cache.stop()

@@ -11,7 +11,7 @@ count cost as cel-go does. `schema_type(schema, name)` is the type of objects of
 
 from kumo.kubernetes.apiserver.cel.budget import Budget
 from kumo.kubernetes.apiserver.cel.environment import Environment, Program
-from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded
+from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded, TakesLong
 from kumo.kubernetes.apiserver.cel.schemas import schema_type
 from kumo.kubernetes.apiserver.cel.types import (
     AUTHORIZER,
@@ -52,6 +52,7 @@ __all__ = [
     "CostExceeded",
     "Environment",
     "Program",
+    "TakesLong",
     "Type",
     "list_of",
     "map_of",

@@ -12,18 +12,36 @@ class Budget:
     """The cost that is left to a group of evaluations; each `Program.evaluate` takes from it.
 
     `remaining` may end below zero: then the evaluation that did so raised `CostExceeded` with `overdrawn` set.
+    `patience` is what may be spent before an evaluation raises `TakesLong`; None for all that there is. `considerate`:
+    evaluations, which are in a thread, let other threads run every now and then.
     """
 
-    __slots__ = ("overdrawn", "per_call", "remaining")
+    __slots__ = ("considerate", "overdrawn", "patience", "per_call", "remaining")
 
-    def __init__(self, total: int = RUNTIME_BUDGET, per_call: int = PER_CALL_LIMIT) -> None:
+    def __init__(
+        self,
+        total: int = RUNTIME_BUDGET,
+        per_call: int = PER_CALL_LIMIT,
+        patience: int | None = None,
+        *,
+        considerate: bool = False,
+    ) -> None:
         self.remaining = total
         self.per_call = per_call
+        self.patience = patience
+        self.considerate = considerate
         self.overdrawn = False
+
+    @property
+    def limit(self) -> int:
+        """What the next evaluation may cost before it is stopped."""
+        return self.per_call if self.patience is None else min(self.per_call, max(self.patience, 0))
 
     def spend(self, cost: int) -> bool:
         """Take `cost`; whether there was enough."""
         self.remaining -= cost
+        if self.patience is not None:
+            self.patience -= cost
         if self.remaining < 0:
             self.overdrawn = True
         return not self.overdrawn

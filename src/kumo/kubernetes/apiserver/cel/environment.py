@@ -9,7 +9,7 @@ from kumo.kubernetes.apiserver.cel import code
 from kumo.kubernetes.apiserver.cel.budget import PER_CALL_LIMIT, Budget
 from kumo.kubernetes.apiserver.cel.checker import Checker
 from kumo.kubernetes.apiserver.cel.compiler import Compiler
-from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded
+from kumo.kubernetes.apiserver.cel.errors import CelError, CompileError, CostExceeded, TakesLong
 from kumo.kubernetes.apiserver.cel.libraries import standard, with_json_patch
 from kumo.kubernetes.apiserver.cel.literals import check_literals, check_mixed
 from kumo.kubernetes.apiserver.cel.parser import parse
@@ -101,19 +101,26 @@ class Program:
         """The value with these variables: JSON-shaped (timestamps, durations, quantities... as their texts).
 
         Bound values are JSON-shaped and never changed; a `Lazy` of `values` is evaluated when first used. Raises
-        CelError, and CostExceeded when a limit is hit (`budget.overdrawn` says whether it was the budget's).
+        CelError, and CostExceeded when a limit is hit (`budget.overdrawn` says whether it was the budget's); TakesLong
+        when it was the budget's patience.
         """
         value = self.value(bindings, budget)
         return value if type(value) in (bool, str) else to_json(value)
 
     def value(self, bindings: Mapping[str, object], budget: Budget | None = None) -> Any:
         """The same as a value of CEL, not made JSON."""
-        limit = PER_CALL_LIMIT if budget is None else budget.per_call
-        frame: list[Any] = [0, limit, *[bindings.get(name, code.UNBOUND) for name in self._names], *self._empty]
+        limit = PER_CALL_LIMIT if budget is None else budget.limit
+        slices = budget is not None and budget.considerate
+        first = code.Slice.of(0, limit) if slices else limit
+        frame: list[Any] = [0, first, *[bindings.get(name, code.UNBOUND) for name in self._names], *self._empty]
         try:
             found = self._run(frame)
             if frame[0] > limit:
                 code.over_limit(frame)
+        except CostExceeded:
+            if budget is not None and limit < budget.per_call:
+                raise TakesLong from None
+            raise
         except RecursionError:
             raise CelError("the value is nested too deeply") from None
         except (TypeError, AttributeError, ValueError, LookupError, ArithmeticError):

@@ -27,3 +27,7 @@ class CelError(Exception):
 
 class CostExceeded(CelError):
     """An evaluation hit its own limit (`operation cancelled: actual cost limit exceeded`) or used up the budget."""
+
+
+class TakesLong(Exception):
+    """An evaluation has come to the end of its budget's patience; it can be made anew where nobody waits."""

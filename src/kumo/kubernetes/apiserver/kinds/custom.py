@@ -12,6 +12,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import GVK
 from kumo.api.schema import CustomKindSchema
 from kumo.api.schema.correlation import Correlated
+from kumo.kubernetes.apiserver.deliberation import Haste
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
 
@@ -37,6 +38,7 @@ class _Custom:
         self.schema = schema
         self._scale = scale
         self.rules: CelRules | None = None
+        self.haste: Haste | None = None
         self.embedded: Embedded | None = None
         if _mentions(source, "x-kubernetes-validations"):
             from kumo.kubernetes.apiserver.cel.budget import Budget
@@ -44,6 +46,8 @@ class _Custom:
 
             self.rules = rules_of(source, root=True)
             self._place, self._budget = Place, Budget
+            if self.rules is not None:
+                self.haste = Haste()
         if _mentions(source, "x-kubernetes-embedded-resource"):
             from kumo.kubernetes.apiserver.custom.embedded import embedded_of
 
@@ -93,7 +97,10 @@ class _Custom:
             return [*found, Cause("<nil>", f"Invalid value: null: {_UNCHECKED}", "FieldValueInvalid")]
         correlated = Correlated(new, old, self._source) if old is not None else None
         told: list[str] = []
-        found = found + self.rules.validate(new, old, self._place("", correlated, told.append), self._budget())
+        haste = self.haste
+        assert haste is not None
+        budget = self._budget(patience=haste.patience, considerate=haste.considerate)
+        found = found + self.rules.validate(new, old, self._place("", correlated, told.append), budget)
         if told and not found:
             self._told = [*self._told[-7:], (new, told)]
         return found
@@ -194,7 +201,7 @@ def custom_strategy(
         on_create=_refuser(gvk.group, resource) if terminating else _accept,
         fields={path.lstrip("."): _reader(path) for path in selectable},
     )
-    return Strategy(gvk, namespaced, rules)
+    return Strategy(gvk, namespaced, rules, custom.haste)
 
 
 def _accept(obj: Object) -> None:
