@@ -128,6 +128,7 @@ def authentication(instance: Instance, pki: Pki) -> tuple[AuthenticationConfig, 
         front_proxy=FrontProxyConfig(pki.front_proxy_ca, allowed_names=(FRONT_PROXY_NAME,)),
         account_keys=sorted((*instance.pki_dir.glob("sa-*.key"), *instance.pki_dir.glob("sa-*.pub"))),
         providers=providers,
+        providers_file=file if file.exists() else None,
         anonymous_paths=paths,
     )
     return config, anonymous

@@ -187,3 +187,32 @@ def test_every_fault_of_a_configuration_is_told(tmp_path: Path) -> None:
             read_configuration(file)
     with pytest.raises(SettingsError):
         from_flags("https://x", "c", algorithms=("HS256",))
+
+
+async def test_a_changed_file_is_used_at_once(tmp_path: Path, issuer: Issuer) -> None:
+    file = tmp_path / "authentication.yaml"
+    first = structured(tmp_path, issuer)
+    config = AuthenticationConfig(providers=[first], providers_file=file)
+    async with running_apiserver(tmp_path, https=True, authentication=config) as server:
+        token = issuer.token(aud="kumo", sub="jane")
+        other = issuer.token(aud="kumo", sub="joe")
+
+        async def until(name: str, token: str = token) -> None:
+            async with asyncio.timeout(15):
+                while (found := (await review(server, token)).get("user", {}).get("username")) != name:
+                    await asyncio.sleep(0.05)
+            assert found == name
+
+        await until("jane")
+        structured(tmp_path, issuer, claimMappings={"username": {"claim": "sub", "prefix": "p:"}})
+        await until("p:jane")
+        # A file with a mistake, and one whose issuer does not answer, change nothing.
+        sound = file.read_text()
+        for bad in ("jwt: [", sound.replace(issuer.url, "https://127.0.0.1:1")):
+            file.write_text(bad)
+            await asyncio.sleep(0.3)
+            await until("p:joe", other)
+        file.write_text(yaml.safe_dump({**yaml.safe_load(sound), "jwt": []}))
+        async with asyncio.timeout(15):
+            while (await review(server, token)).get("authenticated"):
+                await asyncio.sleep(0.05)

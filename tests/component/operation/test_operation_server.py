@@ -222,6 +222,32 @@ rules:
 """
 
 
+async def test_a_changed_policy_is_used_at_once(tmp_path: Path) -> None:
+    policy, log = tmp_path / "policy.yaml", tmp_path / "log"
+    head = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: "
+    policy.write_text(f"{head}[{{level: None}}]\n")
+    config = OperationConfig(audit=AuditConfig(policy, str(log)))
+    async with running_apiserver(tmp_path, operation=config) as server:
+
+        async def until_written(kind: str) -> None:
+            async with asyncio.timeout(10):
+                while kind not in (log.read_text() if log.exists() else ""):
+                    await server.client.list(CONFIGMAPS)
+                    await asyncio.sleep(0.02)
+
+        await server.client.list(CONFIGMAPS)
+        assert not log.exists() or not log.read_text()
+        policy.write_text(f"{head}[{{level: Metadata}}]\n")
+        await until_written('"level":"Metadata"')
+        policy.write_text("nonsense: [")  # It is not used: what was goes on.
+        await asyncio.sleep(0.1)
+        written = len(log.read_text())
+        await server.client.list(CONFIGMAPS)
+        assert len(log.read_text()) > written
+        policy.write_text(f"{head}[{{level: Request}}]\n")
+        await until_written('"level":"Request"')
+
+
 async def test_events_are_written_by_policy(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY)
     log = tmp_path / "audit" / "log"

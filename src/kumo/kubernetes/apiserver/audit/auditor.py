@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from kumo.api.objects import Object
 from kumo.api.users import UserInfo
@@ -17,10 +18,12 @@ from kumo.kubernetes.apiserver.audit.log import LogBackend
 from kumo.kubernetes.apiserver.audit.policy import LEVELS, Decision, Policy, load_policy
 from kumo.kubernetes.apiserver.audit.webhook import WebhookBackend
 from kumo.kubernetes.apiserver.exposition import counts, family
+from kumo.kubernetes.apiserver.following import digest_of, follow
 from kumo.machinery import kubeconfig
 from kumo.machinery.http import Request, Response, Upgrade
 
 _encode = msgspec.json.Encoder().encode
+_log = structlog.get_logger("kumo.audit")
 _REQUEST, _RESPONSE = 2, 3
 
 
@@ -78,6 +81,8 @@ class Auditor:
     """Writes events by `config`. Raises AuditError for a policy or a backend that can't be used."""
 
     def __init__(self, config: AuditConfig, complete: Complete) -> None:
+        self._path = config.policy
+        self._digest = digest_of(config.policy)
         self._policy: Policy = load_policy(config.policy)
         self._complete = complete
         self._backends: list[Backend] = []
@@ -100,8 +105,19 @@ class Auditor:
             self._backends.append(WebhookBackend(access.transport(), "", config.batching))
 
     async def run(self) -> None:
-        """Send what is sent in the background, until cancelled."""
-        await asyncio.gather(*(backend.run() for backend in self._backends))
+        """Send what is sent in the background, and follow the policy's file, until cancelled."""
+        await asyncio.gather(
+            *(backend.run() for backend in self._backends), follow(self._path, self._digest, self._reload)
+        )
+
+    async def _reload(self) -> None:
+        """Use the changed policy for requests from now on; one with a mistake is not used."""
+        try:
+            self._policy = load_policy(self._path)
+        except AuditError as error:
+            _log.error("the changed audit policy is not used", error=str(error))
+        else:
+            _log.info("the audit policy has been read again", path=str(self._path))
 
     async def close(self) -> None:
         """Let the backends finish."""

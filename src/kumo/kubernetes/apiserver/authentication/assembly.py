@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader
 from kumo.kubernetes.apiserver.authentication.authenticator import Authenticator
@@ -14,10 +16,13 @@ from kumo.kubernetes.apiserver.authentication.config import AuthenticationConfig
 from kumo.kubernetes.apiserver.authentication.front_proxy import FrontProxy
 from kumo.kubernetes.apiserver.authentication.legacy_use import LegacyUse
 from kumo.kubernetes.apiserver.authentication.service_accounts import ServiceAccountTokens
+from kumo.kubernetes.apiserver.following import digest_of, follow
 from kumo.machinery.client import Client
 from kumo.machinery.extension import TokenAuthenticator
 from kumo.machinery.http import PeerCertificate
 from kumo.machinery.listener.identity import user_of_peer
+
+_log = structlog.get_logger("kumo.apiserver.identity")
 
 
 class Identity:
@@ -48,7 +53,9 @@ class Identity:
         )
         self._certificates = ClientCertificates(config.client_ca) if config.client_ca else None
         self._providers = None
-        if config.providers:
+        self._file = config.providers_file
+        self._digest = digest_of(self._file) if self._file is not None else b""
+        if config.providers or self._file is not None:
             from kumo.kubernetes.apiserver.authentication.oidc.provider import IdTokenProviders
 
             self._providers = IdTokenProviders(config.providers)
@@ -67,9 +74,25 @@ class Identity:
         return self._certificates.user(peer) if self._certificates is not None else user_of_peer(peer)
 
     async def run(self) -> None:
-        """Fetch the keys of other issuers, so that nobody's first request waits for them."""
-        if self._providers is not None:
-            await self._providers.prepare()
+        """Fetch the keys of other issuers, so that nobody's first request waits for them; then follow their file."""
+        if self._providers is None:
+            return
+        await self._providers.prepare()
+        if self._file is not None:
+            await follow(self._file, self._digest, self._reload)
+
+    async def _reload(self) -> None:
+        """Use the issuers that the changed file names. A file with a mistake, or whose issuers don't answer, is not."""
+        from kumo.kubernetes.apiserver.authentication.oidc.configuration import read_configuration
+        from kumo.kubernetes.apiserver.authentication.oidc.settings import SettingsError
+
+        assert self._file is not None and self._providers is not None
+        try:
+            await self._providers.use(read_configuration(self._file).providers)
+        except (SettingsError, ValueError) as error:
+            _log.error("the changed authentication configuration is not used", error=str(error))
+        else:
+            _log.info("the authentication configuration has been read again", path=str(self._file))
 
     async def close(self) -> None:
         """End what is being written."""

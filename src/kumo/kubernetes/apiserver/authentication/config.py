@@ -16,7 +16,8 @@ class AuthenticationConfig:
 
     `client_ca`: the CAs of client certificates, read anew when the file changes. `account_keys`: further keys that
     verify service-account tokens, `account_issuers`: further issuers whose tokens they are. `providers`: OpenID Connect
-    issuers. `anonymous_paths`: where nobody may come in without proof; None stands for everywhere.
+    issuers; `providers_file`: the AuthenticationConfiguration that they are of, whose issuers are followed.
+    `anonymous_paths`: where nobody may come in without proof; None stands for everywhere.
     """
 
     client_ca: Path | None = None
@@ -24,5 +25,6 @@ class AuthenticationConfig:
     account_keys: Sequence[Path] = ()
     account_issuers: Sequence[str] = ()
     providers: Sequence[ProviderSettings] = ()
+    providers_file: Path | None = None
     bootstrap_tokens: bool = True
     anonymous_paths: frozenset[str] | None = None

@@ -56,6 +56,21 @@ class IdTokenProviders:
         """Fetch the keys of every issuer, so that the first token does not wait. Failures are logged."""
         await asyncio.gather(*(provider.keys.refresh() for provider in self._providers.values()))
 
+    async def use(self, settings: Sequence[ProviderSettings]) -> None:
+        """Know these issuers instead. Those that are new must answer, else ValueError, and nothing changes."""
+        fresh: dict[str, _Provider] = {}
+        for wanted in settings:
+            known = self._providers.get(wanted.issuer)
+            kept = known is not None and known.settings == wanted
+            fresh[wanted.issuer] = known if known is not None and kept else _Provider(wanted, self._clock)
+        new = [p for issuer, p in fresh.items() if p is not self._providers.get(issuer)]
+        await asyncio.gather(*(provider.keys.refresh() for provider in new))
+        faults = [provider.keys.fault for provider in new if provider.keys.fault]
+        if faults:
+            raise ValueError("; ".join(faults))
+        self._providers = fresh
+        self._proven.clear()
+
     def faults(self) -> dict[str, str]:
         """The issuers whose keys are not there, and why."""
         return {issuer: p.keys.fault for issuer, p in self._providers.items() if p.keys.fault}
@@ -63,7 +78,7 @@ class IdTokenProviders:
 
 class _Provider:
     def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._mapping = ClaimMapping(settings)
         self.keys = ProviderKeys(settings)
@@ -72,8 +87,8 @@ class _Provider:
         """The user, and when (epoch seconds) the token ends. Raises TokenRejected."""
         header = _part(token, 0) or {}
         algorithm = header.get("alg")
-        if algorithm not in self._settings.algorithms:
-            listed = " ".join(f'"{name}"' for name in self._settings.algorithms)
+        if algorithm not in self.settings.algorithms:
+            listed = " ".join(f'"{name}"' for name in self.settings.algorithms)
             raise _unverified(
                 f'oidc: id token signed with unsupported algorithm, expected [{listed}] got "{algorithm}"'
             )
@@ -82,15 +97,15 @@ class _Provider:
         claims = self._verified(token, keys)
         audience = claims.get("aud")
         has = [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else []
-        if not any(a in has for a in self._settings.audiences):
-            wanted = " ".join(f'"{name}"' for name in sorted(self._settings.audiences))
+        if not any(a in has for a in self.settings.audiences):
+            wanted = " ".join(f'"{name}"' for name in sorted(self.settings.audiences))
             got = " ".join(f'"{name}"' for name in has)
             raise _unverified(f"oidc: expected audience in [{wanted}] got [{got}]")
         return self._mapping.user(claims), self._check_times(claims)
 
     def _verified(self, token: str, keys: KeySet) -> dict[str, Any]:
         try:
-            return jwt.decode(token, keys, algorithms=list(self._settings.algorithms)).claims
+            return jwt.decode(token, keys, algorithms=list(self.settings.algorithms)).claims
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise _unverified(f"failed to verify signature: {error}") from None
 
