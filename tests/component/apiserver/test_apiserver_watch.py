@@ -212,9 +212,16 @@ async def test_table_watch(server: RunningApiServer) -> None:
     headers = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     path = CONFIGMAPS.path("default")
     async with server.client.transport.stream("GET", path, query="watch=true", headers=headers) as (status, chunks):
-        event = await Events(status, chunks).next()
+        events = Events(status, chunks)
+        event = await events.next()
         assert event["type"] == "ADDED" and event["object"]["kind"] == "Table"
         assert event["object"]["rows"][0]["cells"][0] == "a"
+        assert [c["name"] for c in event["object"]["columnDefinitions"]] == ["Name", "Data", "Age"]
+        for name in ("b", "c"):
+            await put(server, name)
+            event = await events.next()
+            assert event["object"]["rows"][0]["cells"][0] == name
+            assert event["object"]["columnDefinitions"] is None, "only the first event says what the columns are"
 
 
 async def test_watch_over_websocket(server: RunningApiServer) -> None:

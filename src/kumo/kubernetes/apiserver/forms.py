@@ -16,12 +16,14 @@ from kumo.kubernetes.apiserver.negotiation import Accepted
 from kumo.kubernetes.apiserver.registry import Resource
 from kumo.kubernetes.apiserver.splice import encode
 from kumo.kubernetes.apiserver.watch_hub import View
+from kumo.machinery.http import Sink
 
 
 class _Shell(msgspec.Struct, gc=False):
     metadata: msgspec.Raw
 
 
+_NO_COLUMNS = b'"columnDefinitions":null'
 _shell = msgspec.json.Decoder(_Shell).decode
 
 
@@ -32,7 +34,13 @@ def metadata_only(raw: bytes, version: str = "v1") -> bytes:
 
 
 def table(
-    resource: Resource, entries: Iterable[Entry], accepted: Accepted, include: str, list_meta: Object | None = None
+    resource: Resource,
+    entries: Iterable[Entry],
+    accepted: Accepted,
+    include: str,
+    list_meta: Object | None = None,
+    *,
+    with_columns: bool = True,
 ) -> Object:
     """The `Table` of the entries; `include` is the query's includeObject (None, Metadata, Object)."""
     shown = check_include(include)
@@ -40,6 +48,8 @@ def table(
     found: Object = tables.table(resource.type, objects, resource.columns, include_object=shown, metadata=list_meta)
     if accepted.version != "v1":
         found["apiVersion"] = f"meta.k8s.io/{accepted.version}"
+    if not with_columns:
+        found["columnDefinitions"] = None
     return found
 
 
@@ -89,7 +99,7 @@ def watch_view(resource: Resource, accepted: Accepted, include: str) -> View:
 
         def as_table(entry: Entry) -> bytes:
             meta = {"resourceVersion": str(entry.revision)}
-            return encode(table(resource, [entry], accepted, include, meta))
+            return encode(table(resource, [entry], accepted, include, meta, with_columns=False))
 
         return View(f"Table/{resource.gvk.api_version}/{accepted.version}/{include}", as_table)
     if accepted.form.startswith("PartialObjectMetadata"):
@@ -99,6 +109,51 @@ def watch_view(resource: Resource, accepted: Accepted, include: str) -> View:
 
         return View(f"PartialObjectMetadata/{accepted.version}", as_metadata)
     return resource.view()
+
+
+class Heading:
+    """The columns that the first event of a watch of tables has; the others, which watchers share, go without."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, resource: Resource, accepted: Accepted) -> None:
+        self._columns = b""
+        if accepted.form == "Table":
+            columns = tables.columns_of(resource.type, resource.columns)
+            self._columns = b'"columnDefinitions":' + encode(list(columns.definitions))
+
+    def __bool__(self) -> bool:
+        return bool(self._columns)
+
+    def put(self, lines: bytes) -> bytes:
+        """The events, with columns if they are the first."""
+        if self._columns and _NO_COLUMNS in lines:
+            lines = lines.replace(_NO_COLUMNS, self._columns, 1)
+            self._columns = b""
+        return lines
+
+
+class HeadedSink:
+    """A client that gets a watch's events with their heading."""
+
+    __slots__ = ("_heading", "_sink")
+
+    def __init__(self, sink: Sink, heading: Heading) -> None:
+        self._sink = sink
+        self._heading = heading
+
+    @property
+    def blocked(self) -> bool:
+        """As the client's."""
+        return self._sink.blocked
+
+    def write(self, chunk: bytes) -> None:
+        """As the client's."""
+        self._sink.write(self._heading.put(chunk))
+
+    async def drained(self) -> None:
+        """As the client's."""
+        await self._sink.drained()
 
 
 def bookmark(resource: Resource, accepted: Accepted, revision: int, *, initial_events_end: bool = False) -> bytes:

@@ -12,7 +12,7 @@ from kumo.api.errors import StatusError, expired
 from kumo.kubernetes.apiserver.call import Call, number
 from kumo.kubernetes.apiserver.conversion.views import VersionCache
 from kumo.kubernetes.apiserver.core import Core
-from kumo.kubernetes.apiserver.forms import bookmark, watch_view
+from kumo.kubernetes.apiserver.forms import HeadedSink, Heading, bookmark, watch_view
 from kumo.kubernetes.apiserver.list_options import check_list_options
 from kumo.kubernetes.apiserver.listing import await_revision, know_fields, match_of, parse_revision
 from kumo.kubernetes.apiserver.matching import Match
@@ -157,6 +157,8 @@ class WatchBody:
     async def feed(self, sink: Sink) -> None:
         """Write the events to the sink as they happen, until the watch ends. Raises ConnectionError (client gone)."""
         asked = self._asked
+        if heading := Heading(asked.call.resource, asked.call.accepted):
+            sink = HeadedSink(sink, heading)
         with _joined(asked) as (watcher, opening):
             async for chunk in paced(opening):
                 sink.write(chunk)
@@ -186,15 +188,16 @@ class WatchBody:
     async def _taken(self) -> AsyncGenerator[bytes, None]:
         """The events, as many at a time as there are."""
         asked = self._asked
+        heading = Heading(asked.call.resource, asked.call.accepted)
         with _joined(asked) as (watcher, opening):
             async for chunk in paced(opening):
-                yield chunk
+                yield heading.put(chunk)
             for timeout in _turns(asked, watcher):
                 chunk = await watcher.take(timeout)
                 if chunk:
-                    yield chunk
+                    yield heading.put(chunk)
                 elif asked.bookmarks and not watcher.closed:
-                    yield _bookmark(asked)
+                    yield heading.put(_bookmark(asked))
 
 
 @contextmanager
