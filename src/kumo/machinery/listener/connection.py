@@ -31,9 +31,9 @@ from kumo.machinery.http import (
     Upgrade,
     header_lines,
 )
-from kumo.machinery.listener.identity import Identify, peer_certificate, user_of_peer
+from kumo.machinery.listener.identity import Identify, Peers, user_of_peer
 from kumo.machinery.listener.limits import Limits
-from kumo.machinery.listener.replies import BODILESS, close_iterator, declared_length, head, status_response
+from kumo.machinery.listener.replies import BODILESS, Framing, close_iterator, declared_length, head, status_response
 from kumo.machinery.listener.takeover import take_over
 from kumo.machinery.websocket import ServerWebSocket
 
@@ -53,11 +53,24 @@ LARGEST_MESSAGE = 32 << 20
 class Connection(RequestHandler):
     """A client's connection; `user` is who its certificate proves, found once at the first request."""
 
-    __slots__ = ("_identified", "_limits", "_user", "certificate", "draining", "exchange", "identify", "peer")
+    __slots__ = (
+        "_identified",
+        "_limits",
+        "_peers",
+        "_user",
+        "certificate",
+        "draining",
+        "exchange",
+        "framing",
+        "identify",
+        "peer",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits: Limits = args[0].limits
+        self.framing: Framing = args[0].framing
+        self._peers: Peers = args[0].peers
         self._identified = False
         self._user: UserInfo | None = None
         self.certificate: PeerCertificate | None = None
@@ -68,11 +81,13 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come; it has the time for its first request that new connections have."""
-        super().connection_made(transport)
         limits = self._limits
-        if self._keepalive_handle is not None and limits.first < limits.idle:
-            self._keepalive_handle.cancel()
-            close_time = self._next_keepalive_close_time = self._loop.time() + limits.first
+        patience = min(limits.first, limits.idle)
+        self._keepalive_timeout = 0.0  # aiohttp would make a timer that we replace
+        super().connection_made(transport)
+        self._keepalive_timeout = limits.idle
+        if patience > 0:
+            close_time = self._next_keepalive_close_time = self._loop.time() + patience
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
 
     async def drained(self) -> None:
@@ -99,7 +114,7 @@ class Connection(RequestHandler):
                 peer = transport.get_extra_info("peername")
                 self.peer = peer[0] if isinstance(peer, tuple) else ""
                 tls = transport.get_extra_info("ssl_object")
-                if tls is not None and (found := peer_certificate(tls)) is not None:
+                if tls is not None and (found := self._peers.certificate(tls)) is not None:
                     self.certificate = found
                     self._user = self.identify(found)
         return self._user
@@ -352,7 +367,7 @@ class Reply:
         exchange.streaming = asyncio.current_task()
         if connection.draining:
             exchange.end()
-        sink = ClientSink(connection, transport, chunked=chunked)
+        sink = ClientSink(connection, transport, connection.framing if chunked else None)
         feed = getattr(body, "feed", None)
         try:
             if feed is not None:
@@ -390,12 +405,12 @@ class Reply:
 class ClientSink:
     """A client as what a streamed body is written to."""
 
-    __slots__ = ("_chunked", "_connection", "_transport")
+    __slots__ = ("_connection", "_framing", "_transport")
 
-    def __init__(self, connection: Connection, transport: asyncio.WriteTransport, *, chunked: bool) -> None:
+    def __init__(self, connection: Connection, transport: asyncio.WriteTransport, framing: Framing | None) -> None:
         self._connection = connection
         self._transport = transport
-        self._chunked = chunked
+        self._framing = framing
 
     @property
     def blocked(self) -> bool:
@@ -406,7 +421,7 @@ class ClientSink:
         """Send a chunk on its way, unless it is empty or the client has gone."""
         transport = self._transport
         if chunk and not transport.is_closing():
-            transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+            transport.write(self._framing.of(chunk) if self._framing is not None else chunk)
 
     async def drained(self) -> None:
         """Wait for a slow client; one that reads nothing is cut off (ConnectionError)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ Identify = Callable[[PeerCertificate], UserInfo | None]
 """Says whose certificate it is, None if nobody's."""
 _DER = 1 << 1
 """`_ssl.ENCODING_DER`."""
+_REMEMBERED = 1024
 UID_ATTRIBUTE = "1.3.6.1.4.1.57683.2"
 """The subject attribute that holds the user's uid (upstream's AllowParsingUserUIDFromCertAuth)."""
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
@@ -47,17 +49,34 @@ def user_of_peer(peer: PeerCertificate) -> UserInfo | None:
     return user_of_certificate(peer.described, peer.der)
 
 
-def peer_certificate(tls: ssl.SSLObject) -> PeerCertificate | None:
-    """The client certificate of a connection, None without one."""
-    described, der = tls.getpeercert(), tls.getpeercert(binary_form=True)
-    if not described or der is None:
-        return None
-    subject: Any = described.get("subject", ())
-    names = [value for part in subject for key, value in part if key == "commonName"]
-    return PeerCertificate(described, der, hashlib.sha256(_root(tls) or der).digest(), str(names[-1]) if names else "")
+class Peers:
+    """The client certificates of connections. Those who come with the same one share what is known of it."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[bytes, bytes], PeerCertificate] = OrderedDict()
+
+    def certificate(self, tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | None:
+        """The client certificate of a connection, None without one."""
+        der = tls.getpeercert(binary_form=True)
+        if der is None:
+            return None
+        key = (der, hashlib.sha256(_root(tls) or der).digest())
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+            return found
+        described = tls.getpeercert()
+        if not described:
+            return None
+        subject: Any = described.get("subject", ())
+        names = [value for part in subject for name, value in part if name == "commonName"]
+        found = self._known[key] = PeerCertificate(described, *key, str(names[-1]) if names else "")
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
 
 
-def _root(tls: ssl.SSLObject) -> bytes | None:
+def _root(tls: ssl.SSLObject | ssl.SSLSocket) -> bytes | None:
     """The last certificate of the verified chain."""
     if hasattr(tls, "get_verified_chain"):  # Python 3.13
         chain: Any = tls.get_verified_chain()

@@ -14,6 +14,7 @@ from kumo.machinery.http import Feed, HeaderLines, Response
 
 _encode = msgspec.json.Encoder().encode
 BODILESS = frozenset({204, 304})
+_REMEMBERED = 64 << 10
 
 
 def status_response(error: StatusError) -> Response:
@@ -67,6 +68,24 @@ def declared_length(headers: Mapping[str, str]) -> int | None:
         if name.lower() == "content-length":
             return int(value)
     return None
+
+
+class Framing:
+    """Chunks as HTTP frames them. The last is remembered: an event goes to many clients, one after the other."""
+
+    __slots__ = ("_chunk", "_framed")
+
+    def __init__(self) -> None:
+        self._chunk = self._framed = b""
+
+    def of(self, chunk: bytes) -> bytes:
+        """The chunk with its length before it, and its end."""
+        if chunk is self._chunk:
+            return self._framed
+        framed = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        if len(chunk) <= _REMEMBERED:
+            self._chunk, self._framed = chunk, framed
+        return framed
 
 
 async def close_iterator(body: bytes | Sequence[bytes] | AsyncIterator[bytes] | Feed) -> None:

@@ -158,7 +158,16 @@ class SecureTransport(asyncio.Transport):
         if self._closing or not data:
             return
         if self._buffer is None:
-            view = self._send(data)
+            try:
+                sent = self._sock.send(data)
+            except _WAITS:
+                sent = 0
+            except OSError as error:
+                self._end(error)
+                return
+            if sent == len(data):
+                return
+            view = self._send(memoryview(data)[sent:])
             if view is None:
                 return
             self._buffer = deque((view,))
@@ -175,20 +184,9 @@ class SecureTransport(asyncio.Transport):
         """Send them all."""
         self.write(b"".join(list_of_data))
 
-    def _send(self, data: bytes | bytearray | memoryview) -> memoryview | None:
+    def _send(self, view: memoryview) -> memoryview | None:
         """Send; what is left is returned, None if nothing is. A connection that has failed takes everything."""
         send = self._sock.send
-        left = len(data)
-        try:
-            sent = send(data)
-            if sent == left:
-                return None
-            view = memoryview(data)[sent:]
-        except _WAITS:
-            return memoryview(data)
-        except OSError as error:
-            self._end(error)
-            return None
         try:
             while view:  # A call sends no more than a record.
                 view = view[send(view) :]

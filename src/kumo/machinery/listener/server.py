@@ -20,8 +20,9 @@ from aiohttp import web
 
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.listener.connection import Connection, Exchange, serve
-from kumo.machinery.listener.identity import Identify, user_of_peer
+from kumo.machinery.listener.identity import Identify, Peers, user_of_peer
 from kumo.machinery.listener.limits import Limits
+from kumo.machinery.listener.replies import Framing
 from kumo.machinery.listener.secure import SecureServer
 
 _log = structlog.get_logger("kumo.listener")
@@ -38,6 +39,8 @@ class _Server(web.Server):
     def __init__(self, listener: Listener, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._listener = listener
         self.limits = limits
+        self.framing = Framing()
+        self.peers = Peers()
         self._most = limits.most_connections
         self._options: dict[str, Any] = {
             "keepalive_timeout": limits.idle,
