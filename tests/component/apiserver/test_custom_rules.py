@@ -324,3 +324,32 @@ async def test_served_as_before_after_a_restart(tmp_path: Path) -> None:
         assert await running.client.get(gvr("Certificate"), "x", "default") == made
         del spec["commonName"]
         assert await causes(running.client.create(gvr("Certificate"), obj("Certificate", "y", spec=spec), "default"))
+
+
+async def test_rules_that_take_long_hold_nobody_else(tmp_path: Path) -> None:
+    numbers = {
+        "type": "array",
+        "maxItems": 180,
+        "items": {"type": "integer"},
+        "x-kubernetes-validations": [{"rule": "self.all(x, self.exists(y, y == x) && x >= 0)"}],
+    }
+    spec = objects({"rows": {"type": "array", "maxItems": 50, "items": objects({"numbers": numbers})}})
+    slow = GVR("shapes.kumo.dev", "v1", "slows")
+    async with running_apiserver(tmp_path) as server:
+        client = server.client
+        await client.create(CRDS, definition("Slow", objects({"spec": spec})))
+        rows = [{"numbers": list(range(180))} for _ in range(50)]
+        good = {"metadata": {"name": "good"}, "spec": {"rows": rows}}
+        bad = {"metadata": {"name": "bad"}, "spec": {"rows": [*rows[:-1], {"numbers": [*range(179), -1]}]}}
+        waiting = asyncio.gather(*(client.create(slow, obj, "default") for obj in (good, bad)), return_exceptions=True)
+        answered = 0
+        while not waiting.done():
+            await client.get(CRDS, "slows.shapes.kumo.dev")
+            await asyncio.sleep(0)
+            answered += 1
+        made, refused = await waiting
+        assert isinstance(made, dict) and made["spec"]["rows"][0]["numbers"][179] == 179
+        assert isinstance(refused, StatusError) and refused.code == 422
+        assert "spec.rows[49].numbers: Invalid value" in refused.message
+        assert server.server._core.deliberation.moved == 2
+        assert answered > 20

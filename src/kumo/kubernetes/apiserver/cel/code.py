@@ -47,7 +47,7 @@ class Slice(int):
     @classmethod
     def of(cls, cost: int, whole: int) -> Slice:
         """The next slice of an evaluation that has cost so much."""
-        found = cls(cost + _SLICE)
+        found = cls(min(cost + _SLICE, whole))
         found.whole = whole
         return found
 
