@@ -150,7 +150,8 @@ class KubeletProxy:
 
             return Upgrade(PROTOCOL, run)
         sent = urlencode([("port", str(p)) for p in parameters.ports_of(request.query_list)])
-        known = tuple(p for p in offered if p in CHANNEL_PROTOCOLS)
+        # The older one first: upstream knows no other here, and clients that offer both may not expect v5's messages.
+        known = tuple(p for p in reversed(CHANNEL_PROTOCOLS) if p in offered)[:1]
         if not known:
             raise bad_request(
                 f"none of the offered subprotocols is known; offer {PROTOCOL} or {', '.join(CHANNEL_PROTOCOLS)}"
