@@ -22,6 +22,7 @@ from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.aggregation.registrations import APISERVICES
 from kumo.kubernetes.apiserver.outbound import connections
 from kumo.machinery import tls
+from kumo.machinery.client import JSON_PATCH
 from kumo.machinery.http import Answer, RawUpgrade, Request, Response, Upgrade, WebSocket
 from kumo.machinery.listener import Listener
 from support.apiserver import RunningApiServer, running_apiserver
@@ -186,8 +187,8 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         found = connections.endpoint
 
         def local(*where: Any) -> tuple[str, int]:
-            found(*where)
-            return "127.0.0.1", port
+            _, wanted = found(*where)
+            return "127.0.0.1", port if wanted == port else 1
 
         for module in (connections, aggregator, asking):
             monkeypatch.setattr(module, "endpoint", local)
@@ -563,3 +564,15 @@ async def test_a_backend_outside_of_the_cluster_by_its_name(tmp_path: Path) -> N
         asked = len(backend.requests)
         await server.client.transport.request("GET", f"{PATH}/things")
         assert len(backend.requests) == asked + 1
+
+
+async def test_an_endpoint_that_has_left_gets_no_more_requests(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        assert (await server.client.transport.request("GET", f"{PATH}/things")).status == 207
+        port = [{"op": "replace", "path": "/ports/0/port", "value": 1}]
+        await server.client.patch(ENDPOINTSLICES, "meter-1", port, "default", kind=JSON_PATCH)
+        asked = len(backend.requests)
+        refused = await server.client.transport.request("GET", f"{PATH}/things")
+        assert refused.status == 503 and len(backend.requests) == asked, "a connection is kept, and not used"
+        said = await available(server, "FailedDiscoveryCheck")
+        assert said["message"].endswith("dial tcp 127.0.0.1:1: connect: connection refused")

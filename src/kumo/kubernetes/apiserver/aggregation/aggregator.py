@@ -60,7 +60,7 @@ class Aggregator:
         self._client = client
         self._registry = registry
         self._groups = groups
-        self._transports = Transports(config, reader)
+        self._transports = Transports(config)
         self.specs = Specs(reader, self._transports)
         """The OpenAPI documents of the backends."""
         self._queue: WorkQueue[str] = WorkQueue(ceiling=_AGAIN)
@@ -138,7 +138,7 @@ class Aggregator:
             return unavailable()
         try:
             where = endpoint(self._reader, backend.namespace, backend.service, backend.port)
-            transport = self._transports.to(backend)
+            transport = self._transports.to(backend, where)
             tls = self._transports.context(backend) if request.wanted_protocol else None
         except Unresolved:
             return unavailable()
@@ -173,6 +173,7 @@ class Aggregator:
     async def _ask_again(self) -> None:
         while True:
             await asyncio.sleep(_AGAIN)
+            await self._transports.tidy()
             for backend in list(self.backends.values()):
                 self._queue.add(backend.name)
 

@@ -46,7 +46,7 @@ async def ask(
     """The backend's answer to a GET. Raises Unanswered, also for more than `limit` bytes or `patience` seconds."""
     try:
         address, port = endpoint(reader, backend.namespace, backend.service, backend.port)
-        transport = transports.to(backend)
+        transport = transports.to(backend, (address, port))
     except (Unresolved, BadTrust) as error:
         raise Unanswered(str(error)) from None
     host = f"[{address}]" if ":" in address else address

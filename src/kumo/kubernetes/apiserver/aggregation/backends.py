@@ -6,6 +6,7 @@ import base64
 import binascii
 import ssl
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,11 @@ import structlog
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object, name_of
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
-from kumo.kubernetes.apiserver.attributes import Reader
-from kumo.kubernetes.apiserver.outbound.connections import ServiceResolver
 from kumo.machinery.tls import client_context
 from kumo.machinery.transport import HttpTransport
 
 _TIMEOUT = 30.0
+_MOST = 256
 _LOOK = 1.0
 """Seconds between two looks at the certificate's files."""
 _log = structlog.get_logger("kumo.apiserver.aggregation")
@@ -82,29 +82,41 @@ def read(service: Object) -> Backend | None:
 
 
 class Transports:
-    """One pool of connections for each backend, made at the first use."""
+    """One pool of connections for each endpoint of a backend, made at the first use."""
 
-    def __init__(self, config: AggregationConfig, reader: Reader) -> None:
+    def __init__(self, config: AggregationConfig) -> None:
         self._config = config
-        self._reader = reader
-        self._made: dict[str, HttpTransport] = {}
+        self._made: OrderedDict[tuple[str, str, int], HttpTransport] = OrderedDict()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._proof = self._look()
         self._looked = time.monotonic()
 
-    def to(self, backend: Backend) -> HttpTransport:
-        """The way to the backend. Raises BadTrust."""
+    def to(self, backend: Backend, where: tuple[str, int]) -> HttpTransport:
+        """The way to the backend's endpoint at this address and port. Raises BadTrust.
+
+        Connections are kept for each endpoint: one that is no longer in the service gets no more requests.
+        """
         self._follow()
-        found = self._made.get(backend.name)
+        key = (backend.name, *where)
+        found = self._made.get(key)
         if found is None:
-            found = self._made[backend.name] = HttpTransport(
-                f"https://{backend.host}:{backend.port}",
+            host, port = where
+            found = self._made[key] = HttpTransport(
+                f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
                 tls=self.context(backend),
+                server_name=backend.host,
                 timeout=_TIMEOUT,
                 decompress=False,
-                resolver=ServiceResolver(self._reader),
             )
+        else:
+            self._made.move_to_end(key)
         return found
+
+    async def tidy(self) -> None:
+        """Close what has not been used for longest, beyond what a server with many backends may have."""
+        while len(self._made) > _MOST:
+            _, oldest = self._made.popitem(last=False)
+            await oldest.close()
 
     def context(self, backend: Backend) -> ssl.SSLContext:
         """The TLS settings for connections to the backend. Raises BadTrust."""
@@ -156,11 +168,11 @@ class Transports:
     async def forget(self, name: str) -> None:
         """Close the connections to the backend of that name."""
         self._contexts.pop(name, None)
-        found = self._made.pop(name, None)
-        if found is not None:
-            await found.close()
+        for key in [key for key in self._made if key[0] == name]:
+            await self._made.pop(key).close()
 
     async def close(self) -> None:
         """Close all connections."""
-        for name in list(self._made):
-            await self.forget(name)
+        while self._made:
+            _, transport = self._made.popitem()
+            await transport.close()
