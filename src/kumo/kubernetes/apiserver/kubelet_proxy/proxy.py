@@ -152,6 +152,8 @@ class KubeletProxy:
         sent = urlencode([("port", str(p)) for p in parameters.ports_of(request.query_list)])
         # The older one first: upstream knows no other here, and clients that offer both may not expect v5's messages.
         known = tuple(p for p in reversed(CHANNEL_PROTOCOLS) if p in offered)[:1]
+        if not offered:  # Who names none speaks the same (kr8s does).
+            return Upgrade("", (await open_websocket(node, path, sent, CHANNEL_PROTOCOLS[-1:])).run)
         if not known:
             raise bad_request(
                 f"none of the offered subprotocols is known; offer {PROTOCOL} or {', '.join(CHANNEL_PROTOCOLS)}"
