@@ -261,3 +261,33 @@ async def test_parameters_must_be_readable_by_who_names_them(tmp_path: Path) -> 
         binding = {"policyName": "p", "validationActions": ["Deny"], "paramRef": reference}
         error = await _refused(alice.create(validating.BINDINGS, {"metadata": {"name": "b"}, "spec": binding}))
         assert 'does not have "get" permission on the object referenced by paramRef' in error.message
+
+
+async def test_a_policy_that_takes_long_holds_nobody_else(tmp_path: Path) -> None:
+    numbers = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"
+    slow = f"{numbers}.all(a, {numbers}.all(b, {numbers}.all(c, {numbers}.all(d, a + b + c + d > 0))))"
+    async with running_apiserver(tmp_path) as server:
+        spec = {
+            "matchConstraints": {
+                "resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}
+                ]
+            },
+            "validations": [{"expression": f"({slow}) && object.metadata.name != 'bad'", "message": "not this one"}],
+        }
+        await server.client.create(validating.POLICIES, {"metadata": {"name": "slow"}, "spec": spec})
+        binding = {"metadata": {"name": "slow"}, "spec": {"policyName": "slow", "validationActions": ["Deny"]}}
+        await server.client.create(validating.BINDINGS, binding)
+        waiting = asyncio.gather(
+            *(server.client.create(CONFIGMAPS, {"metadata": {"name": n}}, "default") for n in ("good", "bad")),
+            return_exceptions=True,
+        )
+        answered = 0
+        while not waiting.done():
+            await server.client.get(validating.POLICIES, "slow")
+            await asyncio.sleep(0)
+            answered += 1
+        made, refused = await waiting
+        assert isinstance(made, dict) and isinstance(refused, StatusError)
+        assert refused.message.endswith("denied request: not this one")
+        assert server.server._core.deliberation.moved == 2 and answered > 5

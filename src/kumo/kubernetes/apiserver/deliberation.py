@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+B = TypeVar("B")
 PATIENCE = 10_000
 """What expressions may cost together before they are moved, in CEL's units: some three milliseconds."""
 
@@ -25,6 +26,10 @@ class Haste(threading.local):
 
     patience: int | None = None
     considerate = False
+
+    def budget(self, make: Callable[..., B], *total: int) -> B:
+        """The budget (`cel.Budget`) of a judgement, made so."""
+        return make(*total, patience=self.patience, considerate=self.considerate)
 
 
 class Deliberation:

@@ -34,6 +34,7 @@ from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.conversion.conversions import Conversions
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.custom_resources import CustomResources
+from kumo.kubernetes.apiserver.deliberation import Deliberation
 from kumo.kubernetes.apiserver.encryption import EncryptionError, opened
 from kumo.kubernetes.apiserver.flowcontrol import TooManyRequests
 from kumo.kubernetes.apiserver.health import Health
@@ -158,7 +159,10 @@ class ApiServer:
         self._impersonation = Impersonation(self._authorizer.check)
         self._conversions = Conversions(reader, self._cache)
         self._metrics.add(self._conversions.metrics.lines)
-        self._dynamic = DynamicAdmission(self._cache, reader, self._registry, self._authorizer, self._conversions)
+        deliberation = Deliberation()
+        self._dynamic = DynamicAdmission(
+            self._cache, reader, self._registry, self._authorizer, self._conversions, deliberation
+        )
         self._dynamic.measure(self._metrics.instruments.webhooks, self._metrics.instruments.policies)
         storage = Storage(self._store, self._cache, config.event_ttl, self._metrics.instruments)
         admission = AdmissionChain(
@@ -177,6 +181,7 @@ class ApiServer:
             self._registry,
             MeasuredAdmission(admission, self._metrics),
             self._authorizer.check,
+            deliberation,
         )
         self._core = core
         url = f"https://{config.advertise_address}:{config.port}"

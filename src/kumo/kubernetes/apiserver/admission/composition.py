@@ -35,6 +35,11 @@ class Variables:
             return base
         return base.extend({"variables": struct(_TYPE_NAME, dict(self._types))})
 
+    @property
+    def asks_authorizer(self) -> bool:
+        """Whether a variable asks who may do what."""
+        return any(expression.asks_authorizer for expression in self._compiled.values())
+
     def bound(self, bindings: Mapping[str, object], budget: Budget) -> Mapping[str, object]:
         """The bindings with the variable `variables`, for expressions of one evaluation."""
         if not self._compiled:

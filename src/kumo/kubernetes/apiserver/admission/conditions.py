@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from kumo.kubernetes.apiserver.deliberation import Haste
+
 if TYPE_CHECKING:
     from kumo.kubernetes.apiserver.admission.expressions import Compiled
 
@@ -34,14 +36,20 @@ class Conditions:
         where = environment(Declared(params=self._params))
         return [compiled(where, expression, (BOOL,)) for expression in self._expressions]
 
-    def match(self, bindings: Mapping[str, object]) -> bool:
+    @cached_property
+    def asks_authorizer(self) -> bool:
+        """Whether an expression asks who may do what: that is known on the loop's thread only."""
+        return any(expression.asks_authorizer for expression in self._compiled)
+
+    def match(self, bindings: Mapping[str, object], haste: Haste | None = None) -> bool:
         """Whether all are true. One that is false decides, whatever became of the others.
 
-        Raises ConditionsFailed; where failures are ignored, they mean no match instead.
+        `haste`: how long to try (see `deliberation`). Raises ConditionsFailed; where failures are ignored, they mean no
+        match instead.
         """
         from kumo.kubernetes.apiserver.admission.expressions import Budget, EvaluationError, OutOfBudget, evaluated
 
-        budget = Budget(BUDGET)
+        budget = Budget(BUDGET) if haste is None else haste.budget(Budget, BUDGET)
         errors = []
         for expression in self._compiled:
             try:

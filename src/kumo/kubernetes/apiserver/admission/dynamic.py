@@ -26,6 +26,7 @@ from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
 from kumo.kubernetes.apiserver.authorization import Authorizer
 from kumo.kubernetes.apiserver.cache import Cache, Listener
 from kumo.kubernetes.apiserver.conversion.conversions import Conversions
+from kumo.kubernetes.apiserver.deliberation import Deliberation
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.instruments import PolicyInstruments, WebhookInstruments
 from kumo.kubernetes.apiserver.reader import CacheReader
@@ -47,12 +48,13 @@ class DynamicAdmission:
         registry: Registry,
         authorizer: Authorizer,
         conversions: Conversions | None = None,
+        deliberation: Deliberation | None = None,
     ) -> None:
         self._reader, self._authorizer = reader, authorizer
         equivalents = self._equivalents = Equivalents(registry, conversions)
-        self._webhooks = Webhooks(reader, equivalents, authorizer)
-        self._mutating = MutatingPolicies(reader, equivalents, authorizer)
-        self._validating = ValidatingPolicies(reader, equivalents, authorizer)
+        self._webhooks = Webhooks(reader, equivalents, authorizer, deliberation)
+        self._mutating = MutatingPolicies(reader, equivalents, authorizer, deliberation)
+        self._validating = ValidatingPolicies(reader, equivalents, authorizer, deliberation)
         followed: dict[GVR, WebhookIndex | PolicyIndex] = {
             MUTATING: self._webhooks.mutating,
             VALIDATING: self._webhooks.validating,

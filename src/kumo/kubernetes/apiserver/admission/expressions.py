@@ -146,12 +146,20 @@ def _constructible(where: Environment, expression: str) -> Environment:
     return where.extend({}, [struct(name, _AnyField()) for name in sorted(names)])
 
 
+_AUTHORIZER = frozenset(("authorizer", "authorizer.requestResource"))
+
+
 class Compiled(NamedTuple):
     """An expression: its program, or why there is none (as upstream says it)."""
 
     expression: str
     program: Program | None
     error: str = ""
+
+    @property
+    def asks_authorizer(self) -> bool:
+        """Whether it asks who may do what."""
+        return self.program is not None and not _AUTHORIZER.isdisjoint(self.program.names())
 
 
 def compiled(where: Environment, expression: str, results: Iterable[Type] = ()) -> Compiled:

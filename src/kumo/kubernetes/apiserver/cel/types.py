@@ -31,7 +31,7 @@ class Type:
         self._hash = hash((kind, name, parameters))
         self.schema = schema
         """The schema it was derived from, if any."""
-        self.lasting = fields is None and all(p.lasting for p in parameters)
+        self.lasting: bool = fields is None and all(p.lasting for p in parameters)
         """Whether its name says all: two structs of one name, from two schemas, have other fields."""
 
     @property

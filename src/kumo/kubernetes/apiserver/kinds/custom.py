@@ -97,9 +97,8 @@ class _Custom:
             return [*found, Cause("<nil>", f"Invalid value: null: {_UNCHECKED}", "FieldValueInvalid")]
         correlated = Correlated(new, old, self._source) if old is not None else None
         told: list[str] = []
-        haste = self.haste
-        assert haste is not None
-        budget = self._budget(patience=haste.patience, considerate=haste.considerate)
+        assert self.haste is not None
+        budget = self.haste.budget(self._budget)
         found = found + self.rules.validate(new, old, self._place("", correlated, told.append), budget)
         if told and not found:
             self._told = [*self._told[-7:], (new, told)]

@@ -112,6 +112,18 @@ class Policy:
             tuple(mutation(item) for item in mutations),
         )
 
+    @cached_property
+    def asks_authorizer(self) -> bool:
+        """Whether an expression asks who may do what: that is known on the loop's thread only."""
+        program = self.program
+        expressions = [
+            *(v.check for v in program.validations),
+            *(v.message_expression for v in program.validations if v.message_expression is not None),
+            *(a.value for a in program.annotations),
+            *(m.change for m in program.mutations),
+        ]
+        return program.variables.asks_authorizer or any(expression.asks_authorizer for expression in expressions)
+
 
 def _param_kind(kind: Mapping[str, Any] | None) -> GVK | None:
     if not kind:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -22,11 +24,12 @@ from kumo.kubernetes.apiserver.admission.policies.definition import Binding, Hoo
 from kumo.kubernetes.apiserver.admission.policies.index import PolicyIndex
 from kumo.kubernetes.apiserver.admission.policies.parameters import Misconfigured, find_kind, parameters
 from kumo.kubernetes.apiserver.admission.policies.refusal import refused_by_mutation
-from kumo.kubernetes.apiserver.admission.policies.validating import namespace_object
+from kumo.kubernetes.apiserver.admission.policies.validating import hasty, namespace_object
 from kumo.kubernetes.apiserver.admission.reinvocation import Reinvocation
 from kumo.kubernetes.apiserver.admission.versions import Seen
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.deliberation import Deliberation, Haste
 
 POLICIES = GVR("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", False)
 BINDINGS = GVR("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", False)
@@ -36,7 +39,14 @@ _DELAY = "There can be a delay between when CustomResourceDefinitions are create
 class MutatingPolicies:
     """The mutating policies of all bindings."""
 
-    def __init__(self, reader: Reader, equivalents: Equivalents, authorizer: Authorizer | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        equivalents: Equivalents,
+        authorizer: Authorizer | None = None,
+        deliberation: Deliberation | None = None,
+    ) -> None:
+        self._deliberation = deliberation or Deliberation()
         self._reader = reader
         self._equivalents = equivalents
         self._authorizer = authorizer
@@ -51,7 +61,7 @@ class MutatingPolicies:
             return
         if way.second and way.policies.output != attrs.object:
             way.policies.require()
-        run = _Run(attrs, way, self._reader, self._equivalents, self._authorizer)
+        run = _Run(attrs, way, self._reader, self._equivalents, self._authorizer, self._deliberation)
         for hook in hooks:
             await run.policy(hook)
         way.policies.output = msgspec.to_builtins(attrs.object)
@@ -69,8 +79,10 @@ class _Run:
         reader: Reader,
         equivalents: Equivalents,
         authorizer: Authorizer | None,
+        deliberation: Deliberation,
     ) -> None:
         self._attrs = attrs
+        self._deliberation = deliberation
         self._way = way
         self._reader = reader
         self._equivalents = equivalents
@@ -106,9 +118,11 @@ class _Run:
         bindings = Bindings(self._attrs, target, self._seen, self._authorizer)
         await self._seen.ready(target)
         namespace = namespace_object(self._attrs, self._reader)
+        haste = hasty(policy, Haste())
         if policy.conditions is not None:
             try:
-                if not policy.conditions.match(bindings.values(params=param)):
+                match = partial(policy.conditions.match, bindings.values(params=param), haste)
+                if not await self._deliberation.judged(haste, match):
                     return
             except ConditionsFailed as error:
                 self._fail(policy, binding, str(error), "Invalid")
@@ -124,8 +138,11 @@ class _Run:
                 continue
             try:
                 # What the mutation before has made is what this one sees.
-                do = partial(self._mutate, policy, mutation, target, bindings, param, namespace)
-                changed |= await self._seen.settle(do)
+                await self._seen.ready(target)
+                values = bindings.values(params=param, namespaceObject=namespace)
+                change = partial(_change, policy, mutation, values, haste)
+                found = await self._deliberation.judged(haste, change)
+                changed |= await self._seen.settle(partial(self._mutate, mutation, target, found))
             except MutationFailed as error:
                 self._fail(policy, binding, str(error), "Invalid")
         if changed:
@@ -134,30 +151,13 @@ class _Run:
         if policy.reinvocable:
             state.reinvocable.add(key)
 
-    def _mutate(
-        self,
-        policy: Policy,
-        mutation: Mutation,
-        target: Target,
-        bindings: Bindings,
-        param: Object | None,
-        namespace: Object | None,
-    ) -> bool:
-        """Do one mutation; whether the object is another now. Raises MutationFailed."""
-        from kumo.kubernetes.apiserver.admission.expressions import Budget, EvaluationError, OutOfBudget, evaluated
+    def _mutate(self, mutation: Mutation, target: Target, found: Any) -> bool:
+        """Do one mutation, of which `found` is the expression's value; whether the object is another now.
 
-        if mutation.change.program is None:
-            raise MutationFailed(mutation.change.error)
+        Raises MutationFailed.
+        """
         obj = self._seen.new(target)
         assert obj is not None
-        budget = Budget()
-        values = policy.program.variables.bound(bindings.values(params=param, namespaceObject=namespace), budget)
-        try:
-            found = evaluated(mutation.change, values, budget)
-        except (EvaluationError, OutOfBudget) as error:
-            raise MutationFailed(str(error)) from None
-        if mutation.mismatch:
-            raise MutationFailed(f"type mismatch: {mutation.mismatch}")
         if mutation.kind == "JSONPatch":
             return self._seen.take(apply_operations(obj, found), target)
         schema = self._seen.schema(target)
@@ -165,10 +165,7 @@ class _Run:
             raise MutationFailed(f"Resource kind {target.gvk.kind} not found.")
         if not self._equivalents.serves(target.gvr):
             kind = f"{target.gvk.api_version}, Kind={target.gvk.kind}"
-            delay = (
-                "There can be a delay between when CustomResourceDefinitions are created and when they are available."
-            )
-            raise unavailable(f"Resource kind {kind} not found. {delay}")
+            raise unavailable(f"Resource kind {kind} not found. {_DELAY}")
         return self._seen.take(apply_configuration(obj, found, schema), target)
 
     def _fail(self, policy: Policy, binding: Binding | None, why: str, reason: str = "") -> None:
@@ -179,3 +176,19 @@ class _Run:
         else:
             by = f"policy '{policy.name}' with binding '{binding.name}'"
             self.failures.append((f"{by} denied request: {why}", reason))
+
+
+def _change(policy: Policy, mutation: Mutation, bindings: Mapping[str, object], haste: Haste | None) -> Any:
+    """The value of a mutation's expression. Raises MutationFailed, TakesLong."""
+    from kumo.kubernetes.apiserver.admission.expressions import Budget, EvaluationError, OutOfBudget, evaluated
+
+    if mutation.change.program is None:
+        raise MutationFailed(mutation.change.error)
+    budget = Budget() if haste is None else haste.budget(Budget)
+    try:
+        found = evaluated(mutation.change, policy.program.variables.bound(bindings, budget), budget)
+    except (EvaluationError, OutOfBudget) as error:
+        raise MutationFailed(str(error)) from None
+    if mutation.mismatch:
+        raise MutationFailed(f"type mismatch: {mutation.mismatch}")
+    return found

@@ -23,6 +23,7 @@ from kumo.kubernetes.apiserver.admission.policies.refusal import refused_by_vali
 from kumo.kubernetes.apiserver.admission.versions import Seen
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.deliberation import Deliberation, Haste
 from kumo.kubernetes.apiserver.instruments import PolicyInstruments
 
 POLICIES = GVR("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", False)
@@ -52,7 +53,14 @@ class Outcome:
 class ValidatingPolicies:
     """The validating policies of all bindings."""
 
-    def __init__(self, reader: Reader, equivalents: Equivalents, authorizer: Authorizer | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        equivalents: Equivalents,
+        authorizer: Authorizer | None = None,
+        deliberation: Deliberation | None = None,
+    ) -> None:
+        self._deliberation = deliberation or Deliberation()
         self._reader = reader
         self._equivalents = equivalents
         self._authorizer = authorizer
@@ -67,7 +75,9 @@ class ValidatingPolicies:
         hooks = self.index.candidates(asked(attrs))
         if not hooks:
             return
-        request = _Request(attrs, self._reader, self._equivalents, self._authorizer, self.instruments)
+        request = _Request(
+            attrs, self._reader, self._equivalents, self._authorizer, self.instruments, self._deliberation
+        )
         for hook in hooks:
             await request.judge(hook)
         if request.refusals:
@@ -84,8 +94,10 @@ class _Request:
         equivalents: Equivalents,
         authorizer: Authorizer | None,
         instruments: PolicyInstruments,
+        deliberation: Deliberation,
     ) -> None:
         self._attrs = attrs
+        self._deliberation = deliberation
         self._instruments = instruments
         self._reader = reader
         self._equivalents = equivalents
@@ -115,11 +127,11 @@ class _Request:
                 self._misconfigured(policy, binding, str(error))
                 continue
             for param in found:
-                self._apply(policy, binding, target, param, notes)
+                await self._apply(policy, binding, target, param, notes)
         for key, values in notes.items():
             attrs.audit_annotations.setdefault(f"{policy.name}/{key}", ", ".join(values))
 
-    def _apply(
+    async def _apply(
         self, policy: Policy, binding: Binding, target: Target, param: Object | None, notes: dict[str, list[str]]
     ) -> None:
         namespace = namespace_object(self._attrs, self._reader)
@@ -127,7 +139,8 @@ class _Request:
             params=param, namespaceObject=namespace
         )
         began = perf_counter()
-        outcome = evaluate(policy, bound)
+        haste = hasty(policy, Haste())
+        outcome = await self._deliberation.judged(haste, partial(evaluate, policy, bound, haste))
         taken = perf_counter() - began
         for index, decision in enumerate(outcome.decisions):
             actions = [action.lower() for action in binding.actions] if decision.denies else ["allow"]
@@ -182,18 +195,29 @@ def namespace_object(attrs: AdmissionAttributes, reader: Reader) -> Object | Non
     return namespace_value(found)
 
 
-def evaluate(policy: Policy, bindings: Mapping[str, object]) -> Outcome:
-    """What the policy says of a request with these variables. Pure but for the authorizer that expressions may ask."""
+def hasty(policy: Policy, haste: Haste) -> Haste | None:
+    """The haste with which a policy may be judged; None for one that asks the authorizer: it must not be moved."""
+    conditions = policy.conditions
+    asks = policy.asks_authorizer or (conditions is not None and conditions.asks_authorizer)
+    return None if asks else haste
+
+
+def evaluate(policy: Policy, bindings: Mapping[str, object], haste: Haste | None = None) -> Outcome:
+    """What the policy says of a request with these variables. Pure but for the authorizer that expressions may ask.
+
+    `haste`: how long to try (see `deliberation`). Raises TakesLong.
+    """
     from kumo.kubernetes.apiserver.admission.expressions import Budget, EvaluationError, OutOfBudget, evaluated
 
     failing = Decision(not policy.ignores_failures)
     if policy.conditions is not None:
         try:
-            if not policy.conditions.match(bindings):
+            if not policy.conditions.match(bindings, haste):
                 return Outcome()
         except ConditionsFailed as error:
             return Outcome([failing._replace(message=str(error))])
-    program, outcome, budget = policy.program, Outcome(), Budget()
+    program, outcome = policy.program, Outcome()
+    budget = Budget() if haste is None else haste.budget(Budget)
     values = program.variables.bound(bindings, budget)
     try:
         for validation in program.validations:
@@ -224,7 +248,7 @@ def evaluate(policy: Policy, bindings: Mapping[str, object]) -> Outcome:
                 continue
         text = text or validation.message or f"failed expression: {validation.check.expression.strip()}"
         outcome.decisions[index] = decision._replace(message=text)
-    _annotate(policy, bindings, outcome)
+    _annotate(policy, bindings, outcome, haste)
     return outcome
 
 
@@ -234,10 +258,11 @@ def _message(found: object) -> str:
     return "" if len(text.encode()) > _LONGEST_MESSAGE or "\n" in text else text
 
 
-def _annotate(policy: Policy, bindings: Mapping[str, object], outcome: Outcome) -> None:
+def _annotate(policy: Policy, bindings: Mapping[str, object], outcome: Outcome, haste: Haste | None) -> None:
     from kumo.kubernetes.apiserver.admission.expressions import Budget, EvaluationError, OutOfBudget, evaluated
 
-    program, budget = policy.program, Budget()
+    program = policy.program
+    budget = Budget() if haste is None else haste.budget(Budget)
     if not program.annotations:
         return
     values = program.variables.bound(bindings, budget)

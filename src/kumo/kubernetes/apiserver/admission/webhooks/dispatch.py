@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -31,6 +32,7 @@ from kumo.kubernetes.apiserver.admission.webhooks.patches import PatchFailed, ap
 from kumo.kubernetes.apiserver.admission.webhooks.reviews import KNOWN_VERSIONS, Verdict, review
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization import Authorizer
+from kumo.kubernetes.apiserver.deliberation import Deliberation, Haste
 from kumo.kubernetes.apiserver.instruments import WebhookInstruments
 from kumo.kubernetes.apiserver.outbound.connections import Connections
 
@@ -44,7 +46,14 @@ _log = structlog.get_logger("kumo.admission.webhooks")
 class Webhooks:
     """The webhooks of all configurations. `close` lets go of their connections."""
 
-    def __init__(self, reader: Reader, equivalents: Equivalents, authorizer: Authorizer | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        equivalents: Equivalents,
+        authorizer: Authorizer | None = None,
+        deliberation: Deliberation | None = None,
+    ) -> None:
+        self._deliberation = deliberation or Deliberation()
         self._reader = reader
         self._equivalents = equivalents
         self._authorizer = authorizer
@@ -188,7 +197,9 @@ class Webhooks:
             return True
         bindings = Bindings(attrs, candidate.target, seen, self._authorizer)
         try:
-            return webhook.conditions.match(bindings.values())
+            haste = None if webhook.conditions.asks_authorizer else Haste()
+            match = partial(webhook.conditions.match, bindings.values(), haste)
+            return await self._deliberation.judged(haste, match)
         except ConditionsFailed as error:
             raise forbidden(attrs.gvr.group, attrs.gvr.resource, attrs.name, str(error)) from None
 
