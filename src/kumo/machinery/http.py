@@ -163,6 +163,14 @@ class HeaderLines(str):
         return value
 
 
+def size_of(body: bytes | Sequence[bytes]) -> int:
+    """The length of a body that is there as a whole. A sequence that is put together as it is written tells its own."""
+    if isinstance(body, bytes):
+        return len(body)
+    size: int | None = getattr(body, "size", None)
+    return sum(map(len, body)) if size is None else size
+
+
 def header_lines(value: str | None) -> tuple[str, ...]:
     """The values that a header was given in lines of its own; none when it is not there."""
     if value is None:

@@ -29,7 +29,7 @@ from kumo.kubernetes.apiserver.list_options import check_list_options
 from kumo.kubernetes.apiserver.matching import FieldsOf, Match
 from kumo.kubernetes.apiserver.pagination import INCONSISTENT, Position, decode_token, encode_token, token_expired
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
-from kumo.kubernetes.apiserver.responses import value_response
+from kumo.kubernetes.apiserver.responses import GZIP_ABOVE, value_response
 from kumo.kubernetes.apiserver.slicing import in_slices, joined
 from kumo.machinery.http import Response
 from kumo.store.base import Compacted, FutureRevision, KeyValue, Store
@@ -169,13 +169,15 @@ def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
     kind = call.resource.type
     head = list_head(f"{kind.kind}List", kind.gvk.api_version, {"resourceVersion": str(revision)})
     headers = {"Cache-Control": "no-cache, private"}
-    if len(chunks) > 1 and "gzip" in call.request.headers.get("accept-encoding", ""):
+    large = len(chunks) > 1 or sum(len(chunk.joined()) for chunk in chunks) > GZIP_ABOVE
+    if large and "gzip" in call.request.headers.get("accept-encoding", ""):
         last = len(chunks) - 1
         parts = [gzip(head), *[chunk.zipped(i < last) for i, chunk in enumerate(chunks)], _END]
         headers.update({"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
         return Response(200, parts, headers=headers)
-    if len(chunks) < 2:
+    if not large:
         return Response(200, b"".join((head, *[chunk.joined() for chunk in chunks], b"]}")), headers=headers)
+    # What is kept of each chunk is sent: clients that read slowly hold no copies.
     parts = [head]
     for chunk in chunks:
         parts += (chunk.joined(), b",")

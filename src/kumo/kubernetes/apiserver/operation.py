@@ -24,7 +24,7 @@ from kumo.kubernetes.apiserver.request_info import request_info
 from kumo.kubernetes.apiserver.responses import refusal
 from kumo.kubernetes.apiserver.visit import Visit, is_long_running
 from kumo.machinery.client import Client
-from kumo.machinery.http import Answer, Request, Response, Upgrade
+from kumo.machinery.http import Answer, Request, Response, Upgrade, size_of
 
 if TYPE_CHECKING:
     from kumo.kubernetes.apiserver.audit.auditor import Auditor
@@ -186,7 +186,7 @@ class Operation:
             body = answer.body
             code = answer.status
             streams = hasattr(body, "__aiter__")
-            size = -1 if streams else len(body) if isinstance(body, bytes) else sum(map(len, cast("list[bytes]", body)))
+            size = -1 if streams else size_of(cast("bytes | list[bytes]", body))
         else:
             code, size = 101, -1
         flow = visit.flow

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from kumo.kubernetes.apiserver.chunks import CHUNK, gzip
+from kumo.kubernetes.apiserver.chunks import gzip
 from kumo.kubernetes.apiserver.responses import GZIP_ABOVE
 from kumo.machinery.http import Request, Response
 
 HOLD = 0.005
 """How many seconds a slice takes at most, give or take one step."""
+_PIECE = 1 << 17
+"""How many bytes a piece of a long body has at least."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -29,21 +31,48 @@ async def in_slices(items: Iterable[T], work: Callable[[T], R]) -> list[R]:
     return found
 
 
+class Pieces(Sequence[bytes]):
+    """A body of many items, put together piece by piece as it is written: who reads slowly holds no copy of it all."""
+
+    def __init__(self, head: bytes, items: Sequence[bytes], between: bytes, tail: bytes) -> None:
+        self._head, self._items, self._between, self._tail = head, items, between, tail
+        gaps = max(0, len(items) - 1) * len(between)
+        self.size = len(head) + sum(map(len, items)) + gaps + len(tail)
+        """The length in bytes."""
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        run: list[bytes] = []
+        size, last = 0, len(self._items) - 1
+        for index, item in enumerate(self._items):
+            run.append(item)
+            size += len(item)
+            if size >= _PIECE or index == last:
+                if index < last:
+                    run.append(b"")  # What is between this piece and the next.
+                yield self._between.join(run)
+                run, size = [], 0
+        yield self._tail
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+
 async def joined(
     request: Request, head: bytes, items: Sequence[bytes], between: bytes, tail: bytes, media_type: str
 ) -> Response:
     """An answer of many pieces, compressed piece by piece if it is large and the client takes that."""
     headers = {"Cache-Control": "no-cache, private"}
-    if len(items) <= CHUNK:
-        body = b"".join((head, between.join(items), tail))
-        if len(body) <= GZIP_ABOVE or not _takes_gzip(request):
-            return Response(200, body, media_type, headers)
-    runs = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    parts = [head, *(between.join(run) + (between if n + 1 < len(runs) else tail) for n, run in enumerate(runs))]
-    if _takes_gzip(request) and sum(map(len, parts)) > GZIP_ABOVE:
-        parts = await in_slices(parts, gzip)
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    return Response(200, parts, media_type, headers)
+    body = Pieces(head, items, between, tail)
+    if body.size <= GZIP_ABOVE:
+        return Response(200, b"".join(body), media_type, headers)
+    if not _takes_gzip(request):
+        return Response(200, body, media_type, headers)
+    headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return Response(200, await in_slices(body, gzip), media_type, headers)
 
 
 async def paced(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -30,6 +30,7 @@ from kumo.machinery.http import (
     Response,
     Upgrade,
     header_lines,
+    size_of,
 )
 from kumo.machinery.listener.identity import Identify, Peers, user_of_peer
 from kumo.machinery.listener.limits import Limits
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("kumo.listener")
 _SMALL = 65536
+_PIECE = 1 << 18
+"""How many bytes are given to a connection at a time."""
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SINGLE = frozenset(
     ("accept", "authorization", "content-type", "host", "user-agent", "impersonate-user", "impersonate-uid", "audit-id")
@@ -323,13 +326,17 @@ class Reply:
         if isinstance(body, bytes):
             length = declared_length(response.headers) if bodiless and response.headers else None
             top = head(response, None if length is not None else len(body), close=not self.keep_alive, http10=http10)
-            transport.write(top if bodiless else top + body)
+            if len(body) <= _PIECE or bodiless:
+                transport.write(top if bodiless else top + body)
+            else:
+                transport.write(top)
+                await self._write(body, transport)
             if connection._paused:
                 await connection.drained()
         elif hasattr(body, "__aiter__"):
             await self._stream(cast("AsyncIterator[bytes]", body), transport, http10, bodiless)
         else:
-            length = sum(map(len, body))
+            length = size_of(body)
             top = head(response, length, close=not self.keep_alive, http10=http10)
             if bodiless:
                 transport.write(top)
@@ -338,9 +345,20 @@ class Reply:
             else:
                 transport.write(top)
                 for chunk in body:
+                    if len(chunk) > _PIECE:
+                        await self._write(chunk, transport)
+                        continue
                     transport.write(chunk)
                     if connection._paused:
                         await connection.drained()
+            if connection._paused:
+                await connection.drained()
+
+    async def _write(self, data: bytes, transport: asyncio.WriteTransport) -> None:
+        """Write much data as the client takes it: TLS would make one copy of all of it for each client."""
+        connection, view = self._exchange.connection, memoryview(data)
+        for start in range(0, len(data), _PIECE):
+            transport.write(view[start : start + _PIECE])
             if connection._paused:
                 await connection.drained()
 
