@@ -32,6 +32,7 @@ from kumo.kubernetes.apiserver.cel.syntax import (
     qualified_name,
 )
 from kumo.kubernetes.apiserver.cel.types import BOOL, DYN, ERROR, INT, STRING, Type
+from kumo.kubernetes.apiserver.cel.visiting import Visitor
 
 _LITERALS: dict[type, Type] = {
     type(None): types.NULL,
@@ -55,7 +56,7 @@ _TYPE_NAMES: Mapping[str, Type] = {
 }
 
 
-class Checker:
+class Checker(Visitor[Type]):
     """The check of one expression."""
 
     def __init__(
@@ -106,24 +107,11 @@ class Checker:
 
     # -- nodes ------------------------------------------------------------------------------------------------------
 
+    def _literal(self, node: Literal) -> Type:
+        return _LITERALS[type(node.value)]
+
     def _check(self, node: Expr) -> Type:
-        if isinstance(node, Literal):
-            found = _LITERALS[type(node.value)]
-        elif isinstance(node, Ident):
-            found = self._ident(node)
-        elif isinstance(node, Select):
-            found = self._select(node)
-        elif isinstance(node, Call):
-            found = self._call(node)
-        elif isinstance(node, ListExpr):
-            found = self._list(node)
-        elif isinstance(node, MapExpr):
-            found = self._map(node)
-        elif isinstance(node, StructExpr):
-            found = self._struct(node)
-        else:
-            assert isinstance(node, Comprehension)
-            found = self._comprehension(node)
+        found = self.visit(node)
         node.type = found
         self._nodes.append(node)
         return found
@@ -278,7 +266,10 @@ class Checker:
                 )
         return message
 
-    def _comprehension(self, node: Comprehension) -> Type:
+    def _bind(self, node: Comprehension) -> Type:
+        return self._fold(node)
+
+    def _fold(self, node: Comprehension) -> Type:
         over = substituted(self._bindings, self._check(node.range))
         accumulated = self._check(node.init)
         self._scopes.append({node.accumulator: accumulated})

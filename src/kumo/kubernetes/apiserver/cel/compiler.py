@@ -22,17 +22,17 @@ from kumo.kubernetes.apiserver.cel.syntax import (
     MapExpr,
     Select,
     StructExpr,
-    is_bind,
     qualified_name,
 )
 from kumo.kubernetes.apiserver.cel.types import Type
 from kumo.kubernetes.apiserver.cel.values import Optional, contains, equal, fits
+from kumo.kubernetes.apiserver.cel.visiting import Visitor
 
 _CONVERSIONS = frozenset(("bool", "bytes", "double", "dyn", "duration", "int", "string", "timestamp", "type", "uint"))
 _BROKEN = (TypeError, AttributeError, ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError)
 
 
-class Compiler:
+class Compiler(Visitor[Code]):
     """Makes the closures of one expression; `variables` says where they are in the frame, `size` how long it gets."""
 
     def __init__(self, variables: Mapping[str, int]) -> None:
@@ -41,7 +41,7 @@ class Compiler:
 
     def run(self, root: Expr) -> Run:
         """The whole expression. Raises CompileError for constants that can't be converted."""
-        return self._code(root).run
+        return self.visit(root).run
 
     def _slot(self) -> int:
         self.size += 1
@@ -53,23 +53,8 @@ class Compiler:
                 return scope[name]
         return None
 
-    def _code(self, node: Expr) -> Code:
-        if isinstance(node, Literal):
-            return code.constant(node.value)
-        if isinstance(node, Ident):
-            return self._ident(node)
-        if isinstance(node, Select):
-            return self._select(node)
-        if isinstance(node, Call):
-            return self._call(node)
-        if isinstance(node, ListExpr):
-            return self._list(node)
-        if isinstance(node, MapExpr):
-            return self._map(node)
-        if isinstance(node, StructExpr):
-            return self._struct(node)
-        assert isinstance(node, Comprehension)
-        return self._fold(node)
+    def _literal(self, node: Literal) -> Code:
+        return code.constant(node.value)
 
     # -- names and fields -------------------------------------------------------------------------------------------
 
@@ -97,7 +82,7 @@ class Compiler:
             slot = self._find(operand.name)
             assert slot is not None
             return Code(code.path(slot, operand.name, tuple(reversed(names))), attribute=True, base=1)
-        below = self._code(node.operand)
+        below = self.visit(node.operand)
         return self._qualified(below, lambda value, f: code.select(value, name))
 
     def _qualified(self, below: Code, step: Any) -> Code:
@@ -111,7 +96,7 @@ class Compiler:
         return Code(run, attribute=True, base=below.base if below.attribute else 1)
 
     def _test(self, node: Select, name: str) -> Code:
-        below = self._code(node.operand)
+        below = self.visit(node.operand)
         inner, cost = below.run, 1 - below.base
 
         def run(f: Frame) -> bool:
@@ -122,7 +107,7 @@ class Compiler:
         return Code(run, attribute=True)
 
     def _index(self, node: Call, optional: bool) -> Code:
-        below, key = self._code(node.args[0]), self._code(node.args[1])
+        below, key = self.visit(node.args[0]), self.visit(node.args[1])
         step = code.select_optional if optional else code.index
         if optional and node.function == "_?._":
             key = code.constant(_field_name(node.args[0].type, key.value))
@@ -157,7 +142,7 @@ class Compiler:
         function = node.function
         if function in ("_?._", "_[?_]", "_[_]"):
             return self._index(node, function != "_[_]")
-        args = [self._code(a) for a in ([node.target] if node.target is not None else []) + node.args]
+        args = [self.visit(a) for a in ([node.target] if node.target is not None else []) + node.args]
         if function == "_&&_":
             return Code(code.conjunction(args[0].run, args[1].run))
         if function == "_||_":
@@ -189,7 +174,7 @@ class Compiler:
     # -- literals ---------------------------------------------------------------------------------------------------
 
     def _list(self, node: ListExpr) -> Code:
-        parts = [self._code(e) for e in node.elements]
+        parts = [self.visit(e) for e in node.elements]
         if all(p.constant for p in parts) and not node.optional:
             return code.constant([p.value for p in parts])
         runs = [(p.run, i in node.optional) for i, p in enumerate(parts)]
@@ -216,7 +201,7 @@ class Compiler:
         return Code(run if node.optional else simple)
 
     def _map(self, node: MapExpr) -> Code:
-        parts = [(self._code(k), self._code(v), optional) for k, v, optional in node.entries]
+        parts = [(self.visit(k), self.visit(v), optional) for k, v, optional in node.entries]
         if all(k.constant and v.constant and not o for k, v, o in parts):
             return _folded(lambda f: {_key(k.value): v.value for k, v, _ in parts})
         runs = [(k.run, v.run, o) for k, v, o in parts]
@@ -231,7 +216,7 @@ class Compiler:
         return Code(run)
 
     def _struct(self, node: StructExpr) -> Code:
-        runs = [(unescaped(name), self._code(value).run, optional) for name, value, optional, _ in node.fields]
+        runs = [(unescaped(name), self.visit(value).run, optional) for name, value, optional, _ in node.fields]
 
         def run(f: Frame) -> dict[str, Any]:
             f[0] += STRUCT_COST
@@ -244,14 +229,15 @@ class Compiler:
 
     # -- loops ------------------------------------------------------------------------------------------------------
 
+    def _bind(self, node: Comprehension) -> Code:
+        init, slot = self.visit(node.init), self._slot()
+        self._scopes.append({node.accumulator: slot})
+        result = self.visit(node.result)
+        self._scopes.pop()
+        return Code(folds.binding(slot, init.run, result.run))
+
     def _fold(self, node: Comprehension) -> Code:
-        if is_bind(node):
-            init, slot = self._code(node.init), self._slot()
-            self._scopes.append({node.accumulator: slot})
-            result = self._code(node.result)
-            self._scopes.pop()
-            return Code(folds.binding(slot, init.run, result.run))
-        over = self._code(node.range).run
+        over = self.visit(node.range).run
         slot, second = self._slot(), self._slot() if node.var2 else 0
         self._scopes.append({node.var: slot, **({node.var2: second} if node.var2 else {})})
         made = self._loop(node, over, folds.entries(slot, second))
@@ -262,18 +248,18 @@ class Compiler:
         step = node.step
         assert isinstance(step, Call)
         if step.function in ("_&&_", "_||_"):
-            return folds.quantifier(over, walk, self._code(step.args[1]).run, step.function == "_||_")
+            return folds.quantifier(over, walk, self.visit(step.args[1]).run, step.function == "_||_")
         predicate: Run | None = None
         if step.function == "_?_:_":
-            predicate = self._code(step.args[0]).run
+            predicate = self.visit(step.args[0]).run
             step = step.args[1]
             assert isinstance(step, Call)
         if step.function == "cel.@mapInsert":
-            key = self._code(step.args[1]).run if len(step.args) == 3 else None
-            return folds.collect_map(over, walk, predicate, key, self._code(step.args[-1]).run)
+            key = self.visit(step.args[1]).run if len(step.args) == 3 else None
+            return folds.collect_map(over, walk, predicate, key, self.visit(step.args[-1]).run)
         more = step.args[1]
         if isinstance(more, ListExpr):
-            element = self._code(more.elements[0])
+            element = self.visit(more.elements[0])
             return folds.collect(over, walk, predicate, element.run, 2 + (0 if element.constant else LIST_COST))
         assert predicate is not None and node.accumulator == ACCUMULATOR
         return folds.exactly_one(over, walk, predicate)

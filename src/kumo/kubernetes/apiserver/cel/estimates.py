@@ -19,9 +19,9 @@ from kumo.kubernetes.apiserver.cel.syntax import (
     MapExpr,
     Select,
     StructExpr,
-    is_bind,
 )
 from kumo.kubernetes.apiserver.cel.types import Type
+from kumo.kubernetes.apiserver.cel.visiting import Visitor
 
 Path = tuple[str, ...]
 _SCALARS = ("bool", "double", "duration", "int", "timestamp", "uint")
@@ -29,7 +29,7 @@ _SCALARS = ("bool", "double", "duration", "int", "timestamp", "uint")
 
 def estimate(root: Expr, declared: Declaration) -> Range:
     """The least and the greatest cost of the checked expression, whose variables are all declared so (`self`)."""
-    return Estimator(declared).cost(root)
+    return Estimator(declared).visit(root)
 
 
 class _Local:
@@ -43,8 +43,8 @@ class _Local:
         self.entries = entries
 
 
-class Estimator:
-    """The estimate of one expression."""
+class Estimator(Visitor[Range]):
+    """The estimate of one expression: the cost of each node with all below it."""
 
     def __init__(self, declared: Declaration) -> None:
         self._declared = declared
@@ -134,32 +134,22 @@ class Estimator:
 
     # -- costs ------------------------------------------------------------------------------------------------------
 
-    def cost(self, node: Expr) -> Range:
-        """The cost of a node with all below it."""
-        if isinstance(node, Literal):
-            return FREE
-        if isinstance(node, Ident):
-            local = self._local(node.name)
-            self._paths[id(node)] = local.path if local is not None else (node.name,)
-            return ONE
-        if isinstance(node, Select):
-            return self._select(node)
-        if isinstance(node, Call):
-            return self._call(node)
-        if isinstance(node, ListExpr):
-            return self._list(node)
-        if isinstance(node, MapExpr):
-            return self._map(node)
-        if isinstance(node, StructExpr):
-            total = Range(STRUCT_COST, STRUCT_COST)
-            for _, value, _, _ in node.fields:
-                total = total.plus(self.cost(value))
-            return total
-        assert isinstance(node, Comprehension)
-        return self._bind(node) if is_bind(node) else self._fold(node)
+    def _literal(self, node: Literal) -> Range:
+        return FREE
+
+    def _ident(self, node: Ident) -> Range:
+        local = self._local(node.name)
+        self._paths[id(node)] = local.path if local is not None else (node.name,)
+        return ONE
+
+    def _struct(self, node: StructExpr) -> Range:
+        total = Range(STRUCT_COST, STRUCT_COST)
+        for _, value, _, _ in node.fields:
+            total = total.plus(self.visit(value))
+        return total
 
     def _select(self, node: Select) -> Range:
-        total = self.cost(node.operand)
+        total = self.visit(node.operand)
         if node.test:
             return total
         if node.operand.type.kind in ("map", "struct", "param"):
@@ -169,11 +159,11 @@ class Estimator:
 
     def _call(self, node: Call) -> Range:
         if node.function == "dyn":
-            total = self.cost(node.args[0]).plus(ONE)
+            total = self.visit(node.args[0]).plus(ONE)
             self.note(node, self.known_size(node.args[0]), self.entries(node.args[0]))
             return total
-        costs = [self.cost(arg) for arg in node.args]
-        total = self.cost(node.target) if node.target is not None else FREE
+        costs = [self.visit(arg) for arg in node.args]
+        total = self.visit(node.target) if node.target is not None else FREE
         for arg in (node.target, *node.args):
             if arg is not None:
                 self.known_size(arg)
@@ -204,14 +194,14 @@ class Estimator:
     def _list(self, node: ListExpr) -> Range:
         total = Range(LIST_COST, LIST_COST)
         for element in node.elements:
-            total = total.plus(self.cost(element))
+            total = total.plus(self.visit(element))
         self.note(node, None, ("list", ONE, self._joined_sizes(node.elements)))
         return total
 
     def _map(self, node: MapExpr) -> Range:
         total = Range(MAP_COST, MAP_COST)
         for key, value, _ in node.entries:
-            total = total.plus(self.cost(key)).plus(self.cost(value))
+            total = total.plus(self.visit(key)).plus(self.visit(value))
         keys, values = [e[0] for e in node.entries], [e[1] for e in node.entries]
         self.note(node, None, ("map", self._joined_sizes(keys), self._joined_sizes(values)))
         return total
@@ -233,15 +223,15 @@ class Estimator:
             self._push(node.var, _Local((*path, "@keys"), key_size))
 
     def _fold(self, node: Comprehension) -> Range:
-        total = self.cost(node.range).plus(self.cost(node.init))
+        total = self.visit(node.range).plus(self.visit(node.init))
         init = node.init
         self._push(node.accumulator, _Local(self.path(init), self.known_size(init), self.entries(init)))
         self._push_loop(node)
-        loop = self.cost(node.condition).plus(self.cost(node.step))
+        loop = self.visit(node.condition).plus(self.visit(node.step))
         self._locals[node.var].pop()
         if node.var2:
             self._locals[node.var2].pop()
-        total = total.plus(self.cost(node.result))
+        total = total.plus(self.visit(node.result))
         self._locals[node.accumulator].pop()
         count = self.size(node.range)
         total = total.plus(count.times(loop))
@@ -252,10 +242,10 @@ class Estimator:
         return total
 
     def _bind(self, node: Comprehension) -> Range:
-        total = self.cost(node.range).plus(self.cost(node.init))
+        total = self.visit(node.range).plus(self.visit(node.init))
         init = node.init
         self._push(node.accumulator, _Local(self.path(init), self.known_size(init), self.entries(init)))
-        total = total.plus(self.cost(node.result))
+        total = total.plus(self.visit(node.result))
         size, entries = self.known_size(node.result), self.entries(node.result)
         self._locals[node.accumulator].pop()
         self.note(node, size, entries)
