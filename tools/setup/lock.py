@@ -11,6 +11,7 @@ FILES = {
     "kumo.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "requirements/dev.in"],
     "openstack.txt": ["requirements/openstack.in"],
+    "kubernetes-clients.txt": ["requirements/kubernetes-clients.in"],
 }
 
 

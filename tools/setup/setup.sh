@@ -89,6 +89,7 @@ made schema src/kumo/api/data/schema.bin tools/generate_schema.py requirements/d
 made protobuf src/kumo/kubernetes/apiserver/protobuf/fields.txt tools/generate_protobuf.py requirements/dev.txt
 made native src/kumo/host/native/bin/cni tools/build_native.py src/kumo/host/native/*.c
 venv openstack .clients/openstack requirements/openstack.txt
+venv kubernetes .clients/kubernetes requirements/kubernetes-clients.txt
 [ -x .clients/bin/openstack ] || ln -sf ../openstack/bin/openstack .clients/bin/openstack
 if [ ! -x .clients/bin/kubectl ] && ! [ -e "$stamps/kubectl" -a -x "$(cat "$stamps/kubectl" 2>/dev/null)" ]; then
     .venv/bin/python tools/setup/kubectl.py .clients/bin/kubectl "$stamps/kubectl" || die "no kubectl"
