@@ -426,7 +426,8 @@ def test_custom_resource_definition() -> None:
     spec = {"group": "x.io", "scope": "Namespaced", "names": {"plural": "ws", "kind": "W"}, "versions": [version]}
     found = new("CustomResourceDefinition", "ws.x.io", spec=spec)
     assert found["spec"]["names"] == {"plural": "ws", "kind": "W", "singular": "w", "listKind": "WList"}
-    assert found["status"] == {"acceptedNames": {"plural": "", "kind": ""}, "storedVersions": ["v1"]}
+    names = {"plural": "", "kind": ""}
+    assert found["status"] == {"conditions": None, "acceptedNames": names, "storedVersions": ["v1"]}
     assert complaints("CustomResourceDefinition", "ws.x.io", spec=spec) == []
     assert complaints("CustomResourceDefinition", "w.x.io", spec=spec) == [
         'metadata.name: Invalid value: "w.x.io": must be spec.names.plural+"."+spec.group'

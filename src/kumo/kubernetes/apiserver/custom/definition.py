@@ -110,7 +110,7 @@ def _versions(versions: list[Spec], shared: set[str], unchanged: set[str]) -> It
         own = {k: version.get(k) for k in _SHARED if k not in shared}
         yield from _parts(own, here, version, unchanged, top=False)
     called = [v.get("name") or "" for v in versions]
-    dump = [version_value(v, shared) for v in versions]
+    dump = [version_value(v, shared) for v in versions] or None
     if len(set(called)) < len(called):
         yield invalid_json("spec.versions", dump, "must contain unique version names")
     if sum(bool(v.get("storage")) for v in versions) != 1:
@@ -173,8 +173,12 @@ def _parts(parts: Spec, path: str, version: Spec, unchanged: set[str], top: bool
         yield from _column(column, f"{path}.additionalPrinterColumns[{index}]")
     selectable = parts.get("selectableFields") or []
     whole = (version.get("schema") or {}).get("openAPIV3Schema")
-    if selectable and whole is not None:
-        yield from _selectable(selectable, whole, f"{path}.selectableFields")
+    where = f"{path}.selectableFields"
+    if selectable and whole is None:
+        wanted = "validations.schema is included" if top else "`version.schema.openAPIV3Schema` is not included"
+        yield fields.invalid(where, "", f"may only be set when {wanted}")
+    elif selectable and whole is not None:
+        yield from _selectable(selectable, whole, where)
 
 
 def _schema(schema: Spec, path: str, status: bool, cheap: bool) -> list[Cause]:

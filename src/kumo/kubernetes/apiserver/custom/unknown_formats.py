@@ -34,7 +34,7 @@ def unknown_formats(definition: Object) -> list[str]:
 def _known(name: str, kind: str) -> bool:
     if kind in ("", "string"):
         return name.replace("-", "") in _TEXTS
-    return kind not in _KNOWN or name in _KNOWN[kind]
+    return name in _KNOWN.get(kind, ())
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

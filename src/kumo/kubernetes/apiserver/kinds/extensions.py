@@ -20,17 +20,16 @@ def _default_definition(obj: Object) -> None:
     spec = spec_of(obj)
     set_default(spec, names={}, conversion={})
     called = spec["names"]
-    if not called.get("singular"):
-        called["singular"] = (called.get("kind") or "").lower()
-    if not called.get("listKind") and called.get("kind"):
-        called["listKind"] = called["kind"] + "List"
+    if kind := called.get("kind"):
+        called["singular"] = called.get("singular") or kind.lower()
+        called["listKind"] = called.get("listKind") or kind + "List"
     set_default(spec["conversion"], strategy="None")
     service = at(spec, "conversion.webhook.clientConfig.service")
     if service is not None:
         set_default(service, port=443)
     status = obj.get("status")
     if status is not None and not status.get("storedVersions"):
-        status["storedVersions"] = _storage_version(obj)
+        status["storedVersions"] = _storage_version(obj) or None
 
 
 def _storage_version(obj: Object) -> list[str]:
@@ -46,10 +45,11 @@ def _warn_definition(new: Object, old: Object | None) -> list[str]:
 
 
 def _create_definition(obj: Object) -> None:
-    stored = _storage_version(obj)
-    obj["status"] = {"acceptedNames": {"plural": "", "kind": ""}}
-    if stored:
-        obj["status"]["storedVersions"] = stored
+    obj["status"] = {
+        "conditions": None,
+        "acceptedNames": {"plural": "", "kind": ""},
+        "storedVersions": _storage_version(obj) or None,
+    }
 
 
 def _update_definition(new: Object, old: Object) -> None:

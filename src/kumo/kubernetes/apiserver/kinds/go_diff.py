@@ -80,6 +80,7 @@ _AFTER = {
         "overhead": "runtimeClassName",
     },
     "core.v1.PodSecurityContext": {"fsGroupChangePolicy": "fsGroup"},
+    "core.v1.PersistentVolumeSpec": {"quobyte": "rbd", "flexVolume": "iscsi"},
     "core.v1.Volume": {"quobyte": "rbd"},
     "core.v1.PersistentVolumeSource": {"quobyte": "rbd", "flexVolume": "iscsi"},
 }
