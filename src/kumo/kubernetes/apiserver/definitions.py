@@ -13,6 +13,7 @@ from kumo.kubernetes.apiserver.conversion.versions import Versions
 from kumo.kubernetes.apiserver.discovery import version_order
 from kumo.kubernetes.apiserver.kinds.custom import custom_strategy
 from kumo.kubernetes.apiserver.registry import Resource, Scale
+from kumo.kubernetes.apiserver.splice import beginning
 
 if TYPE_CHECKING:
     from kumo.kubernetes.apiserver.conversion.conversions import Conversion
@@ -85,6 +86,7 @@ def _resource(
         to_stored=None if own else versions.to_stored,
         from_stored=None if simple else versions.into(name),
         fresh_from=revision + 1 if own else 0,
+        head=beginning(gvk.api_version),
         deprecated=_deprecation(gvk, version, spec["versions"]),
         versions=len(spec["versions"]),
     )

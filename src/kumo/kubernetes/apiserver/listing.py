@@ -163,11 +163,17 @@ async def _collection(core: Core, call: Call) -> tuple[ResourceCache, int]:
     return view, view.reached
 
 
+def _list_meta(call: Call, meta: Object) -> Object:
+    """The list's metadata; lists of custom resources name what could continue them even if nothing does."""
+    return meta if call.resource.custom is None else {"continue": "", **meta}
+
+
 def _whole(call: Call, found: list[SortedChunks], revision: int) -> Response:
     """The whole collection, put together from the chunks' bytes."""
     chunks = [chunk for namespace in found for chunk in namespace.chunks]
     kind = call.resource.type
-    head = list_head(f"{kind.kind}List", kind.gvk.api_version, {"resourceVersion": str(revision)})
+    meta = _list_meta(call, {"resourceVersion": str(revision)})
+    head = list_head(f"{kind.kind}List", kind.gvk.api_version, meta)
     headers = {"Cache-Control": "no-cache, private"}
     large = len(chunks) > 1 or sum(len(chunk.joined()) for chunk in chunks) > GZIP_ABOVE
     if large and "gzip" in call.request.headers.get("accept-encoding", ""):
@@ -286,7 +292,7 @@ async def list_answer(call: Call, entries: list[Entry], meta: Object) -> Respons
     request, resource, form = call.request, call.resource, call.accepted
     kind = f"{resource.type.kind}List"
     if form.yaml and not form.form:
-        head, tail = yaml_list(kind, resource.type.gvk.api_version, meta, empty=not entries)
+        head, tail = yaml_list(kind, resource.type.gvk.api_version, _list_meta(call, meta), empty=not entries)
         texts = await in_slices(entries, lambda entry: yamls.item(resource.object(entry)))
         return await joined(request, head, texts, b"", tail, "application/yaml")
     if form.form == "Table":
@@ -300,4 +306,5 @@ async def list_answer(call: Call, entries: list[Entry], meta: Object) -> Respons
         items = await in_slices(entries, lambda entry: metadata_only(resource.raw(entry), form.version))
         return await joined(request, head, items, b",", b"]}", JSON)
     raw = [entry.raw for entry in entries] if resource.plain else await in_slices(entries, resource.raw)
-    return await joined(request, list_head(kind, resource.type.gvk.api_version, meta), raw, b",", b"]}", JSON)
+    head = list_head(kind, resource.type.gvk.api_version, _list_meta(call, meta))
+    return await joined(request, head, raw, b",", b"]}", JSON)

@@ -16,7 +16,7 @@ from kumo.kubernetes.apiserver.deliberation import Haste
 from kumo.kubernetes.apiserver.entry import Entry, Shown, shown_entry
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.kinds.conversion import converters
-from kumo.kubernetes.apiserver.splice import at_version, encode, lies_in
+from kumo.kubernetes.apiserver.splice import at_version, beginning, encode
 from kumo.kubernetes.apiserver.watch_hub import View
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class Resource:
     """The custom resource in all versions that its definition has, served or not, in the definition's order."""
     forms: Versions | None = None
     """How objects of the custom resource get from version to version."""
+    head: bytes = b""
+    """How the bytes of a custom resource that lies in this version begin."""
     versions: int = 1
     """In how many versions the custom resource is served: with more than one, stored bytes may name another."""
 
@@ -162,11 +164,11 @@ class Resource:
 
         A write that began under an earlier definition may end under this one: the bytes have the last word.
         """
-        return bool(self.fresh_from) and entry.revision >= self.fresh_from and lies_in(entry.raw, self.gvk.api_version)
+        return bool(self.fresh_from) and entry.revision >= self.fresh_from and entry.raw.startswith(self.head)
 
     def outdated(self, entry: Entry) -> bool:
         """Whether the object lies in another version than it would be written in now."""
-        return self.versions > 1 and not lies_in(entry.raw, self.stored.gvk.api_version)
+        return self.versions > 1 and not entry.raw.startswith(beginning(self.stored.gvk.api_version))
 
     async def presented(self, entry: Entry) -> Entry:
         """The entry as it is served, if a webhook has to be asked for that; else itself. Raises StatusError."""

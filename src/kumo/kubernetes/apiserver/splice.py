@@ -58,9 +58,9 @@ def encode(value: Any) -> bytes:
     return _encode(value)
 
 
-def lies_in(raw: bytes, api_version: str) -> bool:
-    """Whether the value, stored or served, is one of that API version."""
-    return raw.startswith(b'{"apiVersion":"%b"' % api_version.encode())
+def beginning(api_version: str) -> bytes:
+    """How every value of that API version begins, stored or served."""
+    return b'{"apiVersion":"%b"' % api_version.encode()
 
 
 def same_stored(served: bytes, stored: bytes) -> bool:
