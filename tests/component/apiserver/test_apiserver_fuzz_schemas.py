@@ -390,6 +390,7 @@ def test_a_body_of_many_small_things_is_bounded(target: Target) -> None:
         {"metadata": {**meta, "annotations": {f"k{i}": "" for i in range(200_000)}}},
         {"metadata": {**meta, "finalizers": [f"a/{i}" for i in range(150_000)]}},
         {"metadata": {**meta, "ownerReferences": [{"uid": str(i)} for i in range(100_000)]}},
+        {"metadata": {**meta, "ownerReferences": [{"uid": str(i), "controller": True} for i in range(50_000)]}},
         {"metadata": {**meta, "managedFields": [{"manager": str(i)} for i in range(100_000)]}},
         {"metadata": meta, "data": {f"k{i}": "" for i in range(200_000)}},
         {"metadata": meta, "data": [[]] * 500_000},

@@ -9,6 +9,8 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 
+_MOST_TOLD = 100
+"""After so many faults of owners no more of those are told that quote every owner."""
 _TWICE = (
     ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may "
     "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}"
@@ -93,6 +95,8 @@ def _owners(owners: Any) -> list[Cause]:
         if (version, kind) == ("v1", "Event"):
             found.append(fields.invalid(path, _owner(owner), "/v1, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
+            if controller and len(found) >= _MOST_TOLD:
+                break  # Each of these quotes all of them.
             if controller:
                 detail = (
                     'Only one reference can have Controller set to true. Found "true" in references for '
@@ -109,15 +113,16 @@ def tell_owners(meta: dict[str, Any], warnings: list[str], *, patched: bool) -> 
     owners = meta.get("ownerReferences")
     if owners is None or len(owners) < 2:
         return
-    kept: list[Any] = []
+    kept: dict[frozenset[tuple[str, Any]], Any] = {}
     twice: list[str] = []
     for owner in owners:
-        if owner in kept:
+        said = frozenset(owner.items())
+        if said in kept:
             twice.append(owner.get("uid") or "")
         else:
-            kept.append(owner)
+            kept[said] = owner
     if twice:
-        meta["ownerReferences"] = kept
+        meta["ownerReferences"] = list(kept.values())
         text = _TWICE.format(" after mutating admission happens" if patched else "", ", ".join(twice))
         warnings += [text] if text not in warnings else []
 
