@@ -13,6 +13,10 @@ from kumo.api.schema.nodes import Node
 _WHOLE_LIMIT = 1e21
 
 
+_NO_OBJECTS = frozenset(("array", "string", "integer", "number", "boolean"))
+"""What an object stands in the place of has no fields: all of its are unknown, before anybody says that it is wrong."""
+
+
 def prune(node: Node, value: Any, path: str, unknown: list[str], embedded: list[str] | None = None) -> Any:
     """A copy of the value without fields that the schema does not know; their paths are added to `unknown`.
 
@@ -26,6 +30,9 @@ def prune(node: Node, value: Any, path: str, unknown: list[str], embedded: list[
             return {k: prune(below, v, f"{path}.{k}" if path else k, unknown, embedded) for k, v in value.items()}
         if node.type == "object":
             return _prune_object(node, value, path, unknown, embedded)
+        if node.type in _NO_OBJECTS and not node.preserve:
+            unknown += [f"{path}.{key}" if path else key for key in value]
+            return {}
         return copy.deepcopy(value)
     if isinstance(value, list):
         if node.type == "array" and node.items is not None:

@@ -178,5 +178,7 @@ def _applied(call: Call, obj: Object) -> Object:
         if (meta.get("namespace") or call.info.namespace) != call.info.namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         meta["namespace"] = call.info.namespace
+    else:
+        meta.pop("namespace", None)
     check_name(meta, name)
     return found
