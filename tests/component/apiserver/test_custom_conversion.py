@@ -13,6 +13,7 @@ import pytest
 from kumo.api.errors import StatusError
 from kumo.api.resources import CRDS, GVR
 from kumo.kubernetes.apiserver.admission.webhooks.dispatch import MUTATING, VALIDATING
+from kumo.kubernetes.apiserver.conversion import views
 from kumo.kubernetes.apiserver.patching import APPLY_PATCH
 from kumo.machinery.http import Response
 from support.apiserver import RunningApiServer, running_apiserver
@@ -332,3 +333,20 @@ async def test_a_definition_goes_with_its_objects_though_no_version_is_served(tm
             ):
                 await asyncio.sleep(0.02)
         assert found[0]["metadata"]["name"] == "held" and found[0]["spec"]["hostPort"] == "h:1"
+
+
+async def test_what_nobody_needs_is_not_kept_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "_TIDY", 0.02)
+    monkeypatch.setattr(views, "UNUSED", 0.0)
+    async with _doors(tmp_path) as (server, hook):
+        client = server.client
+        await client.create(V1, _door("a", hostPort="h:1"), "default")
+        assert len((await client.list(V2, "default")).items) == 1
+        conversion = server.server._conversions._by_name["doors.shapes.kumo.dev"]
+        async with asyncio.timeout(10):
+            while conversion._views:
+                await asyncio.sleep(0.01)
+        calls = len(hook.requests["/convert"])
+        await client.create(V1, _door("b", hostPort="h:2"), "default")
+        assert len(hook.requests["/convert"]) == calls
+        assert len((await client.list(V2, "default")).items) == 2

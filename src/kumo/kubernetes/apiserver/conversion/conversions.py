@@ -66,31 +66,27 @@ class Conversion:
         """The objects of the resource in its version, with every change that the cache has. Raises StatusError."""
         version = resource.gvk.version
         view = self._views.get(version)
-        if view is None or view.failure is not None:
+        if view is None:
             base = self._cache.of(resource.stored.group, resource.stored.resource)
             view = self._views[version] = VersionCache(
                 self._cache,
                 base,
                 lambda entries: self.shown(resource, entries),
                 resource.strategy.selectable_fields,
+                lambda: self._views.pop(version, None),
             )
         await view.caught_up()
         return view
 
     def changed(self, revision: int, old: Entry | None, new: Entry | None) -> None:
         """Tell the views of a change of what is stored."""
-        for version, view in list(self._views.items()):
-            if view.failure is not None or view.unused:
-                view.close()
-                del self._views[version]
-            else:
-                view.changed(revision, old, new)
+        for view in self._views.values():
+            view.changed(revision, old, new)
 
     def close(self) -> None:
         """End the views: the definition is another, or gone."""
-        for view in self._views.values():
+        for view in list(self._views.values()):
             view.close(too_many_requests("storage is (re)initializing"))
-        self._views.clear()
 
 
 class Conversions:

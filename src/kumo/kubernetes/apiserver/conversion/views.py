@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ from kumo.kubernetes.apiserver.watch_hub import Change
 
 Convert = Callable[[Sequence[Entry]], Awaitable[list[Shown]]]
 _BATCH = 1000
+_TIDY = 30.0
 UNUSED = 300.0
-"""After so many seconds without a list or a watch, a view ends with the next change."""
+"""After so many seconds without a list or a watch, a view ends."""
 
 
 class _Pending(NamedTuple):
@@ -37,13 +39,22 @@ class VersionCache(ResourceCache):
 
     shown = True
 
-    def __init__(self, cache: Cache, base: ResourceCache, convert: Convert, fields: SelectableFields) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        base: ResourceCache,
+        convert: Convert,
+        fields: SelectableFields,
+        ended: Callable[[], object],
+    ) -> None:
         super().__init__(base.group, base.resource, cache.revision)
         self.selectable_fields = fields
         self.unreadable = base.unreadable
         self._cache = cache
         self._base = base
         self._convert = convert
+        self._ended = ended
+        """To be called when the view shows no more changes."""
         self._pending: deque[_Pending] = deque()
         self._taken = self._done = 0
         """How many changes have come, and how many are shown."""
@@ -100,12 +111,10 @@ class VersionCache(ResourceCache):
         if revision < self.hub.oldest:
             self.hub.prepend((_converted(change, converted) for change in before), revision)
 
-    def close(self, failure: Exception | None = None) -> None:
-        """End the watches and let go of everything."""
-        self.failure = failure or self.failure or RuntimeError("the view is closed")
+    def close(self, failure: Exception) -> None:
+        """End the watches; who waits is told of the failure."""
         self._task.cancel()
-        self.hub.close()
-        self._release(self.failure)
+        self._end(failure)
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -117,15 +126,24 @@ class VersionCache(ResourceCache):
             self.revision = self.hub.oldest = self._at
             self._filled = True
             self._release()
-            while True:
-                await self._more.wait()
+            while not self.unused:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TIDY):
+                        await self._more.wait()
+                if not self._more.is_set():
+                    self.forget_unused()
                 self._more.clear()
                 while self._pending:
                     await self._show([self._pending[i] for i in range(min(_BATCH, len(self._pending)))])
+            self._end(RuntimeError("nobody has needed the view for long"))
         except Exception as error:
-            self.failure = error
-            self.hub.close()
-            self._release(error)
+            self._end(error)
+
+    def _end(self, failure: Exception) -> None:
+        self.failure = failure
+        self.hub.close()
+        self._release(failure)
+        self._ended()
 
     async def _show(self, batch: list[_Pending]) -> None:
         converted = iter(await self._convert([p.entry for p in batch if p.entry is not None]))
