@@ -26,7 +26,7 @@ from kumo.kubernetes.apiserver.aggregation.aggregator import Aggregator
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authentication import Identity, Impersonation, is_impersonating
 from kumo.kubernetes.apiserver.authorization import AccessReviews, Authorizer
-from kumo.kubernetes.apiserver.bootstrap import BootstrapConfig, bootstrap, node_rules
+from kumo.kubernetes.apiserver.bootstrap import BootstrapConfig, OwnEndpoints, bootstrap, node_rules, own_service
 from kumo.kubernetes.apiserver.cache import Cache
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.compaction import compact_regularly
@@ -116,6 +116,10 @@ class ApiServer:
                 await self._addresses.start()
                 self._health.finish("addresses")
                 await bootstrap(self.client, where, config.default_objects, self._health.finish)
+                self._endpoints = OwnEndpoints(
+                    self._store, self.reader, self.client, own_service(where), (config.advertise_address, config.port)
+                )
+                await self._endpoints.start()
                 await self._operation.start()
                 self._health.finish("flow control")
                 await self._aggregation.start(builtin_versions())
@@ -214,6 +218,7 @@ class ApiServer:
             group.create_task(self._operation.run(), name="operation")
             group.create_task(self._aggregation.run(), name="aggregation")
             group.create_task(self._addresses.run(), name="service addresses")
+            group.create_task(self._endpoints.run(), name="own endpoints")
             if self._reloader is not None:
                 group.create_task(self._reloader.run(), name="encryption configuration")
 
@@ -224,6 +229,7 @@ class ApiServer:
     async def announce_stop(self) -> None:
         """Say from now on that the server is not ready, and give those who ask time to learn of it."""
         self._stopping = True
+        await self._endpoints.leave()
         await asyncio.sleep(self._config.operation.shutdown_delay)
 
     async def stop(self) -> None:

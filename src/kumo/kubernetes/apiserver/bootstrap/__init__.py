@@ -7,7 +7,8 @@ administrator added stays, `autoupdate: "false"` is left alone), the four namesp
 Talks to: a `Client` of the API server, as a member of `system:masters`.
 """
 
-from kumo.kubernetes.apiserver.bootstrap.bootstrapper import BootstrapConfig, bootstrap
+from kumo.kubernetes.apiserver.bootstrap.bootstrapper import BootstrapConfig, bootstrap, own_service
 from kumo.kubernetes.apiserver.bootstrap.default_roles import default_rbac, node_rules
+from kumo.kubernetes.apiserver.bootstrap.own_endpoints import OwnEndpoints
 
-__all__ = ["BootstrapConfig", "bootstrap", "default_rbac", "node_rules"]
+__all__ = ["BootstrapConfig", "OwnEndpoints", "bootstrap", "default_rbac", "node_rules", "own_service"]

@@ -15,8 +15,6 @@ from kumo.api.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
     CONFIGMAPS,
-    ENDPOINTS,
-    ENDPOINTSLICES,
     GVR,
     NAMESPACES,
     PRIORITYCLASSES,
@@ -40,8 +38,6 @@ _KINDS: dict[str, GVR] = {
     "RoleBinding": ROLEBINDINGS,
     "PriorityClass": PRIORITYCLASSES,
     "Service": SERVICES,
-    "Endpoints": ENDPOINTS,
-    "EndpointSlice": ENDPOINTSLICES,
     "ConfigMap": CONFIGMAPS,
 }
 _AT_ONCE = 32
@@ -72,7 +68,7 @@ async def bootstrap(
     await _ensure(client, [(NAMESPACES, _namespace(n)) for n in SYSTEM_NAMESPACES])
     finished("namespaces")
     identity = identity_objects(config.client_ca_pem, config.front_proxy)
-    defaults = (*default_rbac(), *_priority_classes(), *_own_service(config), *identity)
+    defaults = (*default_rbac(), *_priority_classes(), own_service(config), *identity)
     wanted = [(_KINDS[o["kind"]], o) for o in defaults]
     await _ensure(client, wanted)
     finished("defaults")
@@ -154,13 +150,13 @@ def _priority_classes() -> list[Object]:
     ]
 
 
-def _own_service(config: BootstrapConfig) -> list[Object]:
+def own_service(config: BootstrapConfig) -> Object:
+    """The service `default/kubernetes` (its endpoints: `own_endpoints`)."""
     network = ipaddress.ip_network(config.service_cidr.partition(",")[0])
     own = str(network[1])
     family = f"IPv{network.version}"
-    port = {"name": "https", "port": config.advertise_port, "protocol": "TCP"}
     meta = {"name": "kubernetes", "namespace": "default"}
-    service: Object = {
+    return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {**meta, "labels": {"component": "apiserver", "provider": "kubernetes"}},
@@ -175,19 +171,3 @@ def _own_service(config: BootstrapConfig) -> list[Object]:
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.advertise_port}],
         },
     }
-    address = config.advertise_address
-    endpoints: Object = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {**meta, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": address}], "ports": [port]}],
-    }
-    piece: Object = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {**meta, "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": f"IPv{ipaddress.ip_address(address).version}",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        "ports": [port],
-    }
-    return [service, endpoints, piece]

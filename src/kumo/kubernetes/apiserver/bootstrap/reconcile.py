@@ -33,10 +33,6 @@ def reconciled(found: Object, wanted: Object) -> Object | None:
         if missing:
             new["subjects"] = subjects + missing
         _add_metadata(new, wanted)
-    elif kind in ("Endpoints", "EndpointSlice"):
-        for field in ("subsets", "endpoints", "ports"):
-            if field in wanted:
-                new[field] = wanted[field]
     elif kind == "Service":
         new["spec"]["ports"] = wanted["spec"]["ports"]
     elif kind == "ConfigMap":
