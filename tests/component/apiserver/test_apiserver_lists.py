@@ -143,6 +143,24 @@ async def test_an_expired_token_says_how_to_go_on(server: RunningApiServer) -> N
     assert names(rest.items) == ["c-002", "c-004", "c-005"]
 
 
+async def test_a_token_expires_also_when_nothing_of_its_list_has_changed(server: RunningApiServer) -> None:
+    client = server.client
+    await make(client, 6)
+    first = await client.list(CONFIGMAPS, "default", limit=2)
+    await client.create(NAMESPACES, {"metadata": {"name": "other"}})
+    store = server.server._store
+    path, query = CONFIGMAPS.path("default"), f"limit=2&continue={first.continue_token}"
+    exact = f"resourceVersion={first.resource_version}&resourceVersionMatch=Exact"
+    assert [(await get(server, path, q))[0] for q in (query, exact)] == [200, 200]
+    await store.compact(await store.current_revision())
+    status, body, _ = await get(server, path, query)
+    assert (status, body["reason"]) == (410, "Expired")
+    rest = await client.list(CONFIGMAPS, "default", continue_token=body["metadata"]["continue"])
+    assert names(rest.items) == ["c-002", "c-003", "c-004", "c-005"]
+    status, body, _ = await get(server, path, exact)
+    assert (status, body["reason"]) == (410, "Expired")
+
+
 async def test_resource_versions(server: RunningApiServer) -> None:
     client = server.client
     await make(client, 2)

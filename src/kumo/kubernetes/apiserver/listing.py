@@ -13,6 +13,7 @@ from kumo.kubernetes.apiserver import yamls
 from kumo.kubernetes.apiserver.bodies import JSON
 from kumo.kubernetes.apiserver.call import Call, number
 from kumo.kubernetes.apiserver.chunks import SortedChunks, gzip
+from kumo.kubernetes.apiserver.compaction import KEY as COMPACTION
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.forms import (
@@ -126,6 +127,8 @@ async def list_objects(core: Core, store: Store, call: Call) -> Response:
         if where.revision > query.revision:
             found = await _from_store(store, call, where, query, Position(query.revision, "", ""))
             return await list_answer(call, *found)
+        if not await _is_kept(core, store, query.revision):
+            raise _too_old()
         return await list_answer(call, *_cut(query, where, where.entries(query.match), query.revision))
     if query.revision:
         await await_revision(core, query.revision)
@@ -217,6 +220,21 @@ def _cut(query: _Query, where: ResourceCache, entries: Iterable[Entry], revision
     return found, meta
 
 
+async def _is_kept(core: Core, store: Store, revision: int) -> bool:
+    """Whether the revision is none that the store has forgotten: its end is the same for all, changed since or not."""
+    if revision >= core.cache.revision:
+        return True
+    try:
+        await store.get(COMPACTION, revision=revision)
+    except Compacted:
+        return False
+    return True
+
+
+def _too_old() -> StatusError:
+    return expired("The resourceVersion for the provided list is too old.")
+
+
 async def _next_part(core: Core, store: Store, call: Call, query: _Query, where: ResourceCache) -> Response:
     position = query.position
     assert position is not None
@@ -227,6 +245,8 @@ async def _next_part(core: Core, store: Store, call: Call, query: _Query, where:
     if where.revision <= position.revision:
         where, _ = await _collection(core, call)
     if where.revision <= position.revision:
+        if not await _is_kept(core, store, position.revision):
+            raise token_expired(position)
         entries = where.entries_after(position.namespace, position.name, query.match)
         return await list_answer(call, *_cut(query, where, entries, position.revision))
     return await list_answer(call, *await _from_store(store, call, where, query, position))
@@ -258,7 +278,7 @@ async def _from_store(store: Store, call: Call, where: ResourceCache, query: _Qu
     except Compacted:
         if query.position is not None:
             raise token_expired(position) from None
-        raise expired("The resourceVersion for the provided list is too old.") from None
+        raise _too_old() from None
     except FutureRevision as error:
         raise too_new(position.revision, error.current) from None
     meta: Object = {"resourceVersion": str(position.revision)}
