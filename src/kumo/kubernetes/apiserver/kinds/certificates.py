@@ -262,6 +262,7 @@ def rules() -> dict[GVK, Rules]:
             on_update=_update,
             check_name=lambda _: [],
             has_status=True,
+            revalidates=True,
             parts={
                 "status": Part(_prepare_status, _validate_status),
                 "approval": Part(_prepare_approval, _validate_approval),

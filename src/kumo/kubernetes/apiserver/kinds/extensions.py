@@ -155,6 +155,7 @@ def rules() -> dict[GVK, Rules]:
             unconditional_update=False,
             check_name=names.check_path_segment,
             has_status=True,
+            status_keeps_metadata=True,
             any_finalizer=True,
         ),
     }

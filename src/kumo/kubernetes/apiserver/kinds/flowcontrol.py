@@ -319,6 +319,8 @@ def rules() -> dict[GVK, Rules]:
             validate_status=_validate_status,
             has_status=True,
             has_generation=True,
+            revalidates="only",
+            status_keeps_metadata="whole",
         ),
         GVK(GROUP, "v1", "PriorityLevelConfiguration"): Rules(
             default=_default_level,
@@ -326,5 +328,7 @@ def rules() -> dict[GVK, Rules]:
             validate_status=_validate_status,
             has_status=True,
             has_generation=True,
+            revalidates="only",
+            status_keeps_metadata="whole",
         ),
     }

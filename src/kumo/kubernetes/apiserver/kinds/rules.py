@@ -50,6 +50,7 @@ class Rules:
     - `unconditional_update`: an update need not say which version it was made from.
     - `prepare_status` carries over what a status write leaves unsaid. `any_finalizer`: names without a domain are fine.
       `revalidates`: an update is judged as a new object too, or `only` as one.
+    - `status_keeps_metadata`: a status write changes no labels and the like, or nothing of the `whole` metadata.
     - `validate_create` looks at new objects only. `parts` are subresources with rules of their own.
     - `status_on_create`: a new object may bring its status along (nodes). `empty_status`: a new object shows one.
     - `fields`: field selectors beyond name and namespace, and the path each reads; a callable for what is computed.
@@ -75,7 +76,7 @@ class Rules:
     status_on_create: bool = False
     empty_status: bool = True
     has_generation: bool = False
-    status_keeps_metadata: bool = False
+    status_keeps_metadata: bool | Literal["whole"] = False
     allow_create_on_update: bool = False
     unconditional_update: bool = True
     parts: Mapping[str, Part] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from kumo.api import names
 from kumo.api.errors import Cause
@@ -19,7 +20,8 @@ from kumo.kubernetes.apiserver.kinds.metadata import (
 )
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 
-_STATUS_KEEPS = ("generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_STATUS_KEEPS: tuple[str, ...] = ("generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_STATUS_RESETS = ("selfLink", "labels", "annotations", "finalizers", "ownerReferences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,8 @@ class Strategy:
         return (*base, *self.rules.fields)
 
 
-def _keep_all_but_status(new: Object, old: Object, metadata_too: bool) -> None:
-    """A status write: what is neither metadata nor status stays; `metadata_too`: metadata stays as well."""
+def _keep_all_but_status(new: Object, old: Object, metadata_too: bool | Literal["whole"]) -> None:
+    """A status write: what is neither metadata nor status stays; `metadata_too`: (the `whole`) metadata stays too."""
     for key in [k for k in new if k not in ("apiVersion", "kind", "metadata", "status")]:
         if key not in old:
             del new[key]
@@ -164,15 +166,14 @@ def _keep_all_but_status(new: Object, old: Object, metadata_too: bool) -> None:
         if key not in ("apiVersion", "kind", "metadata", "status"):
             new[key] = value
     fresh, stale = metadata(new), old.get("metadata") or {}
-    kept = [k for k in stale if k not in ("managedFields", "resourceVersion")] if metadata_too else _STATUS_KEEPS
+    kept = _STATUS_KEEPS + _STATUS_RESETS if metadata_too else _STATUS_KEEPS
+    if metadata_too == "whole":
+        kept = tuple({*fresh, *stale} - {"managedFields", "resourceVersion"})
     for key in kept:
         if key in stale:
             fresh[key] = stale[key]
         else:
             fresh.pop(key, None)
-    if metadata_too:
-        for key in [k for k in fresh if k not in stale and k not in ("managedFields", "resourceVersion")]:
-            del fresh[key]
 
 
 def _annotations(obj: Object) -> dict[str, str]:
