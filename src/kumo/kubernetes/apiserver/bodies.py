@@ -222,7 +222,7 @@ def duplicates(data: bytes, decoded: Any) -> list[str]:
 
     Nearly always there are none, which the number of quotes tells without reading the text again.
     """
-    if data.lstrip()[:1] != b"{" or data.count(b'"') <= _encode(decoded).count(b'"'):
+    if data.lstrip()[:1] not in (b"{", b"[") or data.count(b'"') <= _encode(decoded).count(b'"'):
         return []
     try:
         tree = json.loads(data, object_pairs_hook=_Pairs)
@@ -246,7 +246,7 @@ def in_order(data: bytes, unknown: Sequence[str], twice: Sequence[str]) -> list[
             tree = None
         _tell(tree, "", set(unknown), set(twice), said)
     every = [f'unknown field "{path}"' for path in sorted(unknown)] + [f'duplicate field "{path}"' for path in twice]
-    return said + [text for text in every if text not in said]
+    return list(dict.fromkeys(said + every))
 
 
 def _tell(value: Any, path: str, unknown: set[str], twice: set[str], said: list[str]) -> None:

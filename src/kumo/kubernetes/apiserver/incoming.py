@@ -38,6 +38,7 @@ async def read_as(call: Call, gvk: GVK, legacy: Mapping[str, str] | None = None)
     `legacy` are versions that are taken for others.
     """
     data = await bodies.read(call.request)
+    check_options(call)
     value: Any = bodies.decode(data, bodies.media_type(call.request), gvk.kind)
     twice = bodies.duplicates(data, value)
     if legacy and isinstance(value, dict) and value.get("apiVersion") in legacy:
