@@ -73,11 +73,16 @@ class ResourceCache:
         if match.fields and (name := match.fields.exact("metadata.name")) is not None and match.namespace:
             candidates = iter(filter(None, [self._entries.get((match.namespace, name))]))
         elif match.labels and (keys := self._posting(match)) is not None:
-            wanted = sorted(keys, key=lambda k: (k[0] + "/", k[1]))
-            candidates = (self._entries[key] for key in wanted)
+            if namespace := match.namespace:
+                names = sorted([name for where, name in keys if where == namespace])
+                candidates = (self._entries[namespace, name] for name in names)
+            else:
+                candidates = (self._entries[key] for key in sorted(keys, key=lambda k: (k[0] + "/", k[1])))
+            if not match.fields and self._is_one_label(match):
+                return candidates
         else:
             candidates = (entry for chunks in self.chunks(match.namespace) for entry in chunks)
-        if not match.selects or (match.namespace == "" and not match.fields and self._is_one_label(match)):
+        if not match.selects:
             return candidates
         return (entry for entry in candidates if match.matches(entry, self.fields_of))
 

@@ -58,6 +58,8 @@ class Change:
             if match.namespace and shown != match.namespace:
                 return ""
             return "DELETED" if self.new is None else "ADDED" if self.old is None else "MODIFIED"
+        if not match.fields and self.old is not None and self.new is not None and self.old.labels is self.new.labels:
+            return "MODIFIED" if match.matches(self.new, fields_of) else ""
         before = self.old is not None and match.matches(self.old, fields_of)
         after = self.new is not None and match.matches(self.new, fields_of)
         if after:
