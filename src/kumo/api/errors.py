@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from kumo.api.objects import Object
 
+_MOST_TOLD = 1 << 20
+"""The most characters of causes that a refusal tells."""
+
 
 class Cause(NamedTuple):
     """One thing wrong with an object: `reason` is FieldValueRequired, FieldValueInvalid, ...; `field` a JSON path."""
@@ -147,12 +150,29 @@ def unsupported_media_type(message: str) -> StatusError:
 
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
-    """422 Invalid: the object breaks rules of its kind; one `Cause` for each."""
+    """422 Invalid: the object breaks rules of its kind; one `Cause` for each, as far as they fit into a mebibyte."""
+    causes = _bounded(causes)
     lines = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     details = _details(group, kind, name)
     details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
     return StatusError(422, "Invalid", f'{_qualified(group, kind)} "{name}" is invalid: {text}', details)
+
+
+def _bounded(causes: Sequence[Cause]) -> Sequence[Cause]:
+    """The causes, or as many of them as have `_MOST_TOLD` characters, and how many more there are.
+
+    An object of three mebibytes can have a hundred thousand faults, each of which may quote all of it.
+    """
+    if len(causes) < 2:
+        return causes
+    size = 0
+    for index, cause in enumerate(causes):
+        size += len(cause.field) + len(cause.message)
+        if size > _MOST_TOLD and index:
+            more = len(causes) - index
+            return [*causes[:index], Cause(cause.field, f"and {more} more", cause.reason)]
+    return causes
 
 
 def unprocessable() -> StatusError:

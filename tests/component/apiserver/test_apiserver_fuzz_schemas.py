@@ -394,10 +394,13 @@ def test_a_body_of_many_small_things_is_bounded(target: Target) -> None:
         {"metadata": {**meta, "managedFields": [{"manager": str(i)} for i in range(100_000)]}},
         {"metadata": meta, "data": {f"k{i}": "" for i in range(200_000)}},
         {"metadata": meta, "data": [[]] * 500_000},
+        {"metadata": {**meta, "labels": {f"/{i}": "!" for i in range(100_000)}}},
+        {"metadata": meta, "immutable": 5, **{f"u{i}": 1 for i in range(200_000)}},
     ):
         data = json.dumps(body, separators=(",", ":")).encode()
         assert len(data) < 3 << 20
-        status, _ = target.fire("POST", "/api/v1/namespaces/default/configmaps", data)
+        status, answer = target.fire("POST", "/api/v1/namespaces/default/configmaps", data)
+        assert len(answer) < 3 << 20, (data[:60], len(answer))
         # What says who manages what, and is nonsense, is not kept.
         assert status == 201 if b"managedFields" in data[:60] else 400 <= status < 500, (data[:60], status)
     selector = ",".join(f"a{i}" for i in range(100_000))
@@ -405,3 +408,9 @@ def test_a_body_of_many_small_things_is_bounded(target: Target) -> None:
     doubled = b'{"metadata":{"name":"d"},"data":{' + b",".join([b'"a":""'] * 300_000) + b"}}"
     assert target.fire("POST", "/api/v1/namespaces/default/configmaps", doubled)[0] == 201
     assert target.fire("DELETE", "/api/v1/namespaces/default/configmaps/d")[0] == 200
+    unknown = json.dumps({"metadata": meta, **{f"u{i}": 1 for i in range(200_000)}}).encode()
+    for how in ("Warn", "Strict"):
+        status, answer = target.fire(
+            "POST", "/api/v1/namespaces/default/configmaps", unknown, query=f"fieldValidation={how}&dryRun=All"
+        )
+        assert status in (400, 409) and len(answer) < 1 << 16

@@ -14,6 +14,9 @@ from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.write_options import check_options
 
+_MOST_COMPLAINTS = 100
+"""How many unknown and doubled fields are told of (as by upstream's decoder)."""
+
 
 async def read_object(call: Call) -> Object:
     """The body as an object of the call's kind. Raises 400, 413, 415."""
@@ -94,7 +97,7 @@ def conform(call: Call, obj: Object, schema: KindSchema, duplicates: Sequence[st
     """
     decoded = decode(schema, obj)
     if decoded[1] or duplicates:
-        complaints = bodies.in_order(data, decoded[1], duplicates)
+        complaints = bodies.in_order(data, decoded[1], duplicates)[:_MOST_COMPLAINTS]
         how = call.field_validation()
         if how == "Strict":
             raise strict_error(schema.gvk, complaints)

@@ -13,6 +13,8 @@ from kumo.machinery.http import Answer, HeaderLines, Request, Response
 
 GZIP_ABOVE = 128 << 10
 """Bodies smaller than this are not worth compressing (upstream's threshold)."""
+_MOST_SAID, _LONGEST_SAID = 4096, 256
+"""How many characters warnings may have together, and each once they are more (upstream's numbers)."""
 _NO_CACHE = {"Cache-Control": "no-cache, private"}
 
 
@@ -42,7 +44,7 @@ def value_response(request: Request, value: Any, status: int = 200, *, as_yaml: 
 
 def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
     """The Warning header (RFC 7234, code 299) for the texts, each said once, in a line of its own."""
-    said = dict.fromkeys(w for w in warnings if w)
+    said = _truncated(dict.fromkeys(w for w in warnings if w))
     if not said:
         return {}
     quoted = ("".join(c for c in w if c >= " ").replace("\\", "\\\\").replace('"', '\\"') for w in said)
@@ -54,6 +56,20 @@ def warned(answer: Answer, warnings: Sequence[str]) -> Answer:
     if isinstance(answer, Response) and "Warning" not in answer.headers:
         answer.headers = {**answer.headers, **warning_headers(warnings)}
     return answer
+
+
+def _truncated(texts: Mapping[str, None]) -> Sequence[str]:
+    """The texts, if they have no more than `_MOST_SAID` characters together; else each cut, and no more than that."""
+    if sum(map(len, texts)) <= _MOST_SAID:
+        return list(texts)
+    found: list[str] = []
+    written = 0
+    for text in texts:
+        if written >= _MOST_SAID:
+            break
+        found.append(text[:_LONGEST_SAID])
+        written += len(found[-1])
+    return found
 
 
 def text_response(text: str, status: int = 200) -> Response:

@@ -9,8 +9,8 @@ from kumo.api import fields, names
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 
-_MOST_TOLD = 100
-"""After so many faults of owners no more of those are told that quote every owner."""
+_MOST_TOLD = 10
+"""After so many faults of owners, no more of those are told that quote every owner."""
 _TWICE = (
     ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may "
     "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}"
