@@ -63,10 +63,11 @@ class AddressRepair:
             async with gate:
                 await self._act(service, address, finding)
 
-        work = []
+        work, held = [], {}
         for service in self._reader.objects(SERVICES):
             for address in addresses_of(service):
                 found = self._reader.get(ADDRESSES, address)
+                held[address] = parent_of(found) if found is not None else None
                 finding = of_service(service, address, found, self._parent(found), blocks)
                 if finding is None:
                     continue
@@ -78,7 +79,9 @@ class AddressRepair:
         if missing:
             _log.info("IPAddress objects of services were missing", count=missing)
         for address_object in self._reader.objects(ADDRESSES):
-            self._queue.add(name_of(address_object))
+            # The others are known to be as they should.
+            if held.get(name_of(address_object)) != parent_of(address_object):
+                self._queue.add(name_of(address_object))
 
     def _blocks(self) -> list[str]:
         return [b for r in self._reader.objects(_RANGES) for b in (r.get("spec") or {}).get("cidrs") or ()]
