@@ -224,3 +224,28 @@ async def test_many_at_once_get_addresses_of_their_own(dual: Client) -> None:
     assert len({service["spec"]["ports"][0]["nodePort"] for service in made}) == 40
     await asyncio.gather(*(dual.delete(SERVICES, f"m{i}", "default") for i in range(40)))
     assert set((await owners(dual)).values()) == {"kubernetes"}
+
+
+async def test_what_is_given_and_left_is_measured(tmp_path: Path) -> None:
+    async with running_apiserver(tmp_path) as server:
+        client = server.client
+        await make(client, "a", type="NodePort")
+        await make(client, "b", clusterIP="10.96.0.9", type="NodePort", ports=[{"port": 80, "nodePort": 30001}])
+        for spec in ({"clusterIP": "10.96.0.9"}, {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}):
+            with pytest.raises(StatusError):
+                await make(client, "c", **spec)
+        await make(client, "d", dry=True, type="NodePort")
+        answer = await client.transport.request("GET", "/metrics")
+        lines = set(answer.body.decode().splitlines())
+        ips, ports = "kube_apiserver_clusterip_allocator", "kube_apiserver_nodeport_allocator"
+        assert lines >= {
+            f'{ips}_allocated_ips{{cidr="10.96.0.0/16"}} 3',
+            f'{ips}_available_ips{{cidr="10.96.0.0/16"}} 65531',
+            f'{ips}_allocation_total{{cidr="10.96.0.0/16",scope="static"}} 2',
+            f'{ips}_allocation_errors_total{{cidr="10.96.0.0/16",scope="static"}} 1',
+            f"{ports}_allocated_ports 2",
+            f"{ports}_available_ports 2766",
+            f'{ports}_allocation_total{{scope="dynamic"}} 1',
+            f'{ports}_allocation_total{{scope="static"}} 1',
+            f'{ports}_allocation_errors_total{{scope="static"}} 1',
+        }

@@ -178,6 +178,7 @@ class ApiServer:
             quota_writer=StatusWriter(storage, self._registry),
         )
         self._admission = admission
+        self._metrics.add(admission.lines)
         self._addresses = Addresses(config.service_cidr, self._cache, reader, storage, self._registry, self.client)
         core = Core(
             self._cache,

@@ -86,6 +86,10 @@ class AdmissionChain:
             self._services.abandon(attrs)
         self._quota.abandon(attrs)
 
+    def lines(self) -> list[str]:
+        """What service addresses and node ports are given and left, for /metrics."""
+        return self._services.lines()
+
 
 async def _nothing(attrs: AdmissionAttributes) -> None:
     """No built-in steps."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kumo.api.errors import Cause, internal, invalid
 from kumo.kubernetes.apiserver.admission.service_holdings import Holdings
+from kumo.kubernetes.apiserver.admission.service_metrics import AllocationCounts
 from kumo.kubernetes.apiserver.admission.service_pools import Exhausted, OutOfRange, Taken
 from kumo.kubernetes.apiserver.admission.service_ports import Undo
 from kumo.kubernetes.apiserver.admission.service_ranges import ServiceRanges
@@ -20,7 +21,8 @@ _HEADLESS = "None"
 class AddressAllocator:
     """Gives addresses of `blocks` (CIDRs, of the default family first) and of ServiceCIDRs that are ready."""
 
-    def __init__(self, reader: Reader, blocks: Sequence[str], holdings: Holdings) -> None:
+    def __init__(self, reader: Reader, blocks: Sequence[str], holdings: Holdings, counts: AllocationCounts) -> None:
+        self._holdings, self._counts = holdings, counts
         ranges = [ServiceRanges(reader, block) for block in blocks]
         self._ranges = {found.own.family: found for found in ranges}
         for found in ranges:
@@ -60,6 +62,11 @@ class AddressAllocator:
         for ranges in self._ranges.values():
             ranges.tidy()
 
+    def usage(self) -> Iterator[tuple[str, int, int]]:
+        """How many addresses of each range are held and left."""
+        for ranges in self._ranges.values():
+            yield from ranges.usage(self._holdings.addresses[ranges.own.network.version])
+
     def _fill(
         self, name: str, spec: dict[str, Any], families: Sequence[str], first: int, undo: Undo, dry: bool
     ) -> None:
@@ -79,7 +86,9 @@ class AddressAllocator:
         try:
             number = ranges.next()
         except Exhausted:
+            self._counts.address_errors[ranges.block_of(0), "dynamic"] += 1
             raise internal(f'failed to allocate a serviceIP for Service "{name}": range is full') from None
+        self._counts.addresses[ranges.block_of(number), "dynamic"] += 1
         undo.append(lambda: ranges.release(number))
         return ranges.own.text(number)
 
@@ -103,8 +112,11 @@ class AddressAllocator:
         except Taken:
             why = "provided IP is already allocated"
         else:
+            self._counts.addresses[ranges.block_of(number), "static"] += 1
             undo.append(lambda: ranges.release(number))
             return
+        if not dry:
+            self._counts.address_errors[ranges.block_of(0), "static"] += 1
         shown = ",".join(f'"{address}"' for address in every)
         text = f"Invalid value: [{shown}]: failed to allocate IP {wanted}: {why}"
         raise invalid("", "Service", name, [Cause("spec.clusterIPs", text)])

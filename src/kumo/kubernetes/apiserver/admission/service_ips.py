@@ -8,6 +8,7 @@ from typing import Any
 from kumo.kubernetes.apiserver.admission.refusals import object_name
 from kumo.kubernetes.apiserver.admission.service_addresses import AddressAllocator
 from kumo.kubernetes.apiserver.admission.service_holdings import Held, Holdings
+from kumo.kubernetes.apiserver.admission.service_metrics import AllocationCounts
 from kumo.kubernetes.apiserver.admission.service_ports import PortAllocator
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 
@@ -23,8 +24,9 @@ class ServiceAllocator:
 
     def __init__(self, reader: Reader, cidr: str, ports: tuple[int, int] = (30000, 32767)) -> None:
         self._holdings = Holdings(reader, self._stored)
-        self._addresses = AddressAllocator(reader, cidr.split(","), self._holdings)
-        self._ports = PortAllocator(ports, self._holdings.ports)
+        self._counts = AllocationCounts()
+        self._addresses = AddressAllocator(reader, cidr.split(","), self._holdings, self._counts)
+        self._ports = PortAllocator(ports, self._holdings.ports, self._counts)
         self._count = 0
 
     def mutate(self, attrs: AdmissionAttributes) -> None:
@@ -59,6 +61,13 @@ class ServiceAllocator:
         """The write did not happen: what it was given is free at once (else after a minute)."""
         _all(attrs.undo)
         attrs.undo = ()
+
+    def lines(self) -> list[str]:
+        """What is given and left, for /metrics."""
+        self._holdings.load()
+        self._addresses.refresh()
+        held, pool = len(self._holdings.ports), self._ports.pool
+        return self._counts.lines(self._addresses.usage(), (held, pool.last - pool.first + 1 - held))
 
     def _stored(self, held: Held) -> None:
         self._ports.stored(held.ports)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kumo.api.errors import Cause, internal, invalid
 from kumo.kubernetes.apiserver.admission.service_holdings import ports_of
+from kumo.kubernetes.apiserver.admission.service_metrics import AllocationCounts
 from kumo.kubernetes.apiserver.admission.service_pools import Exhausted, OutOfRange, Pool, Taken
 
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
@@ -19,7 +20,8 @@ Undo = list[Callable[[], None]]
 class PortAllocator:
     """Gives ports of `[first, last]`; `held` has what stored services hold."""
 
-    def __init__(self, ports: tuple[int, int], held: Container[int]) -> None:
+    def __init__(self, ports: tuple[int, int], held: Container[int], counts: AllocationCounts) -> None:
+        self._counts = counts
         size = ports[1] - ports[0] + 1
         static = min(max(16, size // 32), 128) if size > 32 else 0
         self.pool = Pool(*ports, preferred=ports[0] + static)
@@ -28,7 +30,7 @@ class PortAllocator:
 
     def give(self, name: str, spec: dict[str, Any], old: dict[str, Any], undo: Undo, *, dry: bool) -> None:
         """Give the service the ports that it lacks, in place. Raises 422, or 500 when there are none."""
-        given = _Given(self.pool, self._span, name, undo, dry)
+        given = _Given(self.pool, self._counts, self._span, name, undo, dry)
         if spec.get("type") in _WITH_NODE_PORTS:
             give = spec["type"] == "NodePort" or bool(spec.get("allocateLoadBalancerNodePorts", True))
             if old:
@@ -51,7 +53,8 @@ class PortAllocator:
 class _Given:
     """What one write is given."""
 
-    def __init__(self, pool: Pool, span: str, name: str, undo: Undo, dry: bool) -> None:
+    def __init__(self, pool: Pool, counts: AllocationCounts, span: str, name: str, undo: Undo, dry: bool) -> None:
+        self._counts = counts
         self._pool, self._span, self._name, self._undo, self._dry = pool, span, name, undo, dry
         self.numbers: set[int] = set()
 
@@ -63,7 +66,9 @@ class _Given:
             try:
                 port = self._pool.next()
             except Exhausted:
+                self._counts.port_errors["dynamic",] += 1
                 raise internal(f"{failed}: range is full") from None
+            self._counts.ports["dynamic",] += 1
             self._undo.append(lambda: self._pool.release(port))
         self.numbers.add(port)
         return port
@@ -88,12 +93,16 @@ class _Given:
                     raise Taken
             else:
                 self._pool.take(wanted)
+                self._counts.ports["static",] += 1
                 self._undo.append(lambda: self._pool.release(wanted))
         except OutOfRange:
             if self._dry:
                 return None  # Upstream's dry runs do not look at the range.
+            self._counts.port_errors["static",] += 1
             return f"provided port is not in the valid range. The range of valid ports is {self._span}"
         except Taken:
+            if not self._dry:
+                self._counts.port_errors["static",] += 1
             return "provided port is already allocated"
         self.numbers.add(wanted)
         return None

@@ -67,6 +67,22 @@ class ServiceRanges:
         if not any(pool.numbers.first <= number <= pool.numbers.last for pool in self._pools.values()):
             raise OutOfRange
 
+    def block_of(self, number: int) -> str:
+        """The first range that has the address; the cluster's own if none has."""
+        for block, pool in self._pools.items():
+            if pool.numbers.first <= number <= pool.numbers.last:
+                return block
+        return self._cidr
+
+    def usage(self, held: Iterable[int]) -> list[tuple[str, int, int]]:
+        """How many addresses of each range are held and left."""
+        numbers, found = list(held), []
+        for block, pool in self._pools.items():
+            first, last = pool.numbers.first, pool.numbers.last
+            count = sum(1 for number in numbers if first <= number <= last)
+            found.append((block, count, last - first + 1 - count))
+        return found
+
     def take(self, number: int) -> None:
         """Promise this address in every range that has it. Raises Taken, OutOfRange."""
         done: list[AddressPool] = []
