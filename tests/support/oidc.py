@@ -33,6 +33,8 @@ class Issuer:
     keys: dict[str, RSAKey] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     signing: str = ""
+    claims: dict[str, str] = field(default_factory=dict)
+    """What is answered at other paths, to who brings the access token `of-claims`: tokens with claims."""
 
     def rotate(self, name: str) -> None:
         """Sign with a new key from now on; the old ones are not published any more."""
@@ -54,6 +56,10 @@ class Issuer:
             found = {"issuer": self.named or self.url, "jwks_uri": f"{self.url}/keys"}
         elif request.path == "/keys":
             found = {"keys": [key.as_dict(private=False) for key in self.keys.values()]}
+        elif request.path in self.claims:
+            if request.headers.get("authorization") != "Bearer of-claims":
+                return Response(401)
+            return Response(200, self.claims[request.path].encode(), "application/jwt")
         else:
             return Response(404)
         return Response(200, json.dumps(found).encode())

@@ -216,3 +216,42 @@ async def test_a_changed_file_is_used_at_once(tmp_path: Path, issuer: Issuer) ->
         async with asyncio.timeout(15):
             while (await review(server, token)).get("authenticated"):
                 await asyncio.sleep(0.05)
+
+
+async def test_groups_that_a_token_points_to(tmp_path: Path, issuer: Issuer) -> None:
+    provider = from_flags(
+        issuer.url, "kumo", username_claim="sub", username_prefix="-", groups_claim="teams", ca=issuer.ca
+    )
+    async with running_apiserver(
+        tmp_path, https=True, authentication=AuthenticationConfig(providers=[provider])
+    ) as server:
+
+        def pointing(path: str, token: str = "of-claims", **more: Any) -> str:
+            source = {"endpoint": f"{issuer.url}{path}", "access_token": token}
+            found = {"_claim_names": {"teams": "there"}, "_claim_sources": {"there": source}, **more}
+            return issuer.token(aud="kumo", sub="jane", **found)
+
+        issuer.claims["/teams"] = issuer.token(aud="kumo", teams=["a", "b"])
+        issuer.claims["/foreign"] = issuer.token(aud="others", teams=["root"])
+        issuer.claims["/empty"] = issuer.token(aud="kumo")
+        issuer.claims["/nonsense"] = "no token"
+        found = await review(server, pointing("/teams"))
+        assert found["user"]["groups"] == ["a", "b", "system:authenticated"]
+        # What is in the token itself counts.
+        own = await review(server, pointing("/teams", teams=["own"]))
+        assert own["user"]["groups"] == ["own", "system:authenticated"]
+        for token, why in (
+            (
+                pointing("/foreign"),
+                'verify distributed claim token: oidc: verify token: oidc: expected audience in ["kumo"]',
+            ),
+            (pointing("/empty"), "did not contain claim: teams"),
+            (pointing("/nonsense"), "getting untrusted issuer from endpoint"),
+            (pointing("/teams", token="another"), "error while getting distributed claim JWT: 401"),
+            (pointing("/nowhere"), "error while getting distributed claim JWT: 404"),
+            (pointing("/teams", _claim_sources={}), "contained a source there missing in _claims_sources"),
+            (pointing("/teams", _claim_names=["x"]), "error parsing distributed claim names"),
+        ):
+            refused = await review(server, token)
+            assert not refused.get("user") and "could not expand distributed claims" in refused["error"], refused
+            assert why in refused["error"], refused["error"]

@@ -7,26 +7,18 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from kumo.kubernetes.apiserver.authentication.oidc.fetching import ProviderError, fetch
 from kumo.kubernetes.apiserver.authentication.oidc.settings import ProviderSettings
 from kumo.kubernetes.apiserver.authentication.results import TokenRejected
-from kumo.machinery.tls import client_context
-from kumo.machinery.transport import HttpTransport
 
 _log = structlog.get_logger("kumo.oidc")
-_LARGEST = 1 << 20
 _RETRY = 10.0
 _REFRESH = 1.0
-_TIMEOUT = 10.0
-
-
-class ProviderError(Exception):
-    """The provider can't be reached or answers nonsense; the message says what to do about."""
 
 
 class ProviderKeys:
@@ -93,30 +85,11 @@ class ProviderKeys:
         return uri
 
     async def _fetch(self, url: str) -> Mapping[str, Any]:
-        parts = urlsplit(url)
-        tls = client_context(ca_data=self._settings.ca) if self._settings.ca else None
-        transport = HttpTransport(f"https://{parts.netloc}", tls=tls, timeout=_TIMEOUT, connect_timeout=_TIMEOUT)
-        try:
-            async with (
-                asyncio.timeout(_TIMEOUT),
-                transport.stream("GET", parts.path or "/", query=parts.query) as (
-                    status,
-                    chunks,
-                ),
-            ):
-                body = bytearray()
-                async for chunk in chunks:
-                    body += chunk
-                    if len(body) > _LARGEST:
-                        raise ProviderError(f"{url}: the answer is over {_LARGEST} bytes")
-        except (ConnectionError, OSError, TimeoutError) as error:
-            raise ProviderError(f"{url}: {error or 'no answer in time'}") from error
-        finally:
-            await transport.close()
+        status, body = await fetch(url, self._settings.ca)
         if status != 200:
             raise ProviderError(f"{url}: status {status}")
         try:
-            found = json.loads(bytes(body))
+            found = json.loads(body)
         except ValueError as error:
             raise ProviderError(f"{url}: not JSON: {error}") from error
         if not isinstance(found, dict):
