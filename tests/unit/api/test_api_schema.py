@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kumo.api.builtin import RESOURCE_TYPES, by_gvk, is_stored, storage_type
 from kumo.api.resources import GVK
 from kumo.api.schema import DecodeError, builtin_schema, crd_schema
-from kumo.api.schema.decoding import decode
+from kumo.api.schema.decoding import canonical_micro_time, decode
 from kumo.api.schema.definitions import load
+from kumo.api.schema.validation import complaints
 
 pytestmark = pytest.mark.unit
 
@@ -267,3 +272,76 @@ def test_custom_metadata_is_checked() -> None:
     obj["metadata"]["name"] = 5
     with pytest.raises(DecodeError, match='Widget in version "v1" cannot be handled as a Widget'):
         schema().decode(obj)
+
+
+meanings: list[dict[str, Any]] = [
+    {},
+    {"enum": ["a", 1, None]},
+    {"minLength": 2},
+    {"pattern": "^b"},
+    {"maximum": 3},
+    {"multipleOf": 2},
+    {"format": "int32"},
+    {"format": "date"},
+    {"x-kubernetes-int-or-string": True},
+    {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+    {"not": {"type": "string"}},
+]
+simple: list[dict[str, Any]] = [
+    *({"type": kind} for kind in ("string", "integer", "number", "boolean")),
+    {"type": "string", "description": "of it", "default": "b"},
+    {"type": "integer", "nullable": True},
+    {},
+]
+leaf_schemas = st.builds(lambda words, meaning: words | meaning, st.sampled_from(simple), st.sampled_from(meanings))
+schemas = st.recursive(
+    leaf_schemas,
+    lambda below: st.fixed_dictionaries(
+        {"type": st.sampled_from(["object", "array"]), "properties": st.dictionaries(st.sampled_from("ab"), below)},
+        optional={"items": below, "not": below},
+    ),
+    max_leaves=6,
+)
+VALUES = (None, True, False, -(1 << 40), 0, 1, 5, 1.0, 1.5, "", "a", "abc")
+plain_values = st.sampled_from(VALUES)
+json_values = st.recursive(
+    plain_values,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from("abc"), below),
+    max_leaves=6,
+)
+
+
+def with_more(found: Any) -> Any:
+    """The schema, saying everywhere something that means nothing: so that nothing of it is simple."""
+    if not isinstance(found, dict) or not found:
+        return [with_more(v) for v in found] if isinstance(found, list) else found
+    below: dict[str, Callable[[Any], Any]] = {
+        "properties": lambda v: {name: with_more(part) for name, part in v.items()},
+        "items": with_more,
+        "not": with_more,
+        "anyOf": with_more,
+    }
+    return {k: below[k](v) if k in below else v for k, v in found.items()} | {"x-more": True}
+
+
+@pytest.mark.parametrize("meaning", meanings)
+def test_what_is_simple_is_judged_like_the_rest(meaning: dict[str, Any]) -> None:
+    for words in simple:
+        found = words | meaning
+        for value in VALUES:
+            assert list(complaints(found, value)) == list(complaints(with_more(found), value)), (found, value)
+
+
+@given(schemas, json_values)
+def test_what_is_made_of_simple_parts_too(found: dict[str, Any], value: Any) -> None:
+    assert list(complaints(found, value)) == list(complaints(with_more(found), value))
+
+
+@given(st.datetimes(), st.integers(-12, 12))
+def test_micro_times_in_their_form_stay(moment: datetime, hours: int) -> None:
+    text = moment.isoformat(timespec="microseconds") + "Z"
+    assert canonical_micro_time(text) == text
+    there = moment.replace(tzinfo=UTC)
+    if 1 < there.year < 9999:
+        local = there.astimezone(timezone(timedelta(hours=hours)))
+        assert canonical_micro_time(local.isoformat(timespec="microseconds")) == text

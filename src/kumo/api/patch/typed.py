@@ -141,22 +141,18 @@ def added(shape: Shape, value: Any) -> FieldSet:
     if type(value) is dict:
         if kind != "map" and kind != "deduced":
             return {}
-        return _added_fields(shape, value)
+        names = tuple(value)
+        said: Said = shape.said.get(names) or _said(shape, names)
+        if said.whole is not None:
+            return said.whole
+        found: FieldSet = {SELF: {}}
+        for element, name, child in said.parts:
+            found[element] = added(child, value[name]) if child is not None else {}
+        return found
     if type(value) is not list or (kind != "items" and kind != "set"):
         return {}
     parts = _added_items(shape, value)
     return {SELF: {}, **{element: parts[element] for element in in_order(parts)}}
-
-
-def _added_fields(shape: Shape, value: dict[str, Any]) -> FieldSet:
-    names = tuple(value)
-    said: Said = shape.said.get(names) or _said(shape, names)
-    if said.whole is not None:
-        return said.whole
-    found: FieldSet = {SELF: {}}
-    for element, name, child in said.parts:
-        found[element] = added(child, value[name]) if child is not None else {}
-    return found
 
 
 def _said(shape: Shape, names: tuple[str, ...]) -> Said:

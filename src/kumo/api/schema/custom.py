@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from kumo.api import fields
 from kumo.api.errors import Cause
@@ -18,6 +19,8 @@ from kumo.api.schema.nodes import Node
 from kumo.api.schema.pruning import apply_defaults, prune
 from kumo.api.schema.structural import root_node
 from kumo.api.schema.validation import causes, complaints
+
+_CONTAINERS = (dict, list)
 
 
 class CustomKindSchema:
@@ -112,15 +115,14 @@ def _duplicates(node: Node, value: Any, path: str) -> list[Cause]:
     found: list[Cause] = []
     if isinstance(value, dict):
         for name, item in value.items():
-            below = node.field(name)
-            if below is not None and isinstance(item, dict | list):
+            if isinstance(item, _CONTAINERS) and (below := node.field(name)) is not None:
                 inner = f"{path}[{name}]" if name not in node.fields else f"{path}.{name}" if path else name
                 found += _duplicates(below, item, inner)
     elif isinstance(value, list) and node.items is not None:
         if node.list_type in ("map", "set"):
             found += _twice(node, value, path)
         for index, item in enumerate(value):
-            if isinstance(item, dict | list):
+            if isinstance(item, _CONTAINERS):
                 found += _duplicates(node.items, item, f"{path}[{index}]")
     return found
 
@@ -128,14 +130,14 @@ def _duplicates(node: Node, value: Any, path: str) -> list[Cause]:
 def _twice(node: Node, value: list[Any], path: str) -> list[Cause]:
     """Each item that is there again, once."""
     found: list[Cause] = []
-    seen: dict[str, int] = {}
+    seen: dict[bytes, int] = {}
     for index, item in enumerate(value):
         key: Any = item
         if node.list_type == "map":
             if item is not None and not isinstance(item, dict):
                 return [fields.invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")]
             key = {k: item[k] for k in node.list_keys if k in item} if item else {}
-        text = json.dumps(key, sort_keys=True)
+        text = msgspec.json.encode(key, order="sorted")
         seen[text] = seen.get(text, 0) + 1
         if seen[text] == 2:
             found.append(fields.duplicate(f"{path}[{index}]", key))

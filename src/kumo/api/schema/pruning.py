@@ -11,6 +11,7 @@ from kumo.api.schema.decoding import DecodeError, decode
 from kumo.api.schema.nodes import Node
 
 _WHOLE_LIMIT = 1e21
+_CONTAINERS = (dict, list)
 
 
 _NO_OBJECTS = frozenset(("array", "string", "integer", "number", "boolean"))
@@ -97,13 +98,12 @@ def apply_defaults(node: Node, value: Any) -> None:
             elif name in value and missing and child.type != "any":
                 del value[name]
         for name, item in value.items():
-            below = node.field(name)
-            if below is not None and isinstance(item, dict | list):
+            if isinstance(item, _CONTAINERS) and (below := node.field(name)) is not None:
                 apply_defaults(below, item)
         if node.values is not None and not node.values.nullable and None in value.values():
             for name in [k for k, v in value.items() if v is None and k not in node.fields]:
                 del value[name]
     elif isinstance(value, list) and node.items is not None:
         for item in value:
-            if isinstance(item, dict | list):
+            if isinstance(item, _CONTAINERS):
                 apply_defaults(node.items, item)

@@ -16,6 +16,12 @@ from kumo.api.errors import Cause
 from kumo.api.schema.correlation import Correlated
 from kumo.api.schema.formats import check_format
 
+_TYPES = {str: "string", dict: "object", list: "array", bool: "boolean", int: "integer", type(None): "null"}
+_PLAIN = frozenset(("string", "boolean", "integer"))
+_SIMPLE = frozenset(("type", "description", "title", "default", "nullable", "example"))
+"""What a schema may say without a value of its type having to be looked at."""
+_COMBINING = frozenset(("allOf", "anyOf", "oneOf", "not"))
+
 
 class Complaint(NamedTuple):
     """One broken rule: `code` names the rule (`required`, `type`, `enum`, ...), `text` says it in full."""
@@ -38,6 +44,9 @@ def complaints(
         return
     if value is None and schema.get("nullable"):
         return
+    kind = schema.get("type")
+    if kind in _PLAIN and _TYPES.get(type(value)) == kind and _SIMPLE.issuperset(schema):
+        return  # Of the right type, and that is all that is asked.
     wrong = _wrong_type(schema, value, path)
     if wrong is not None:
         yield wrong
@@ -54,7 +63,8 @@ def complaints(
         yield from _array(schema, value, path, before)
     elif not isinstance(value, bool) and isinstance(value, int | float):
         yield from _number(schema, value, path)
-    yield from _combined(schema, value, path, before)
+    if not _COMBINING.isdisjoint(schema):
+        yield from _combined(schema, value, path, before)
 
 
 def _choice(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Complaint]:
@@ -88,29 +98,22 @@ def _in(path: str) -> str:
 
 def json_type(value: Any) -> str:
     """The JSON Schema type of a value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return "integer"
-    if isinstance(value, float):
-        return "number"
-    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
+    if type(value) is float:
+        return "integer" if value.is_integer() else "number"
+    return _TYPES.get(type(value), "object")
 
 
 def _wrong_type(schema: Mapping[str, Any], value: Any, path: str) -> Complaint | None:
     wanted = schema.get("type")
+    found = json_type(value)
     if schema.get("x-kubernetes-int-or-string"):
-        good, wanted = json_type(value) in ("integer", "string"), "integer,string"
+        good, wanted = found in ("integer", "string"), "integer,string"
     elif not wanted:
         return None
     else:
-        found = json_type(value)
         good = found == wanted or (wanted == "number" and found == "integer")
     if good:
         return None
-    found = json_type(value)
     return Complaint(path, "type", found, f'{_in(path)} must be of type {wanted}: "{found}"')
 
 

@@ -64,8 +64,10 @@ def validate_labels(path: str, labels: Mapping[str, str] | None) -> list[Cause]:
     """What is wrong with labels."""
     found: list[Cause] = []
     for key, value in (labels or {}).items():
-        found += fields.each(path, key, names.check_qualified_name(key))
-        found += fields.each(path, value, names.check_label_value(value))
+        if wrong := names.check_qualified_name(key):
+            found += fields.each(path, key, wrong)
+        if wrong := names.check_label_value(value):
+            found += fields.each(path, value, wrong)
     return found
 
 
@@ -74,7 +76,8 @@ def validate_annotations(path: str, annotations: Mapping[str, str] | None) -> li
     found: list[Cause] = []
     total = 0
     for key, value in (annotations or {}).items():
-        found += fields.each(path, key, names.check_qualified_name(key.lower()))
+        if wrong := names.check_qualified_name(key.lower()):
+            found += fields.each(path, key, wrong)
         total += len(key.encode()) + len(value.encode())
     if total > ANNOTATIONS_LIMIT:
         found.append(fields.too_long(path, ANNOTATIONS_LIMIT))
