@@ -41,6 +41,11 @@ class KindStrategy(Protocol):
         ...
 
     @property
+    def unconditional_update(self) -> bool:
+        """Whether an update need not say which version it was made from."""
+        ...
+
+    @property
     def haste(self) -> Haste | None:
         """What validation that may take long looks at (`deliberation`); None where it can't."""
         ...

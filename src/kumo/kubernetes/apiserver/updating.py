@@ -55,7 +55,7 @@ async def update(core: Core, call: Call) -> tuple[Entry, bool]:
     if (
         entry is not None
         and meta.get("resourceVersion") in (None, "", "0")
-        and not call.resource.strategy.rules.unconditional_update
+        and not call.resource.strategy.unconditional_update
     ):
         # An update of whatever there is (upstream: AllowUnconditionalUpdate is false).
         kind = call.resource.type

@@ -48,6 +48,11 @@ class Strategy:
         """Whether a PUT of an object that is not there creates it."""
         return self.rules.allow_create_on_update
 
+    @property
+    def unconditional_update(self) -> bool:
+        """Whether an update need not say which version it was made from."""
+        return self.rules.unconditional_update
+
     def default(self, obj: Object) -> None:
         """Set upstream's defaults."""
         self.rules.default(obj)
