@@ -17,6 +17,7 @@ import structlog
 
 from kumo.kubernetes.apiserver.entry import Entry, make_entry
 from kumo.kubernetes.apiserver.keys import ROOT, Place, object_key, parse_key
+from kumo.kubernetes.apiserver.memory import loading
 from kumo.kubernetes.apiserver.resource_cache import ResourceCache
 from kumo.store.base import Compacted, Event, KeyValue, OutcomeUnknown, Store, StoreError, Unavailable
 
@@ -52,6 +53,11 @@ class Cache:
 
     async def start(self) -> None:
         """Read everything, then follow the store."""
+        with loading():
+            await self._read()
+        self._task = asyncio.create_task(self._follow(), name="watch cache")
+
+    async def _read(self) -> None:
         first = page = await self._store.range(ROOT, limit=_PAGE)
         while page.more:
             last = page.kvs[-1].key
@@ -65,7 +71,6 @@ class Cache:
         self.revision = self._started_at = first.revision
         for found in self._resources.values():
             found.revision = found.hub.oldest = first.revision
-        self._task = asyncio.create_task(self._follow(), name="watch cache")
 
     def _load(self, kvs: list[KeyValue]) -> None:
         """Take in what was there when the server started."""

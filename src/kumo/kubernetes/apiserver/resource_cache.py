@@ -152,7 +152,8 @@ class ResourceCache:
         self.hub.publish(Change(revision, old, None))
 
     def _put(self, entry: Entry, old: Entry | None) -> None:
-        self._entries[entry.key] = entry
+        key = entry.key
+        self._entries[key] = entry
         chunks = self._namespaces.get(entry.namespace)
         if chunks is None:
             chunks = self._namespaces[entry.namespace] = SortedChunks()
@@ -163,7 +164,10 @@ class ResourceCache:
                 return
             self._unindex(old)
         for pair in entry.labels.items():
-            self._by_label.setdefault(pair, set()).add(entry.key)
+            found = self._by_label.get(pair)
+            if found is None:
+                found = self._by_label[pair] = set()
+            found.add(key)
 
     def _unindex(self, entry: Entry) -> None:
         for pair in entry.labels.items():
