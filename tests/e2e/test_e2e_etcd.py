@@ -77,6 +77,8 @@ def test_they_come_back(planes: tuple[Cloud, Cloud], etcd: list[str]) -> None:
     first.kubectl("create", "configmap", "kept")
     first.kumo("down")
     assert second.get("configmap", "kept")["metadata"]["name"] == "kept", "the other goes on alone"
+    subsets = second.get("endpoints", "kubernetes", "-n", "default")["subsets"]
+    assert [p["port"] for s in subsets for p in s["ports"]] == [second.port], "who has stopped is named no more"
     second.kubectl("create", "configmap", "meanwhile")
     first.up("--no-node")  # Store and secrets are remembered.
     assert first.get("configmap", "meanwhile")
