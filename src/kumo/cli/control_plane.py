@@ -36,7 +36,7 @@ from kumo.machinery.controller import Component, queues
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
-from kumo.machinery.leader_election import Elected, Election
+from kumo.machinery.leader_election import Elected, Election, LeadershipLost
 from kumo.machinery.listener import Listener, ListenError
 from kumo.machinery.rotation import RotatingContext
 from kumo.machinery.transport import InProcessTransport
@@ -208,7 +208,8 @@ def main() -> int:
     logs.set_up(level="info")
     reporter = Reporter(instance.notify_socket, PROCESS)
     plane = ControlPlane(instance, reporter)
-    return run_until_told(plane.run, reporter, (StoreError, ListenError, InstanceError, AuditError, EncryptionError))
+    fatal = (StoreError, ListenError, InstanceError, AuditError, EncryptionError)
+    return run_until_told(plane.run, reporter, fatal, cured=(LeadershipLost,))
 
 
 if __name__ == "__main__":

@@ -59,11 +59,15 @@ async def ended_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> 
 
 
 def run_until_told(
-    work: Callable[[asyncio.Event], Awaitable[None]], reporter: Reporter, fatal: tuple[type[Exception], ...]
+    work: Callable[[asyncio.Event], Awaitable[None]],
+    reporter: Reporter,
+    fatal: tuple[type[Exception], ...],
+    cured: tuple[type[Exception], ...] = (),
 ) -> int:
     """Run the coroutine function `work` until SIGTERM or SIGINT sets its event; the process's exit code.
 
-    An exception of a `fatal` type is what a restart would not cure: it is reported to the user.
+    An exception of a `fatal` type is what a restart would not cure: it is reported to the user. One of a `cured` type
+    is what a restart is for: it is told in a line, without a trace.
     """
 
     async def main() -> None:
@@ -81,6 +85,9 @@ def run_until_told(
         uvloop.run(main())
     except BaseException as error:
         cause = _first_of(error, fatal)
+        if cause is None and (reason := _first_of(error, cured)) is not None:
+            print(f"ends, to be started again: {reason}", file=sys.stderr, flush=True)
+            return 1
         if cause is None:
             raise
         reporter.error(str(cause))

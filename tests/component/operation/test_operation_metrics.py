@@ -116,6 +116,7 @@ async def test_what_is_measured_besides_requests(tmp_path: Path) -> None:
         assert value('aggregator_unavailable_apiservice{name="v1."}') == 0
         assert value('field_validation_request_duration_seconds_count{field_validation="Warn"}') > 5
         assert value("apiserver_audit_event_total ") == 0
+        assert value('rest_client_requests_total{code="201",method="POST",host="in-process"}') >= 5
         assert value('workqueue_adds_total{name="tested"}') == value('workqueue_depth{name="tested"}') == 1
         waits = 'apiserver_flowcontrol_request_wait_duration_seconds_count{priority_level="exempt",flow_schema="exempt"'
         assert value(f'{waits},execute="true"}}') > 9

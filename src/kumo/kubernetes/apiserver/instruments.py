@@ -119,6 +119,17 @@ class Instruments:
             ("group", "version", "resource", "subresource", "removed_release"),
             kind="gauge",
         )
+        self.clients = Counted(
+            "rest_client_requests_total",
+            "[ALPHA] Requests of the clients in this process, by status code, method, and host.",
+            ("code", "method", "host"),
+        )
+        self.client_seconds = Timed(
+            "rest_client_request_duration_seconds",
+            "[ALPHA] Latency of the requests of the clients in this process in seconds, by verb and host.",
+            ("verb", "host"),
+            (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0),
+        )
         self.webhooks = WebhookInstruments()
         self.policies = PolicyInstruments()
 
