@@ -166,6 +166,18 @@ async def test_update_needs_the_newest_version(client: Client) -> None:
     assert error.code == 409 and "Precondition failed: UID in precondition: not-this" in error.message
 
 
+async def test_update_of_some_kinds_must_name_its_version(client: Client) -> None:
+    drivers = GVR("storage.k8s.io", "v1", "csidrivers", namespaced=False)
+    driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "a.io"}, "spec": {}}
+    first = await client.create(drivers, driver)
+    error = await refused(client.update(drivers, driver))
+    assert (error.code, error.reason) == (422, "Invalid")
+    wrong = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+    assert error.message == f'csidrivers.storage.k8s.io "a.io" is invalid: {wrong}'
+    changed = {**first, "spec": {**first["spec"], "requiresRepublish": True}}
+    assert (await client.update(drivers, changed))["spec"]["requiresRepublish"] is True
+
+
 async def test_update_that_changes_nothing_writes_nothing(client: Client) -> None:
     first = await client.create(CONFIGMAPS, configmap("a", k="1"), "default")
     again = await client.update(CONFIGMAPS, {**first, "data": {"k": "1"}})
