@@ -10,9 +10,12 @@ import pytest
 
 from kumo.api.errors import StatusError
 from kumo.api.resources import ENDPOINTSLICES, NODES, PODS, SERVICES
+from kumo.kubernetes.apiserver.kubelet_proxy.targets import Address
+from kumo.kubernetes.apiserver.kubelet_proxy.upstream import Connections
 from kumo.machinery import tls
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
 from kumo.machinery.listener import Listener
+from kumo.machinery.transport import HttpTransport
 from support.apiserver import RunningApiServer, running_apiserver
 
 pytestmark = pytest.mark.component
@@ -43,8 +46,19 @@ class Place:
         self.server, self.port = server, port
 
 
+def _lead_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lead the address that the slice may name (never a loopback one) to this machine."""
+    found = Connections.to
+
+    def to(self: Connections, address: Address, *, node: bool) -> HttpTransport:
+        return found(self, address._replace(host=address.host.replace("192.0.2.1", "127.0.0.1")), node=node)
+
+    monkeypatch.setattr(Connections, "to", to)
+
+
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    _lead_here(monkeypatch)
     pki = tmp_path / "pki"
     pki.mkdir()
     ca = tls.ensure_ca(pki)
@@ -87,8 +101,8 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
                 },
                 "addressType": "IPv4",
                 "endpoints": [
-                    {"addresses": ["127.0.0.2"], "conditions": {"ready": False}},
-                    {"addresses": ["127.0.0.1"], "conditions": {"ready": True}},
+                    {"addresses": ["192.0.2.2"], "conditions": {"ready": False}},
+                    {"addresses": ["192.0.2.1"], "conditions": {"ready": True}},
                 ],
                 "ports": [{"name": "http", "port": pod.port, "protocol": "TCP"}],
             },
