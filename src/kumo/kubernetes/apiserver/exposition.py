@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,18 +37,28 @@ def histograms(
     name: str, text: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], Histogram]]
 ) -> list[str]:
     """The lines of a histogram family."""
-    lines: list[str] = []
+    return list(histogram_lines(name, text, labels, samples))
+
+
+def histogram_lines(
+    name: str, text: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], Histogram]]
+) -> Iterator[str]:
+    """The same, made one after the other."""
+    told = False
     for values, histogram in samples:
+        if not told:
+            told = True
+            yield from _top(name, text, "histogram")
         inner = _braces(labels, values)[1:-1]
         comma, count = "," if inner else "", 0
         for bound, number in zip(histogram.bounds, histogram.counts, strict=False):
             count += number
-            lines.append(f'{name}_bucket{{{inner}{comma}le="{_number(bound)}"}} {count}')
+            yield f'{name}_bucket{{{inner}{comma}le="{_number(bound)}"}} {count}'
         count += histogram.counts[-1]
-        lines.append(f'{name}_bucket{{{inner}{comma}le="+Inf"}} {count}')
+        yield f'{name}_bucket{{{inner}{comma}le="+Inf"}} {count}'
         braces = f"{{{inner}}}" if inner else ""
-        lines += [f"{name}_sum{braces} {_number(histogram.total)}", f"{name}_count{braces} {count}"]
-    return [*_top(name, text, "histogram"), *lines] if lines else []
+        yield f"{name}_sum{braces} {_number(histogram.total)}"
+        yield f"{name}_count{braces} {count}"
 
 
 def _top(name: str, text: str, kind: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ Each is a dictionary from the labels' values to plain numbers: counting costs a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from kumo.kubernetes.apiserver.exposition import Histogram, family, histograms
 
@@ -133,10 +133,9 @@ class Instruments:
         self.webhooks = WebhookInstruments()
         self.policies = PolicyInstruments()
 
-    def lines(self) -> list[str]:
-        """All of them in the text format."""
-        parts: Iterable[Counted | Timed] = (p for p in vars(self).values() if isinstance(p, Counted | Timed))
-        return [line for part in (*parts, self.webhooks, self.policies) for line in part.lines()]
+    def collectors(self) -> list[Callable[[], list[str]]]:
+        """What gives each of them in the text format."""
+        return [part.lines for part in vars(self).values()]
 
 
 class WebhookInstruments:

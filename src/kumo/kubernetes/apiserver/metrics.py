@@ -6,6 +6,7 @@ asks for `/metrics` (see `measurements`).
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from time import perf_counter
@@ -13,8 +14,9 @@ from typing import Protocol
 
 from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
-from kumo.kubernetes.apiserver.exposition import CONTENT_TYPE, Histogram, Sample, family, histograms
+from kumo.kubernetes.apiserver.exposition import CONTENT_TYPE, Histogram, Sample, family, histogram_lines, histograms
 from kumo.kubernetes.apiserver.instruments import Instruments
+from kumo.kubernetes.apiserver.slicing import in_slices
 from kumo.machinery.http import Response, Sink
 
 _SECONDS = (
@@ -25,6 +27,8 @@ _SIZES = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
 _STEP_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 _LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "component", "dry_run")
 _MOST_ROWS = 5000
+_AT_ONCE = 2000
+"""How many lines are put together at a time."""
 _VERBS = {"create": "POST", "update": "PUT"}
 _PATHS = frozenset(
     (
@@ -90,31 +94,35 @@ class Metrics:
         if key in self._terminations or len(self._terminations) < _MOST_ROWS:
             self._terminations[key] = self._terminations.get(key, 0) + 1
 
-    def response(self) -> Response:
-        """The answer of /metrics."""
-        lines = [*self._requests(), *self._access(), *self.instruments.lines()]
-        for collect in self._collectors:
+    async def response(self) -> Response:
+        """The answer of /metrics, made in slices: a server of many kinds has ten thousands of lines."""
+        lines = await in_slices(self._requests(), _line)
+        lines += self._access()
+        for collect in (*self.instruments.collectors(), *self._collectors):
             lines += collect()
-        return Response(200, ("\n".join(lines) + "\n").encode(), CONTENT_TYPE)
+            await asyncio.sleep(0)
+        starts = range(0, len(lines), _AT_ONCE)
+        body = await in_slices(starts, lambda at: ("\n".join(lines[at : at + _AT_ONCE]) + "\n").encode())
+        return Response(200, body, CONTENT_TYPE)
 
     def _requests(self) -> Iterator[str]:
         rows = sorted(self._rows.items())
         totals = [((*key, str(code)), float(n)) for key, row in rows for code, n in sorted(row.codes.items())]
         yield from family("counter", "apiserver_request_total", _TOTAL_HELP, (*_LABELS, "code"), totals)
         timed = [(key, row) for key, row in rows if any(row.seconds)]
-        yield from histograms(
+        yield from histogram_lines(
             "apiserver_request_duration_seconds",
             _DURATION_HELP,
             _LABELS,
-            [(key, _histogram(_SECONDS, row.seconds, row.total)) for key, row in timed],
+            ((key, _histogram(_SECONDS, row.seconds, row.total)) for key, row in timed),
         )
-        yield from histograms("apiserver_request_sli_duration_seconds", _SLI_HELP, _LABELS[:-1], _slis(timed))
+        yield from histogram_lines("apiserver_request_sli_duration_seconds", _SLI_HELP, _LABELS[:-1], _slis(timed))
         sized = [
             (key[:-1], _histogram(_SIZES, row.sizes, row.size_total))
             for key, row in timed
             if key[0] in ("GET", "LIST") and any(row.sizes)
         ]
-        yield from histograms("apiserver_response_sizes", _SIZES_HELP, _LABELS[:-1], sized)
+        yield from histogram_lines("apiserver_response_sizes", _SIZES_HELP, _LABELS[:-1], sized)
         ended = [((key[0], *key[1:-1]), float(n)) for key, n in sorted(self._terminations.items())]
         yield from family(
             "counter",
@@ -149,6 +157,10 @@ class Metrics:
             ("result",),
             _present({"allowed": self.allowed, "denied": self.denied}),
         )
+
+
+def _line(line: str) -> str:
+    return line
 
 
 def _present(values: dict[str, int]) -> list[Sample]:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from kumo.api.errors import method_not_allowed, no_such_path
+from kumo.api.errors import StatusError, method_not_allowed, no_such_path
 from kumo.api.kubernetes_version import GIT_VERSION, VERSION
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver import measurements
@@ -18,7 +18,7 @@ from kumo.kubernetes.apiserver.flowcontrol import dumps
 from kumo.kubernetes.apiserver.health import KINDS, Health
 from kumo.kubernetes.apiserver.openapi_paths import OpenApiPaths
 from kumo.kubernetes.apiserver.operation import Operation
-from kumo.kubernetes.apiserver.registry import Registry
+from kumo.kubernetes.apiserver.registry import BUILTIN_GROUPS, Registry
 from kumo.kubernetes.apiserver.responses import text_response, value_response
 from kumo.kubernetes.apiserver.status_pages import flagz, statusz
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
@@ -64,7 +64,7 @@ class Paths:
             only = path.strip("/").partition("/")[2]
             return await self._health.respond(request, first, only)
         if path == "/metrics":
-            return self._operation.metrics.response()
+            return await self._operation.metrics.response()
         if path == "/metrics/slis":
             return self._health.slis()
         if path == "/statusz":
@@ -74,7 +74,7 @@ class Paths:
         if path.startswith(dumps.PREFIX):
             return self._dump(request)
         if first in ("api", "apis"):
-            return self.discovery().respond(request)
+            return self._discovered(request)
         if first == "openapi" and path != "/openapi/v1/jwks":
             return await self._openapi.answer(request)
         if path == "/.well-known/openid-configuration":
@@ -84,6 +84,17 @@ class Paths:
             answer.content_type = "application/jwk-set+json"
             return answer
         return text_response("404 page not found\n", 404)
+
+    def _discovered(self, request: Request) -> Response:
+        """A discovery document. Raises 404 for what a built-in group has not; other groups that are not there are no
+        path at all."""
+        try:
+            return self.discovery().respond(request)
+        except StatusError as error:
+            group = request.path.removeprefix("/apis/").partition("/")[0]
+            if error.code != 404 or group in BUILTIN_GROUPS or request.path.startswith("/api/"):
+                raise
+            return text_response("404 page not found\n", 404)
 
     def _dump(self, request: Request) -> Response:
         """The tables of priority and fairness. Raises 404, also when it is off."""

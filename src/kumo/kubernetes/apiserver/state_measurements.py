@@ -119,11 +119,11 @@ def queues(named: Iterable[tuple[str, WorkQueue[object]]]) -> list[str]:
     lines: list[str] = []
     for kind, name, text, value in gauges:
         samples: list[Sample] = [((label,), float(value(queue))) for label, queue in found]
-        lines += family(kind, f"workqueue_{name}", f"[ALPHA] {text}", ("name",), samples)
-    text = "[ALPHA] How long in seconds an item stays in workqueue before being requested"
+        lines += family(kind, f"workqueue_{name}", f"[BETA] {text}", ("name",), samples)
+    text = "[BETA] How long in seconds an item stays in workqueue before being requested"
     waits = [((label,), _histogram(*queue.waits)) for label, queue in found]
     lines += histograms("workqueue_queue_duration_seconds", text, ("name",), waits)
-    text = "[ALPHA] How long in seconds processing an item from workqueue takes"
+    text = "[BETA] How long in seconds processing an item from workqueue takes"
     works = [((label,), _histogram(*queue.works)) for label, queue in found]
     return lines + histograms("workqueue_work_duration_seconds", text, ("name",), works)
 
