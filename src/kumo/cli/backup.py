@@ -16,7 +16,7 @@ from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.main import data_dir_option
 from kumo.cli.progress import counter
 
-_SETTINGS = ("*.yaml", "*.yml", "*.json")
+_SETTINGS = ("*.yaml", "*.yml", "*.json", "server-token")
 
 
 @click.command("backup", short_help="Save the cloud's objects, keys and settings in a file.")

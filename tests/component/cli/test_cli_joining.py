@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kumo.cli import operation, prepare, stores
+from kumo.cli import backup, operation, prepare, stores
 from kumo.cli.instance import Instance, InstanceError, choose
 from kumo.cli.joining import KEY, Joining
 from kumo.store.base import KeyValue
@@ -86,6 +86,7 @@ def test_another_control_plane_joins_by_the_token(tmp_path: Path, url: dict[str,
     assert content(joined, "clouds.yaml") == content(first, "clouds.yaml")
     assert stores.run(_stored(first)).mod_revision == stored.mod_revision, "nothing was new"
     assert start(joined) == joined, "from then on it needs no token"
+    assert token in set(backup._files(first, images=False)), "a restored cloud can be joined as well"
 
 
 def test_what_is_changed_on_one_comes_to_the_others(tmp_path: Path, url: dict[str, str]) -> None:
