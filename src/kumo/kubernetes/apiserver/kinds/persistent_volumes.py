@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -135,7 +135,7 @@ def _prepare_status(new: Object, old: Object) -> None:
 def _validate(obj: Object) -> list[Cause]:
     spec = obj.get("spec") or {}
     found: list[Cause] = []
-    _access(spec, found)
+    validate_access("spec.accessModes", spec.get("accessModes") or (), found)
     _capacity(spec.get("capacity"), found)
     policy = spec.get("persistentVolumeReclaimPolicy")
     if policy and policy not in _POLICIES:
@@ -147,7 +147,7 @@ def _validate(obj: Object) -> list[Cause]:
             found.append(fields.required(path, "must specify required node constraints"))
         else:
             found += validate_node_selector(path, required)
-    _sources(obj, spec, found)
+    validate_sources("spec", spec, name_of(obj), found)
     location = at(spec, "hostPath.path")
     if policy == "Recycle" and location is not None and posixpath.normpath(location or ".") == "/":
         detail = "may not be 'recycle' for a hostPath mount of '/'"
@@ -168,8 +168,8 @@ def _class_name(name: str) -> list[str]:
     return names.check_subdomain(name)
 
 
-def _access(spec: dict[str, Any], found: list[Cause]) -> None:
-    path, modes = "spec.accessModes", spec.get("accessModes") or ()
+def validate_access(path: str, modes: Sequence[str], found: list[Cause]) -> None:
+    """The ways in which a volume may be mounted."""
     if not modes:
         found.append(fields.required(path))
     found += [fields.unsupported(path, mode, _MODES) for mode in modes if mode not in _MODES]
@@ -191,24 +191,25 @@ def _capacity(capacity: dict[str, Any] | None, found: list[Cause]) -> None:
             found.append(fields.invalid(here, str(quantity), "must be greater than zero"))
 
 
-def _sources(obj: Object, spec: dict[str, Any], found: list[Cause]) -> None:
+def validate_sources(path: str, spec: dict[str, Any], name: str, found: list[Cause]) -> None:
+    """The one source of a volume of this name."""
     count = 0
     for kind, check in _CHECKS.items():
         source = spec.get(kind)
         if source is None:
             continue
         if count and kind != "flexVolume":
-            found.append(fields.forbidden(f"spec.{_MISNAMED.get(kind, kind)}", _MORE))
+            found.append(fields.forbidden(f"{path}.{_MISNAMED.get(kind, kind)}", _MORE))
             continue
         count += 1
-        check(f"spec.{_PATHS.get(kind, kind)}", source, found)
-        if kind == "iscsi" and network.is_too_long(name_of(obj), source):
+        check(f"{path}.{_PATHS.get(kind, kind)}", source, found)
+        if kind == "iscsi" and network.is_too_long(name, source):
             portal = source.get("targetPortal") or ""
-            found.append(fields.invalid("spec.iscsi.targetportal", portal, network.ISCSI_TOO_LONG))
+            found.append(fields.invalid(f"{path}.iscsi.targetportal", portal, network.ISCSI_TOO_LONG))
         if kind == "local" and spec.get("nodeAffinity") is None:
-            found.append(fields.required("spec.nodeAffinity", "Local volume requires node affinity"))
+            found.append(fields.required(f"{path}.nodeAffinity", "Local volume requires node affinity"))
     if not count:
-        found.append(fields.required("spec", "must specify a volume type"))
+        found.append(fields.required(path, "must specify a volume type"))
 
 
 def _attributes(spec: dict[str, Any], found: list[Cause]) -> None:

@@ -12,6 +12,8 @@ from kumo.kubernetes.apiserver.kinds.checks import set_default
 from kumo.kubernetes.apiserver.kinds.devices.identifiers import check_driver
 from kumo.kubernetes.apiserver.kinds.go_diff import internal
 from kumo.kubernetes.apiserver.kinds.node_labels import node_label_warning
+from kumo.kubernetes.apiserver.kinds.persistent_volumes import validate_access, validate_sources
+from kumo.kubernetes.apiserver.kinds.pod.defaults import default_volume
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
 
 _POLICIES = ("Delete", "Retain")
@@ -20,19 +22,7 @@ _MOST_PARAMETERS = 512
 _LARGEST = 256 * 1024
 _LONGEST_MESSAGE = 1024
 _INLINE = "may not be specified in the context of inline volumes"
-_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-_NOT_SOURCES = (
-    "capacity",
-    "accessModes",
-    "claimRef",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "mountOptions",
-    "volumeMode",
-    "nodeAffinity",
-    "volumeAttributesClassName",
-)
 
 
 # -- classes ----------------------------------------------------------------------------------------------------------
@@ -124,6 +114,12 @@ def _change_attributes(new: Object, old: Object) -> list[Cause]:
 # -- attachments ------------------------------------------------------------------------------------------------------
 
 
+def _default_attachment(obj: Object) -> None:
+    inline = at(obj, "spec.source.inlineVolumeSpec")
+    if inline is not None:
+        default_volume(inline)
+
+
 def _check_attachment(obj: Object) -> list[Cause]:
     spec, source = obj.get("spec") or {}, at(obj, "spec.source") or {}
     found = check_driver("spec.attacher", spec.get("attacher") or "")
@@ -146,46 +142,22 @@ def _check_attachment(obj: Object) -> list[Cause]:
 
 def _inline(path: str, spec: dict[str, Any]) -> list[Cause]:
     """A volume that is not an object of its own: of a CSI driver, and nobody's but the attachment's."""
-    found = [fields.forbidden(f"{path}.{key}", _INLINE) for key in ("claimRef", "capacity") if spec.get(key)]
+    found = [fields.forbidden(f"{path}.claimRef", _INLINE)] if spec.get("claimRef") is not None else []
+    found += [fields.forbidden(f"{path}.capacity", _INLINE)] if spec.get("capacity") else []
     if spec.get("csi") is None:
         found.append(fields.required(f"{path}.csi", "has to be specified in the context of inline volumes"))
-    modes = spec.get("accessModes") or ()
-    here = f"{path}.accessModes"
-    found += [] if modes else [fields.required(here)]
-    found += [fields.unsupported(here, mode, _ACCESS_MODES) for mode in modes if mode not in _ACCESS_MODES]
-    if "ReadWriteOncePod" in modes and any(m in _ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
-        found.append(fields.forbidden(here, "may not use ReadWriteOncePod with other access modes"))
+    validate_access(f"{path}.accessModes", spec.get("accessModes") or (), found)
     if (spec.get("persistentVolumeReclaimPolicy") or "Retain") != "Retain":
         why = "may only be Retain in the context of inline volumes"
         found.append(fields.forbidden(f"{path}.persistentVolumeReclaimPolicy", why))
     if spec.get("nodeAffinity") is not None:
         found.append(fields.forbidden(f"{path}.nodeAffinity", _INLINE))
-    sources = [key for key, value in spec.items() if key not in _NOT_SOURCES and value is not None]
-    if not sources:
-        found.append(fields.required(path, "must specify a volume type"))
-    elif len(sources) > 1 and "csi" in sources:
-        found.append(fields.forbidden(f"{path}.csi", "may not specify more than 1 volume type"))
-    elif "csi" in sources:
-        found += _csi_source(f"{path}.csi", spec["csi"])
+    validate_sources(path, spec, "", found)
     if spec.get("storageClassName"):
         found.append(fields.forbidden(f"{path}.storageClassName", _INLINE))
     if spec.get("volumeMode") not in (None, "Filesystem"):
         why = "may not specify volumeMode other than Filesystem in the context of inline volumes"
         found.append(fields.forbidden(f"{path}.volumeMode", why))
-    return found
-
-
-def _csi_source(path: str, source: dict[str, Any]) -> list[Cause]:
-    found = check_driver(f"{path}.driver", source.get("driver") or "")
-    found += [] if source.get("volumeHandle") else [fields.required(f"{path}.volumeHandle")]
-    for key in ("controllerPublish", "controllerExpand", "nodePublish", "nodeExpand"):
-        secret, here = source.get(f"{key}SecretRef"), f"{path}.{key}SecretRef"
-        if secret is None:
-            continue
-        for part, check in (("name", names.check_subdomain), ("namespace", names.check_label)):
-            value = secret.get(part) or ""
-            found += fields.each(f"{here}.{part}", value, check(value)) if value else []
-            found += [] if value else [fields.required(f"{here}.{part}")]
     return found
 
 
@@ -230,6 +202,7 @@ def rules() -> dict[GVK, Rules]:
             validate_create=_check_attributes, check_update=_change_attributes, revalidates=True
         ),
         storage("VolumeAttachment"): Rules(
+            default=_default_attachment,
             validate_create=_check_attachment,
             check_update=_change_attachment,
             validate_status=_change_attachment,
