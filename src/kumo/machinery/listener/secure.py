@@ -84,6 +84,11 @@ class SecureTransport(asyncio.Transport):
         self._read_with(self._readable)
         self._protocol.connection_made(self)
 
+    @property
+    def begun(self) -> bool:
+        """Whether the handshake is over."""
+        return self._protocol is not None
+
     def _end_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -405,9 +410,11 @@ class SecureServer:
             self._gone.set()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept no more; who is still shaking hands is cut off."""
         if not self._closed:
             self._closed = True
+            for transport in [each for each in self._open if not each.begun]:
+                transport.abort()
             for each in self.sockets:
                 self.loop.remove_reader(each.fileno())
                 each.close()
