@@ -104,3 +104,21 @@ async def test_take_waits_no_longer_than_told() -> None:
     watcher = Watcher()
     async with asyncio.timeout(2):
         assert await watcher.take(0.01) == b""
+
+
+async def test_who_wants_one_value_of_a_label_is_told_of_its_beginning_and_end_only() -> None:
+    pods = cache()
+    watchers = {value: Watcher() for value in ("red", "blue", "", "none")}
+    for value, watcher in watchers.items():
+        pods.hub.join(watcher, Match(labels=parse_label_selector(f"color={value}")), View())
+    pods.put(entry("a", 1, color="red"))
+    pods.put(entry("a", 2, color="blue"))
+    pods.put(entry("a", 3, color=""))
+    pods.put(entry("a", 4))
+    pods.put(entry("a", 5, size="red"))
+    told = {value: lines(await watcher.take(0.01)) for value, watcher in watchers.items()}
+    once = [("ADDED", "a"), ("DELETED", "a")]
+    assert told == {"red": once, "blue": once, "": once, "none": []}
+    for value, watcher in watchers.items():
+        pods.hub.leave(watcher, Match(labels=parse_label_selector(f"color={value}")), View())
+    assert not pods.hub._filed_fields and not pods.hub._by_field

@@ -21,6 +21,9 @@ RING_BYTES = 24 << 20
 WATCHER_EVENTS = 10_000
 WATCHER_BYTES = 32 << 20
 
+_LABEL = "="
+"""What the name of a label begins with among the names of fields."""
+
 FieldsOf = Callable[[Entry], Mapping[str, str]]
 
 
@@ -200,7 +203,7 @@ class WatchHub:
         self._bytes = 0
         self._groups: dict[tuple[Match, str], _Group] = {}
         self._everywhere: list[_Group] = []
-        """The groups that must be asked about every change; the others are filed by a field's only value."""
+        """The groups that must be asked about every change; the others are filed by a field's or label's only value."""
         self._by_field: dict[tuple[str, str], list[_Group]] = {}
         self._filed_fields: dict[str, int] = {}
         self._dirty: list[Watcher] = []
@@ -309,10 +312,13 @@ class WatchHub:
 
     @staticmethod
     def _filing(match: Match) -> tuple[str, str] | None:
-        """The field and value under which the group of `match` is filed."""
+        """The field or label, and its value, under which the group of `match` is filed."""
         for requirement in match.fields.requirements:
             if requirement.operator == "=":
                 return (requirement.key, requirement.values[0])
+        for requirement in match.labels.requirements:
+            if requirement.operator == "=":
+                return (_LABEL + requirement.key, requirement.values[0])
         return None
 
     def _file(self, group: _Group) -> None:
@@ -342,10 +348,13 @@ class WatchHub:
         found = list(self._everywhere)
         for field in self._filed_fields:
             for value in {self._value(entry, field) for entry in (change.old, change.new) if entry is not None}:
-                found += self._by_field.get((field, value), ())
+                if value is not None:
+                    found += self._by_field.get((field, value), ())
         return found
 
-    def _value(self, entry: Entry, field: str) -> str:
+    def _value(self, entry: Entry, field: str) -> str | None:
+        if field[0] == _LABEL:
+            return entry.labels.get(field[1:])
         if field == "metadata.name":
             return entry.name
         if field == "metadata.namespace":
