@@ -82,6 +82,16 @@ async def test_generate_name(client: Client) -> None:
     assert len(names) == 5 and all(n.startswith("g-") and len(n) == 7 for n in names)
 
 
+async def test_names_that_collide(client: Client) -> None:
+    await client.create(CONFIGMAPS, configmap("a"), "default")
+    error = await refused(client.create(CONFIGMAPS, configmap("a"), "default"))
+    assert (error.message, error.details) == ('configmaps "a" already exists', {"name": "a", "kind": "configmaps"})
+    wanting = {**configmap("a"), "metadata": {"name": "a", "generateName": "b-"}}
+    error = await refused(client.create(CONFIGMAPS, wanting, "default"))
+    assert error.message.endswith("already exists, the server was not able to generate a unique name for the object")
+    assert error.details == {"name": "a", "kind": "configmaps", "retryAfterSeconds": 1}
+
+
 async def test_create_refusals(client: Client) -> None:
     error = await refused(client.create(CONFIGMAPS, {"metadata": {}}, "default"))
     assert error.code == 422 and "name or generateName is required" in error.message

@@ -41,7 +41,8 @@ async def create_object(
     meta = obj.setdefault("metadata", {})
     _place(call, meta, name)
     version = meta.pop("resourceVersion", "")
-    generate = "" if meta.get("name") else meta.get("generateName") or ""
+    wanted = meta.get("generateName") or ""
+    generate = "" if meta.get("name") else wanted
     for attempt in range(_ATTEMPTS if generate else 1):
         draft = core.copy(obj) if generate else obj
         if generate:
@@ -59,18 +60,23 @@ async def create_object(
         except StatusError as error:
             core.admission.abandon(attributes)
             if error.reason != "AlreadyExists" or not generate or attempt == _ATTEMPTS - 1:
-                raise _explained(core, resource, draft, error) from None
+                raise _explained(core, resource, draft, error, made_up=bool(wanted)) from None
     raise AssertionError("unreachable")
 
 
-def _explained(core: Core, resource: Resource, obj: Object, error: StatusError) -> StatusError:
-    """The refusal; whose object is on its way out is told so."""
+def _explained(core: Core, resource: Resource, obj: Object, error: StatusError, *, made_up: bool) -> StatusError:
+    """The refusal; whose object is on its way out is told so, and who has wanted a name of the server's making."""
     if error.reason == "AlreadyExists":
         meta = obj["metadata"]
         entry = core.storage.get(resource, meta.get("namespace") or "", meta["name"])
+        message, details = error.message, error.details
         if entry is not None and is_deleting(entry.object()):
-            message = f"object is being deleted: {error.message}"
-            return StatusError(error.code, error.reason, message, error.details)
+            message = f"object is being deleted: {message}"
+        headers = error.headers
+        if made_up:
+            message += ", the server was not able to generate a unique name for the object"
+            details, headers = {**(details or {}), "retryAfterSeconds": 1}, {"Retry-After": "1"}
+        return StatusError(error.code, error.reason, message, details, headers)
     return error
 
 
