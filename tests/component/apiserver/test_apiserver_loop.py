@@ -120,13 +120,11 @@ async def test_answers_of_thousands_of_objects_never_hold_the_loop(server: Runni
 
 async def test_large_objects_never_hold_the_loop(server: RunningApiServer) -> None:
     """The largest config maps that can be stored: one value, and many."""
-    for name, data in (("one", {"a": "x" * 1_040_000}), ("many", {f"k{i:05}": "v" * 50 for i in range(10_000)})):
+    for name, data in (("one", {"a": "x" * 1_040_000}), ("many", {f"k{i:05}": "vv" for i in range(40_000)})):
         body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}).encode()
         applied = body.replace(b"vv", b"ww")
         with measured() as hold:
             await ask(server, "POST", _CONFIGMAPS, "", "", body)
-            await ask(
-                server, "PATCH", f"{_CONFIGMAPS}/{name}", "fieldManager=f&force=true", "", applied
-            )
+            await ask(server, "PATCH", f"{_CONFIGMAPS}/{name}", "fieldManager=f&force=true", "", applied)
             await ask(server, "GET", f"{_CONFIGMAPS}/{name}", "", "")
-        assert hold.longest < 4 * _LONGEST, name
+        assert hold.longest < _LONGEST, name

@@ -28,6 +28,8 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     begun: Callable[[], None] | None = None
     """To be called when a watch has shown what was there at its beginning."""
+    large: bool = False
+    """Whether the object is large, see `slicing.aside`."""
 
     @property
     def audit_annotations(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from kumo.kubernetes.apiserver.kinds.metadata import tell_owners
 from kumo.kubernetes.apiserver.managed_fields import admitted, created, set_managed
 from kumo.kubernetes.apiserver.operation_options import operation_options
 from kumo.kubernetes.apiserver.registry import Resource
+from kumo.kubernetes.apiserver.slicing import aside
 
 _GENERATED_NAME_LIMIT = 63 - 5
 _ATTEMPTS = 8
@@ -108,7 +109,10 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
     tell_owners(meta, call.warnings, patched=False)
     strategy.default(obj)
     if managed is None:
-        managed = await resource.settled(lambda: created(core, call, obj, stated))
+        if call.large and resource.conversion is None:
+            managed = await aside(True, lambda: created(core, call, obj, stated))
+        else:
+            managed = await resource.settled(lambda: created(core, call, obj, stated))
     set_managed(obj, managed)
     strategy.prepare_create(obj)
     attributes = AdmissionAttributes(
@@ -133,7 +137,11 @@ async def _prepare(core: Core, call: Call, obj: Object, dry: bool, managed: list
         attributes.object = obj
     admitted(obj, managed)
     try:
-        raise_invalid(call, obj, await core.deliberation.judged(strategy.haste, lambda: strategy.validate_create(obj)))
+        judge = lambda: strategy.validate_create(obj)  # noqa: E731
+        large = call.large and strategy.haste is None
+        raise_invalid(
+            call, obj, await (aside(True, judge) if large else core.deliberation.judged(strategy.haste, judge))
+        )
         call.warnings += strategy.warnings(obj)
         await core.check(attributes)
     except StatusError:

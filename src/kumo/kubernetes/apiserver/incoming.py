@@ -12,6 +12,7 @@ from kumo.api.schema import DecodeError, KindSchema, builtin_schema
 from kumo.api.schema.definitions import load
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
+from kumo.kubernetes.apiserver.slicing import LARGE, aside
 from kumo.kubernetes.apiserver.write_options import check_options
 
 _MOST_COMPLAINTS = 100
@@ -20,9 +21,14 @@ _MOST_COMPLAINTS = 100
 
 async def read_object(call: Call) -> Object:
     """The body as an object of the call's kind. Raises 400, 413, 415."""
-    gvk = call.resource.gvk
     data = await bodies.read(call.request)
     check_options(call)
+    call.large = len(data) > LARGE
+    return await aside(call.large, lambda: _read_object(call, data))
+
+
+def _read_object(call: Call, data: bytes) -> Object:
+    gvk = call.resource.gvk
     kind = bodies.media_type(call.request)
     value = bodies.decode(data, kind, gvk.kind)
     lenient = call.query.get("fieldValidation") == "Ignore"

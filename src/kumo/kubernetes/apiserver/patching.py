@@ -26,6 +26,7 @@ from kumo.kubernetes.apiserver.patched_objects import (
     conforming,
     patched,
 )
+from kumo.kubernetes.apiserver.slicing import LARGE, aside
 from kumo.kubernetes.apiserver.updating import modify
 from kumo.kubernetes.apiserver.write_options import check_options
 
@@ -61,10 +62,15 @@ async def read_patch(call: Call) -> tuple[str, Any]:
         )
     data = await bodies.read(call.request, _LIMIT)
     check_options(call, kind)
+    call.large = len(data) > LARGE
+    return kind, await aside(call.large, lambda: _decode(call, kind, data))
+
+
+def _decode(call: Call, kind: str, data: bytes) -> Any:
     if kind == APPLY_PATCH:
-        return kind, _decode_yaml(call, data)
+        return _decode_yaml(call, data)
     try:
-        return kind, bodies.decode_json(data, call.resource.gvk.kind)
+        return bodies.decode_json(data, call.resource.gvk.kind)
     except StatusError as error:
         why = json_error(data) or error.message.rpartition("json parse error: ")[2]
         raise bad_request(why if kind == STRATEGIC_PATCH else f"error decoding patch: {why}") from None
@@ -76,7 +82,8 @@ async def _apply(core: Core, call: Call, body: Any) -> tuple[Entry, bool]:
     manager, where = call.query["fieldManager"], managed_fields.tracker(core, call)
     if core.storage.get(call.resource, call.namespace, call.info.name) is None and not call.info.subresource:
         try:
-            made = merged(call.resource.gvk, config, lambda: apply(where, None, config, manager))
+            new = lambda: merged(call.resource.gvk, config, lambda: apply(where, None, config, manager))  # noqa: E731
+            made = await aside(call.large and call.resource.conversion is None, new)
             fresh = _applied(call, made.object)
             stated = fresh["metadata"].get("uid")
             if stated:

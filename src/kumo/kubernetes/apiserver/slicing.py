@@ -13,10 +13,20 @@ from kumo.machinery.http import Request, Response
 
 HOLD = 0.005
 """How many seconds a slice takes at most, give or take one step."""
+LARGE = 1 << 18
+"""From how many bytes on an object is large: it may take tens of milliseconds to look at all of it."""
 _PIECE = 1 << 17
 """How many bytes a piece of a long body has at least."""
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+async def aside(large: bool, work: Callable[[], R]) -> R:
+    """What `work` says. It may change nothing that others see: for a large object it is done in a thread of its own,
+
+    which shares the interpreter with the loop; what that takes in one go delays nobody else.
+    """
+    return await asyncio.to_thread(work) if large else work()
 
 
 async def in_slices(items: Iterable[T], work: Callable[[T], R]) -> list[R]:

@@ -23,6 +23,7 @@ from kumo.kubernetes.apiserver.managed_fields import Track, admitted, set_manage
 from kumo.kubernetes.apiserver.operation_options import operation_options
 from kumo.kubernetes.apiserver.preconditions import check_uid, failed
 from kumo.kubernetes.apiserver.registry import Resource
+from kumo.kubernetes.apiserver.slicing import LARGE, aside
 from kumo.kubernetes.apiserver.storage import Gone, spend
 
 _ATTEMPTS = 12
@@ -89,6 +90,7 @@ async def modify(
         if entry is None:
             raise not_found(call.resource.type.group, call.resource.type.resource, call.info.name)
         old = call.resource.object(await call.resource.presented(entry))
+        call.large = call.large or len(entry.raw) > LARGE
         new = await _made(call, old, make)
         check_version(call, new, old)
         attributes = await _prepare(core, call, new, old, track, below, view, dry, free)
@@ -111,6 +113,8 @@ async def modify(
 
 async def _made(call: Call, old: Object, make: Make) -> Object:
     """What `make` wants of the object."""
+    if call.large and call.resource.conversion is None:
+        return await aside(True, lambda: make(old))
     return await call.resource.settled(lambda: make(old))
 
 
@@ -148,7 +152,10 @@ async def _prepare(
     keep_system_fields(new, old)
     tell_owners(new["metadata"], call.warnings, patched=call.info.verb == "patch")
     strategy.default(new)
-    managed = await _tracked(resource, lambda: track(old, new, stated))
+    if call.large and resource.conversion is None:
+        managed = await aside(True, lambda: track(old, new, stated))
+    else:
+        managed = await _tracked(resource, lambda: track(old, new, stated))
     set_managed(new, managed)
     if not free:
         strategy.prepare_update(new, old, below)
@@ -173,7 +180,10 @@ async def _prepare(
         if not free:
             strategy.settle(new, old, below)
             judge = lambda: strategy.validate_update(new, old, below)  # noqa: E731
-            raise_invalid(call, new, await core.deliberation.judged(strategy.haste, judge))
+            large = call.large and strategy.haste is None
+            raise_invalid(
+                call, new, await (aside(True, judge) if large else core.deliberation.judged(strategy.haste, judge))
+            )
             call.warnings += strategy.warnings(new, old, below)
         await view.check(core, attributes)
     except StatusError:
