@@ -87,7 +87,7 @@ def _change_ranges(new: Object, old: Object) -> list[Cause]:
         changed = (i for i, block in enumerate(before) if block != now[i])
         return [fields.immutable(f"{_CIDRS}[{i}]", now[i]) for i in changed]
     if (len(before), len(now)) != (1, 2):
-        return [fields.immutable(_CIDRS, now or None)]
+        return [fields.immutable(_CIDRS, now)]
     found = [] if now[0] == before[0] else [fields.immutable(f"{_CIDRS}[0]", now[0])]
     return found + _validate_ranges(new)
 
