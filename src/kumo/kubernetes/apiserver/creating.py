@@ -20,6 +20,8 @@ from kumo.kubernetes.apiserver.slicing import aside
 
 _GENERATED_NAME_LIMIT = 63 - 5
 _ATTEMPTS = 8
+_EVENTS = "events.k8s.io"
+"""Whose events upstream judges as those of the core group, and says so."""
 
 
 async def create(core: Core, call: Call) -> tuple[Entry, bool]:
@@ -154,8 +156,9 @@ def raise_invalid(call: Call, obj: Object, causes: list[Cause]) -> None:
     """Raise 422 if there are causes."""
     if causes:
         meta = obj.get("metadata") or {}
-        kind = call.resource.type.kind
-        raise invalid(call.resource.type.group, kind, meta.get("name") or meta.get("generateName") or "", causes)
+        kind, group = call.resource.type.kind, call.resource.type.group
+        group = "" if group == _EVENTS else group
+        raise invalid(group, kind, meta.get("name") or meta.get("generateName") or "", causes)
 
 
 def wrong_name(stated: str, name: str) -> StatusError:
