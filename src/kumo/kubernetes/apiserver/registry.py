@@ -236,6 +236,10 @@ def builtin_versions() -> set[tuple[str, str]]:
     return {(kind.group, kind.version) for kind in RESOURCE_TYPES} - {("apiregistration.k8s.io", "v1")}
 
 
+BUILTIN_GROUPS = frozenset(kind.group for kind in RESOURCE_TYPES)
+"""The groups of which unknown paths are refused with a Status; those of others lead nowhere at all."""
+
+
 def add_builtin(registry: Registry) -> None:
     """Serve every built-in resource that has objects."""
     for kind in RESOURCE_TYPES:

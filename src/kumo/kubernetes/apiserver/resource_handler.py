@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from kumo.api.errors import method_not_allowed, no_such_path
+from kumo.api.errors import method_not_allowed, no_such_path, not_found
 from kumo.kubernetes.apiserver.answers import entry_response, object_response, scale_response
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.binding import bind, read_binding
@@ -136,6 +136,8 @@ class ResourceHandler:
     async def _subresource(self, call: Call) -> Answer:
         info, name = call.info, call.info.subresource
         known = call.resource.subresource(name)
+        if known is None and call.resource.custom is not None:
+            raise not_found(info.group, info.resource, info.name)
         if known is None:
             raise no_such_path()
         other = self._others.get((info.resource, name)) if not info.group else None

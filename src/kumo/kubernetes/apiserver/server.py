@@ -44,9 +44,9 @@ from kumo.kubernetes.apiserver.metrics import MeasuredAdmission, Metrics
 from kumo.kubernetes.apiserver.operation import Operation
 from kumo.kubernetes.apiserver.paths import Paths
 from kumo.kubernetes.apiserver.reader import CacheReader
-from kumo.kubernetes.apiserver.registry import Registry, add_builtin, builtin_versions
+from kumo.kubernetes.apiserver.registry import BUILTIN_GROUPS, Registry, add_builtin, builtin_versions
 from kumo.kubernetes.apiserver.resource_handler import ResourceHandler
-from kumo.kubernetes.apiserver.responses import refusal, warned
+from kumo.kubernetes.apiserver.responses import refusal, text_response, warned
 from kumo.kubernetes.apiserver.state_measurements import queues as queue_lines
 from kumo.kubernetes.apiserver.storage import Storage, refused
 from kumo.kubernetes.apiserver.tokens import TokenEndpoints
@@ -332,6 +332,8 @@ class ApiServer:
             return await self._kubelets.handle(request, info, user)
         resource = self._registry.find(info.group, info.version, info.resource)
         if resource is None or request.path.count("/") > 10:
+            if info.group not in BUILTIN_GROUPS:
+                return text_response("404 page not found\n", 404)
             raise no_such_path()
         call = Call(request, info, user, resource, request.query)
         if resource.deprecated:
