@@ -1,6 +1,6 @@
 """What an API server's requests cost: CPU microseconds of the server's processes, load from this process.
 
-    python -m benchmarks.apiserver --kubeconfig FILE --pid PID [--pid PID ...]
+    python -m benchmarks.apiserver --kubeconfig FILE --pid PID [--pid PID ...] [--idle]
 
 Works against kumo and against kube-apiserver (name etcd's pid too). Makes and removes the namespace `bench`.
 CPU time, not wall time: what else runs on the machine lengthens a request, but hardly its cost.
@@ -116,7 +116,6 @@ class Bench:
             await self._watch(one, watchers, statistics.median(alone))
         await asyncio.sleep(self.rest)
         self._add("memory (RSS) after 1,000 watchers have gone", "MiB", self._memory())
-        await self._idle()
         await one.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
         for each in (one, *clients):
             each.close()
@@ -213,15 +212,19 @@ class Bench:
         await work(-1)
         await self.measure("server-side apply of a pod, 64 clients", "us", 1200, 500, work)
 
-    async def _idle(self) -> None:
-        """The memory of watches on which nothing happens, each on a connection of its own."""
+    async def idle(self) -> list[Figure]:
+        """What watches on which nothing happens add to a server just started, each on a TLS connection of its own.
+
+        On a server that has worked before they would seem to need less: they take what it has not given back.
+        """
         before = self._memory()
         path = f"/api/v1/namespaces/{NAMESPACE}/configmaps?watch=true"
         sockets = await asyncio.to_thread(idle_watches, self.where, path, IDLE_WATCHES)
         await asyncio.sleep(self.rest)
-        self._add(f"memory (RSS) of {IDLE_WATCHES:,} idle watches", "MiB", self._memory() - before, 143)
+        self._add(f"memory (RSS) that {IDLE_WATCHES:,} idle watches add", "MiB", self._memory() - before, 143)
         for each in sockets:
             each.close()
+        return self.figures
 
     async def _changes(self, one: Connection, mark: str) -> None:
         """Change CHANGES pods, one after the other."""
@@ -277,9 +280,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--pid", type=int, action="append", required=True)
+    parser.add_argument("--idle", action="store_true", help="only what idle watches hold; the server is a fresh one")
     parser.add_argument("--rest", type=float, default=65.0, help="seconds of rest before memory is read")
     chosen = parser.parse_args()
-    show(asyncio.run(Bench(target(chosen.kubeconfig), chosen.pid, chosen.rest).run()))
+    bench = Bench(target(chosen.kubeconfig), chosen.pid, chosen.rest)
+    show(asyncio.run(bench.idle() if chosen.idle else bench.run()))
 
 
 if __name__ == "__main__":

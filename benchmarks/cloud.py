@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +248,11 @@ class CloudBench:
         self.figures += await Bench(where, [pid], label="control plane: ").run()
 
     async def requests_alone(self) -> None:
-        """The same of the API server alone."""
+        """The same of the API server alone, and what watches hold of a fresh one."""
+        await self._alone(lambda bench: bench.run())
+        await self._alone(lambda bench: bench.idle())
+
+    async def _alone(self, measured: Callable[[Bench], Awaitable[list[Figure]]]) -> None:
         with tempfile.TemporaryDirectory(prefix="kumo-bench-", dir="/var/tmp") as directory:
             argv = [sys.executable, "-m", "benchmarks.alone", directory, str(self.port)]
             with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
@@ -256,7 +260,7 @@ class CloudBench:
                     assert server.stdout is not None
                     assert await asyncio.to_thread(server.stdout.readline) == b"ready\n"
                     where = target(Path(directory, "admin.kubeconfig"))
-                    self.figures += await Bench(where, [server.pid], label="API server: ").run()
+                    self.figures += await measured(Bench(where, [server.pid], label="API server: "))
                 finally:
                     server.terminate()
 
