@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from kumo.api.errors import StatusError, no_such_path
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object, name_of, namespace_of
 from kumo.api.resources import GVR
 from kumo.machinery.http import WebSocket
@@ -88,8 +88,6 @@ def raise_for_status(reply: Reply) -> None:
         body = None
     if isinstance(body, dict) and body.get("kind") == "Status":
         raise StatusError.from_status(body)
-    if reply.status == 404:
-        raise no_such_path()  # A path that leads nowhere has no Status; client-go makes of it what the others have.
     text = reply.body.decode(errors="replace").strip() or f"the server answered {reply.status}"
     raise StatusError(reply.status, "", text)
 

@@ -448,8 +448,9 @@ async def test_bad_bodies(server: RunningApiServer) -> None:
 async def test_unknown_paths_and_methods(server: RunningApiServer) -> None:
     client = server.client
     message = "the server could not find the requested resource"
-    assert (await refused(client.request("GET", "/nothing"))).message == "404 page not found"
-    for path in ("/api/v2/pods", "/apis/nope.example/v1/things", "/api/v1/nothings", "/apis/apps/v9"):
+    for path in ("/nothing", "/apis/nope.example", "/apis/nope.example/v1", "/apis/nope.example/v1/things"):
+        assert (await refused(client.request("GET", path))).message == "404 page not found"
+    for path in ("/api/v2/pods", "/api/v1/nothings", "/apis/apps/v9", "/apis/apps/v9/things"):
         error = await refused(client.request("GET", path))
         assert (error.code, error.reason, error.message) == (404, "NotFound", message), path
     error = await refused(client.request("PATCH", "/api/v1/namespaces/default/pods", body={}))
