@@ -93,6 +93,7 @@ class Backend:
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     broken: bool = False
     dying: bool = False
+    produced: int = 0
     aggregated: bool = False
     open_api: tuple[str, ...] = ()
     """The versions of OpenAPI that it speaks."""
@@ -118,6 +119,8 @@ class Backend:
             return RawUpgrade(request.wanted_protocol, headers={"X-Stream-Protocol-Version": "v4"}, run_raw=_shout)
         if "watch=true" in request.query_string:
             return Response(200, self._events())
+        if "endless" in request.query_string:
+            return Response(200, self._endless())
         return Response(207, b'{"kind":"Thing"}', headers={"X-Answered-By": "backend"})
 
     def _described(self, request: Request) -> Response:
@@ -132,6 +135,14 @@ class Backend:
             return Response(200, json.dumps({"paths": where}).encode())
         self.requests.append(request)
         return Response(200, b'{"openapi":"3.0.0","of":"the backend"}')
+
+    async def _endless(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                self.produced += 1 << 16
+                yield bytes(1 << 16)
+        finally:
+            self.let_go.set()
 
     async def _events(self) -> AsyncIterator[bytes]:
         try:
@@ -576,3 +587,17 @@ async def test_an_endpoint_that_has_left_gets_no_more_requests(tmp_path: Path, l
         assert refused.status == 503 and len(backend.requests) == asked, "a connection is kept, and not used"
         said = await available(server, "FailedDiscoveryCheck")
         assert said["message"].endswith("dial tcp 127.0.0.1:1: connect: connection refused")
+
+
+async def test_an_answer_that_nobody_reads_is_not_held(tmp_path: Path, loopback: Callable[[int], None]) -> None:
+    async with aggregated(tmp_path, loopback, https=True) as (server, backend), asyncio.timeout(20):
+        client = server.https_client()
+        async with client.transport.stream("GET", f"{PATH}/things", query="endless=1") as (status, chunks):
+            assert status == 200 and await anext(chunks)
+            before = -1
+            while before != backend.produced:  # Until every buffer on the way is full.
+                before = backend.produced
+                await asyncio.sleep(0.3)
+            assert backend.produced < 32 << 20
+        await backend.let_go.wait()
+        await client.transport.close()
