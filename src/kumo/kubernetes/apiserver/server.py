@@ -336,7 +336,8 @@ class ApiServer:
                 return text_response("404 page not found\n", 404)
             raise no_such_path()
         call = Call(request, info, user, resource, request.query)
-        if resource.deprecated:
+        below = info.subresource
+        if resource.deprecated and (not below or any(s.name == below for s in resource.type.subresources)):
             call.warnings.append(resource.deprecated)
             self._metrics.instruments.deprecated.counts[
                 (info.group, info.version, info.resource, info.subresource, "")
