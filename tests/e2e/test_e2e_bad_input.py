@@ -126,7 +126,7 @@ def test_unknown_fields_and_duplicate_names(space: Cloud) -> None:
     }
     done = space.kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(pod), check=False)
     assert done.returncode == 1
-    assert 'strict decoding error: unknown field "spec.containers[0].foo", unknown field "spec.bar"' in done.stderr
+    assert 'strict decoding error: unknown field "spec.bar", unknown field "spec.containers[0].foo"' in done.stderr
     space.kubectl("-n", NAMESPACE, "create", "configmap", "twice")
     again = space.kubectl("-n", NAMESPACE, "create", "configmap", "twice", check=False)
     assert (again.returncode, again.stderr) == (
