@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from kumo.api.schema.nodes import Node
+from kumo.api.schema.zeros import zeros_of
 
 Kind = Literal["leaf", "map", "items", "set", "deduced"]
 _KEY_DEFAULTS = {"protocol": "TCP"}
@@ -176,11 +177,13 @@ class Shape:
         if self.node is None or not self.node.name:
             return {}
         found: dict[str, Any] = {n: self.fields[n].zero() for n in self.structs if n in self.fields}
+        zeros = zeros_of(self.node.definition)
         for name in self.node.schema.get("required") or ():
-            if name in _OMITTED.get(self.node.name, ()):
-                continue
-            if name not in found and name in self.node.fields:
+            if name not in found and name in self.node.fields and zeros.get(name) != "-":
                 found[name] = _SCALAR_ZEROS.get(self.node.fields[name].type)
+        for name, zero in zeros.items():
+            if zero == "l" and name not in found and name in self.node.fields:
+                found[name] = None
         self._zero = found
         return found
 
@@ -188,10 +191,6 @@ class Shape:
         return f"Shape({self.kind})"
 
 
-_OMITTED: Mapping[str, frozenset[str]] = {
-    "ValidatingAdmissionPolicyBindingSpec": frozenset(("validationActions",)),
-}
-"""Fields that must be given and are not there all the same in an object without content."""
 _SCALAR_ZEROS: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
 
 

@@ -59,6 +59,12 @@ def _moment(text: str, layout: str = _LAYOUT) -> datetime:
     raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
 
 
+def canonical_base64(text: str) -> str:
+    """The text without line breaks, which Go reads over. Raises ValueError for what is not base64."""
+    check_base64(text)
+    return text.replace("\n", "").replace("\r", "") if "\n" in text or "\r" in text else text
+
+
 def check_base64(text: str) -> None:
     """Refuse what is not standard base64. Raises ValueError in Go's words."""
     try:
@@ -180,7 +186,7 @@ def _text(kind: str, value: str) -> str:
     if kind == "micro-time":
         return canonical_micro_time(value)
     if kind == "bytes":
-        check_base64(value)
+        return canonical_base64(value)
     return value
 
 

@@ -37,11 +37,25 @@ def prune(node: Node, value: Any, path: str, unknown: list[str], embedded: list[
         return copy.deepcopy(value)
     if isinstance(value, list):
         if node.type == "array" and node.items is not None:
+            if node.preserve:
+                return [_prune_known(node.items, v, f"{path}[{i}]", unknown, embedded) for i, v in enumerate(value)]
             return [prune(node.items, v, f"{path}[{i}]", unknown, embedded) for i, v in enumerate(value)]
         return copy.deepcopy(value)
     if type(value) is float and value.is_integer() and abs(value) < _WHOLE_LIMIT:
         return int(value)  # As Go writes it.
     return value
+
+
+def _prune_known(node: Node, value: Any, path: str, unknown: list[str], embedded: list[str] | None) -> Any:
+    """A copy of an item of a list that keeps what is unknown: of an object, only what is known is pruned further."""
+    if not isinstance(value, dict) or node.type != "object":
+        return prune(node, value, path, unknown, embedded)
+    return {
+        key: prune(node.fields[key], item, f"{path}.{key}", unknown, embedded)
+        if key in node.fields
+        else copy.deepcopy(item)
+        for key, item in value.items()
+    }
 
 
 def _prune_object(

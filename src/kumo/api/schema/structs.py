@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from kumo.api import quantities
-from kumo.api.schema.decoding import TIME, canonical_micro_time, canonical_time, check_base64
+from kumo.api.schema.decoding import TIME, canonical_base64, canonical_micro_time, canonical_time
 from kumo.api.schema.nodes import Node
 from kumo.api.schema.zeros import zeros_of
 
@@ -64,7 +64,7 @@ def read_text(kind: type, value: Any) -> Any:
         return _Time(text)
     if kind is _MicroTime:
         return _MicroTime(canonical_micro_time(text))
-    check_base64(text)
+    text = canonical_base64(text)
     return _Bytes(text) if text else _NO_BYTES
 
 

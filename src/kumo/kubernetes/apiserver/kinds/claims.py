@@ -7,7 +7,7 @@ from typing import Any
 
 from kumo.api import fields, names, quantities
 from kumo.api.errors import Cause
-from kumo.api.objects import Object
+from kumo.api.objects import Object, annotations_of
 from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import spec_of
 from kumo.kubernetes.apiserver.kinds.claim_spec import validate_claim_spec
@@ -145,9 +145,14 @@ def _put(obj: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _warn(new: Object, old: Object | None) -> list[str]:
+    told = [_OLD_CLASS] if _BETA_CLASS in annotations_of(new) else []
     if old is not None and new.get("spec") == old.get("spec"):
-        return []
-    return list(claim_warnings("spec", new.get("spec") or {}))
+        return told
+    return told + list(claim_warnings("spec", new.get("spec") or {}))
+
+
+_BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+_OLD_CLASS = f'metadata.annotations[{_BETA_CLASS}]: deprecated since v1.8; use "storageClassName" attribute instead'
 
 
 def rules() -> dict[GVK, Rules]:

@@ -83,8 +83,8 @@ def _change_class(new: Object, old: Object) -> list[Cause]:
     found = []
     for key in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
         if (new.get(key) or None) != (old.get(key) or None):
-            missing = "" if key == "provisioner" else None
-            found.append(fields.immutable(key, new.get(key, missing)))
+            shown = new.get(key, "" if key == "provisioner" else None)
+            found.append(fields.immutable(key, dict(sorted(shown.items())) if isinstance(shown, dict) else shown))
     return _check_class(new) + found
 
 

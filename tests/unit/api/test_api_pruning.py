@@ -1,0 +1,59 @@
+"""What published definitions and manifests asked of pruning, base64 and the tracking of fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kumo.api.patch.shapes import shape_of
+from kumo.api.patch.typed import compare
+from kumo.api.resources import GVK
+from kumo.api.schema import builtin_schema
+from kumo.api.schema.decoding import canonical_base64
+from kumo.api.schema.pruning import prune
+from kumo.api.schema.structural import structural_node
+
+pytestmark = pytest.mark.unit
+KEEP = {"x-kubernetes-preserve-unknown-fields": True}
+INNER = {"type": "object", "properties": {"k": {"type": "object", "properties": {"a": {"type": "string"}}}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected", "unknown"),
+    [
+        ({"type": "array", "items": {"type": "object"}, **KEEP}, [{"a": {"b": 1}}], [{"a": {"b": 1}}], []),
+        ({"type": "array", "items": {"type": "object"}}, [{"a": 1}], [{}], ["x[0].a"]),
+        ({"type": "array", "items": INNER, **KEEP}, [{"k": {"b": 1}, "u": 1}], [{"k": {}, "u": 1}], ["x[0].k.b"]),
+        # An object where none may be has no fields at all.
+        ({"type": "array", "items": {"type": "string"}}, {"a": 1, "b": 2}, {}, ["x.a", "x.b"]),
+        ({"type": "string"}, {"a": 1}, {}, ["x.a"]),
+    ],
+)
+def test_pruning(schema: dict[str, Any], value: Any, expected: Any, unknown: list[str]) -> None:
+    said: list[str] = []
+    assert prune(structural_node(schema), value, "x", said) == expected
+    assert said == unknown
+
+
+@pytest.mark.parametrize(("text", "expected"), [("YWJj", "YWJj"), ("YW\nJj\r\n", "YWJj"), ("", "")])
+def test_base64_without_line_breaks(text: str, expected: str) -> None:
+    assert canonical_base64(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "new", "changed"),
+    [
+        (GVK("rbac.authorization.k8s.io", "v1", "ClusterRole"), {"rules": []}, {}),
+        (GVK("rbac.authorization.k8s.io", "v1", "ClusterRole"), {"rules": [{"verbs": []}]}, {"f:rules": {}}),
+        (GVK("discovery.k8s.io", "v1", "EndpointSlice"), {"endpoints": [], "ports": []}, {}),
+        (
+            GVK("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding"),
+            {"spec": {"validationActions": ["Deny"]}},
+            {"f:spec": {"f:validationActions": {".": {}, 'v:"Deny"': {}}}},
+        ),
+    ],
+)
+def test_who_owns_what_of_a_new_object(kind: GVK, new: dict[str, Any], changed: dict[str, Any]) -> None:
+    shape = shape_of(builtin_schema(kind).root)
+    assert compare(shape, shape.zero(), new).changed == changed
