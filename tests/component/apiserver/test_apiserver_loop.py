@@ -127,4 +127,5 @@ async def test_large_objects_never_hold_the_loop(server: RunningApiServer) -> No
             await ask(server, "POST", _CONFIGMAPS, "", "", body)
             await ask(server, "PATCH", f"{_CONFIGMAPS}/{name}", "fieldManager=f&force=true", "", applied)
             await ask(server, "GET", f"{_CONFIGMAPS}/{name}", "", "")
+            assert await ask(server, "GET", f"{_CONFIGMAPS}/{name}", "", "application/yaml") > 500_000
         assert hold.longest < _LONGEST, name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from kumo.api.errors import StatusError
@@ -13,6 +14,7 @@ from kumo.machinery.http import Answer, HeaderLines, Request, Response
 
 GZIP_ABOVE = 128 << 10
 """Bodies smaller than this are not worth compressing (upstream's threshold)."""
+_LARGE_YAML = 1 << 17
 _MOST_SAID, _LONGEST_SAID = 4096, 256
 """How many characters warnings may have together, and each once they are more (upstream's numbers)."""
 _NO_CACHE = {"Cache-Control": "no-cache, private"}
@@ -38,8 +40,14 @@ def json_response(
 def value_response(request: Request, value: Any, status: int = 200, *, as_yaml: bool = False) -> Response:
     """An answer of a JSON-shaped value."""
     if as_yaml:
-        return Response(status, yamls.dump(value), "application/yaml", _NO_CACHE)
+        large = len(encode(value)) > _LARGE_YAML
+        return Response(status, _dumped(value) if large else yamls.dump(value), "application/yaml", _NO_CACHE)
     return json_response(request, encode(value), status)
+
+
+async def _dumped(value: Any) -> AsyncIterator[bytes]:
+    """The value as YAML, made beside the loop: a mebibyte takes a fifth of a second."""
+    yield await asyncio.to_thread(yamls.dump, value)
 
 
 def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
