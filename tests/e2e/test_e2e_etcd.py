@@ -13,6 +13,7 @@ from support.cloud import Cloud, fresh
 from support.etcd import EtcdCluster
 
 pytestmark = pytest.mark.e2e
+RANGES = "10.77.0.0/16,fd00:77::/112"
 DIRECTORY = Path(os.environ.get("KUMO_E2E_DIR", "/var/tmp/kumo-e2e"))
 PORT = int(os.environ.get("KUMO_E2E_PORT", "16443"))
 
@@ -35,7 +36,7 @@ def planes(etcd: list[str]) -> Iterator[tuple[Cloud, Cloud]]:
     clouds = [fresh(DIRECTORY.with_name(f"{DIRECTORY.name}-{n}"), PORT + 100 + 10 * i) for i, n in enumerate("ab")]
     first, second = clouds
     try:
-        first.up("--no-node", "--encrypt-secrets", *etcd)
+        first.up("--no-node", "--encrypt-secrets", f"--service-cidr={RANGES}", *etcd)
         refused = second.kumo("up", "--detach", "--no-node", "--port", str(second.port), *etcd, check=False)
         assert refused.returncode == 1 and "--server-token FILE" in refused.stderr
         second.up("--no-node", f"--server-token={first.data_dir / 'server-token'}", *etcd)
@@ -70,6 +71,16 @@ def test_two_control_planes_are_one_cloud(planes: tuple[Cloud, Cloud]) -> None:
     assert len(made) == 2
     names = {a["metadata"]["name"] for a in first.get("ipaddresses")["items"]}
     assert names >= {s["spec"]["clusterIP"] for s in second.get("services")["items"]}
+
+
+def test_services_have_addresses_of_two_families(planes: tuple[Cloud, Cloud]) -> None:
+    first, second = planes
+    assert first.get("servicecidr", "kubernetes")["spec"]["cidrs"] == RANGES.split(",")
+    spec = {"ipFamilyPolicy": "RequireDualStack", "ports": [{"port": 80}]}
+    second.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "dual"}, "spec": spec})
+    four, six = first.get("service", "dual")["spec"]["clusterIPs"]
+    assert four.startswith("10.77.") and six.startswith("fd00:77::")
+    assert first.get("ipaddress", six)["spec"]["parentRef"]["name"] == "dual"
 
 
 def test_they_come_back(planes: tuple[Cloud, Cloud], etcd: list[str]) -> None:

@@ -39,6 +39,7 @@ class Instance:
     pod_cidr: str
     node_pod_cidr: str
     service_cidr: str
+    """The range of services, or an IPv4 and an IPv6 one by comma."""
     mirrors: dict[str, str]
     """Registry host -> URL of the mirror that serves it (plain HTTP only for loopback)."""
     etcd: dict[str, str] = field(default_factory=dict)
@@ -135,14 +136,19 @@ class Instance:
         return f"/kumo-{self.id}"
 
     @property
+    def service_cidr4(self) -> str:
+        """The IPv4 range of services: all that the node knows of."""
+        return self.service_cidr.partition(",")[0]
+
+    @property
     def cluster_dns(self) -> str:
         """The cluster IP of the DNS service: the tenth of the service range, as upstream's installers choose."""
-        return str(ipaddress.ip_network(self.service_cidr)[10])
+        return str(ipaddress.ip_network(self.service_cidr4)[10])
 
     @property
     def kubernetes_ip(self) -> str:
         """The cluster IP of the service `kubernetes`: the first of the service range."""
-        return str(ipaddress.ip_network(self.service_cidr)[1])
+        return str(ipaddress.ip_network(self.service_cidr4)[1])
 
     @property
     def url(self) -> str:

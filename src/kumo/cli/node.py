@@ -189,7 +189,7 @@ class Node:
         return KubeProxyConfig(
             table=f"{instance.table_prefix}-services",
             node_name=instance.node_name,
-            service_cidr=instance.service_cidr,
+            service_cidr=instance.service_cidr4,
             cluster_cidr=instance.pod_cidr,
             bridge=instance.bridge,
             gateway=engines.pod_network(instance).gateway,
@@ -201,7 +201,7 @@ class Node:
             address=engines.pod_network(instance).gateway,
             service_address=instance.cluster_dns,
             node_name=instance.node_name,
-            own_ranges=(instance.pod_cidr, instance.service_cidr),
+            own_ranges=(instance.pod_cidr, instance.service_cidr4),
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from kumo.cli import admission, facts, identity, leftovers, operation, prepare, stores
+from kumo.cli import admission, facts, identity, leftovers, operation, prepare, ranges, stores
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.joining import Joining
 from kumo.cli.joining import options as joining_options
@@ -37,6 +37,7 @@ from kumo.host import kvm
 @admission.options
 @operation.options
 @stores.options
+@ranges.options
 @joining_options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
@@ -56,7 +57,7 @@ def command(
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
-    instance = stores.choose(instance, providers)
+    instance = ranges.choose(stores.choose(instance, providers), providers)
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     if instance.etcd:
         _step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))

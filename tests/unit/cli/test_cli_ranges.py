@@ -1,0 +1,52 @@
+"""The ranges of services' addresses, as they may be chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kumo.cli import ranges
+from kumo.cli.instance import InstanceError, save
+from kumo.cli.instance import choose as fresh
+
+pytestmark = pytest.mark.unit
+
+
+def test_one_family_or_two(tmp_path: Path) -> None:
+    made = replace(fresh(tmp_path / "a"), pod_cidr="10.244.0.0/16")
+    assert ranges.choose(made, {"service_cidr": ""}) == made
+    assert ranges.choose(made, {"service_cidr": "10.7.0.0/16"}).service_cidr == "10.7.0.0/16"
+    two = ranges.choose(made, {"service_cidr": "10.7.0.0/16, fd00:7::/112"})
+    assert (two.service_cidr, two.service_cidr4) == ("10.7.0.0/16,fd00:7::/112", "10.7.0.0/16")
+    assert (two.kubernetes_ip, two.cluster_dns) == ("10.7.0.1", "10.7.0.10")
+
+
+def test_what_has_begun_only_grows(tmp_path: Path) -> None:
+    made = replace(fresh(tmp_path / "a"), service_cidr="10.7.0.0/16", pod_cidr="10.244.0.0/16")
+    save(made)
+    assert ranges.choose(made, {"service_cidr": "10.7.0.0/16"}) == made
+    grown = ranges.choose(made, {"service_cidr": "10.7.0.0/16,fd00:7::/112"})
+    save(grown)
+    for other in ("10.8.0.0/16", "10.7.0.0/16", "10.7.0.0/16,fd00:8::/112"):
+        with pytest.raises(InstanceError, match="since its first start"):
+            ranges.choose(grown, {"service_cidr": other})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x", "does not appear to be an IPv4 or IPv6 network"),
+        ("10.7.0.1/16", "has host bits set"),
+        ("10.0.0.0/8", "must be of /12 to /28"),
+        ("10.7.0.0/16,fd00::/48", "must be of /64 to /124"),
+        ("fd00:7::/112", "give one IPv4 range"),
+        ("10.7.0.0/16,10.8.0.0/16", "give one IPv4 range"),
+        ("10.244.0.0/20", "overlaps the pods' range"),
+    ],
+)
+def test_what_can_not_be(tmp_path: Path, text: str, message: str) -> None:
+    made = replace(fresh(tmp_path / "a"), pod_cidr="10.244.0.0/16")
+    with pytest.raises(InstanceError, match=message):
+        ranges.choose(made, {"service_cidr": text})
