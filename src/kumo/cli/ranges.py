@@ -1,4 +1,4 @@
-"""The ranges of services' addresses, by `kumo up --service-cidr`: chosen at first start; a family may be added later."""
+"""The ranges of services' addresses, `kumo up --service-cidr`: chosen at first start; a family may be added later."""
 
 from __future__ import annotations
 
