@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kumo.api.patch.field_sets import scalar
 from kumo.api.patch.shapes import shape_of
 from kumo.api.patch.typed import compare
 from kumo.api.resources import GVK
@@ -57,3 +58,18 @@ def test_base64_without_line_breaks(text: str, expected: str) -> None:
 def test_who_owns_what_of_a_new_object(kind: GVK, new: dict[str, Any], changed: dict[str, Any]) -> None:
     shape = shape_of(builtin_schema(kind).root)
     assert compare(shape, shape.zero(), new).changed == changed
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a<b>&c", r'"a\u003cb\u003e\u0026c"'),
+        ("\u2028", r'"\u2028"'),
+        ('q"', r'"q\""'),
+        ("é", '"é"'),
+        (3, "3"),
+        (True, "true"),
+    ],
+)
+def test_scalars_in_path_elements(value: Any, expected: str) -> None:
+    assert scalar(value) == expected

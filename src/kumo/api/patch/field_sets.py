@@ -14,6 +14,7 @@ values, numbers as numbers. Source: `sigs.k8s.io/structured-merge-diff/fieldpath
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -27,14 +28,18 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
+_SPECIAL = re.compile(r'["\\<>&]')
+_ESCAPED = re.compile("[<>&\u2028\u2029]")
+
+
 def scalar(value: Any) -> str:
-    """`compact` of a value that mostly is a plain text or a number: those need no encoder."""
+    """The JSON of a scalar as path elements have it, which is Go's: some characters by their numbers."""
     if type(value) is str:
-        if '"' not in value and "\\" not in value and value.isprintable():
+        if not _SPECIAL.search(value) and value.isprintable():
             return f'"{value}"'
     elif type(value) is int:
         return str(value)
-    return compact(value)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", compact(value))
 
 
 def is_member(part: FieldSet) -> bool:
@@ -230,7 +235,7 @@ def shown(element: str) -> str:
     if kind == "f:":
         return f".{text}"
     if kind == "v:":
-        return f"[={text}]"
+        return f"[={compact(json.loads(text))}]" if "\\" in text else f"[={text}]"
     if kind == "i:":
         return f"[{text}]"
     pairs = json.loads(text)
