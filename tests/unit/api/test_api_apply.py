@@ -17,7 +17,7 @@ from kumo.api.patch.managers import MAX_UPDATERS, is_reset
 from kumo.api.patch.scale import to_parent, to_scale
 from kumo.api.patch.shapes import Shape, shape_of
 from kumo.api.patch.tracking import Tracker
-from kumo.api.patch.typed import TypedError, added, compare, fields_of, item_element, merge
+from kumo.api.patch.typed import MAX_SPECS, TypedError, added, compare, fields_of, item_element, made, merge
 from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema, crd_schema
 
@@ -402,3 +402,29 @@ def test_what_is_remembered_of_objects_is_what_they_say(found: list[Object]) -> 
     for value in ({"containers": found}, {"containers": copy.deepcopy(found)}):
         said = added(spec, value)
         assert repr(said) == repr(plainly_added(spec, value))
+
+
+metas = st.fixed_dictionaries({"name": texts}, optional={"labels": st.dictionaries(texts, texts, max_size=2)})
+deployments = st.fixed_dictionaries(
+    {"kind": st.just("Deployment")},
+    optional={
+        "metadata": metas,
+        "spec": st.fixed_dictionaries(
+            {},
+            optional={"replicas": scalars, "template": st.fixed_dictionaries({"spec": st.just({})}), "extra": scalars},
+        ),
+        "status": st.sampled_from([{}, {"replicas": 1}]),
+        "data": scalars,
+    },
+)
+
+
+@given(st.lists(deployments, max_size=8), any_containers)
+def test_what_makes_an_object_of_nothing(found: list[Object], parts: list[Object]) -> None:
+    at = shape()
+    for obj in [*found, *copy.deepcopy(found)]:
+        if obj.get("spec", {}).get("template"):
+            obj["spec"]["template"] = {"spec": {"containers": parts}}
+        assert repr(made(at, obj)) == repr(compare(at, at.zero(), obj))
+    assert len(at.specs) <= MAX_SPECS
+    assert at.zero() == {"metadata": {}, "spec": at.zero()["spec"], "status": {}}

@@ -92,6 +92,7 @@ class Shape:
         "node",
         "said",
         "sorted_keys",
+        "specs",
         "structs",
         "times",
     )
@@ -108,6 +109,8 @@ class Shape:
         self.key_defaults: dict[str, Any] | None = None
         self.said: dict[tuple[str, ...], Any] = {}
         """What objects say by the names of their fields (see `typed.Said`)."""
+        self.specs: dict[bytes, Any] = {}
+        """What the specs of new objects say, by their JSON (see `typed.made`)."""
         self.elements: dict[str, str] = {}
         """Path elements of items by the value of their only key (see `typed.item_element`)."""
         self.structs: frozenset[str] = frozenset()

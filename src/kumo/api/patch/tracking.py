@@ -25,7 +25,7 @@ from kumo.api.patch.managers import (
     write_managers,
 )
 from kumo.api.patch.shapes import Shape
-from kumo.api.patch.typed import Difference, compare, reconciled
+from kumo.api.patch.typed import Difference, compare, made, reconciled
 
 View = Callable[[Object, str], "tuple[Object, Shape] | None"]
 """Gives an object in another version, and that version's shape; None for a version that is not served (any more)."""
@@ -81,7 +81,7 @@ class Tracker:
 
     def compare(self, old: Object, new: Object) -> Difference:
         """What makes `new` of `old`, without what such writes have no effect on."""
-        found = compare(self.shape, old, new)
+        found = compare(self.shape, old, new) if old is not self._zero() else made(self.shape, new)
         if not self.reset:
             return found
         return Difference(without(found.changed, self.reset), without(found.removed, self.reset))

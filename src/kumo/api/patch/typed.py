@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from kumo.api.patch.field_sets import SELF, FieldSet, in_order, is_member, ordered, scalar
 from kumo.api.patch.shapes import DEDUCED, LEAF, Shape
 
 MAX_SAID = 256
 """For how many combinations of its fields, and how many values of its items' key, a shape remembers what they say."""
+
+
+MAX_SPECS = 64
+LONGEST_SPEC = 1 << 14
+"""Of how many specs, up to how many bytes of JSON, a shape remembers what they say."""
+_encode = msgspec.json.Encoder().encode
 
 
 class TypedError(ValueError):
@@ -190,6 +198,34 @@ def compare(shape: Shape, old: dict[str, Any], new: dict[str, Any]) -> Differenc
     removed: FieldSet = {}
     _compare_maps(shape, old, new, changed, removed)
     return Difference(changed, removed)
+
+
+def made(shape: Shape, new: dict[str, Any]) -> Difference:
+    """What makes the object of one of its kind that says nothing (`Shape.zero`).
+
+    Objects that are alike but for their metadata come in numbers, as replicas do: what the last specs say is remembered
+    by their JSON.
+    """
+    nothing, spec = shape.zero(), new.get("spec")
+    text = _encode(spec) if isinstance(spec, dict) else b""
+    if not text or len(text) > LONGEST_SPEC:
+        return compare(shape, nothing, new)
+    known: Difference | None = shape.specs.pop(text, None)
+    if known is None:
+        known = compare(shape, _only_spec(nothing), _only_spec(new))
+        if len(shape.specs) >= MAX_SPECS:
+            del shape.specs[next(iter(shape.specs))]
+    shape.specs[text] = known
+    rest = compare(shape, _without_spec(nothing), _without_spec(new))
+    return Difference(ordered({**rest.changed, **known.changed}), {**rest.removed, **known.removed})
+
+
+def _only_spec(obj: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": obj["spec"]} if "spec" in obj else {}
+
+
+def _without_spec(obj: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in obj.items() if name != "spec"}
 
 
 def _compare_maps(shape: Shape, old: dict[str, Any], new: dict[str, Any], changed: FieldSet, removed: FieldSet) -> None:
