@@ -55,6 +55,8 @@ class AdmissionAttributes:
     warnings: list[str] = field(default_factory=list)
     audit_annotations: dict[str, str] = field(default_factory=dict)
     """What steps note for the audit log, by full key (`pod-security.kubernetes.io/enforce-policy`)."""
+    verb: str = ""
+    """Of an update: `update` or `patch`."""
     undo: tuple[Callable[[], None], ...] = ()
     """What gives back at once what the write was given, should it not be made."""
 

@@ -171,6 +171,7 @@ async def _prepare(
         subresource=below,
         dry_run=dry,
         options=operation_options("UpdateOptions", call.query),
+        verb=call.info.verb,
         warnings=call.warnings,
         audit_annotations=call.audit_annotations,
     )

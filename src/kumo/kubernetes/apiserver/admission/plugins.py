@@ -17,6 +17,7 @@ from kumo.kubernetes.apiserver.admission.certificate_signing import CertificateS
 from kumo.kubernetes.apiserver.admission.certificate_subject_restriction import restrict_subject
 from kumo.kubernetes.apiserver.admission.config import AdmissionConfig
 from kumo.kubernetes.apiserver.admission.default_classes import default_ingress_class, default_storage_class
+from kumo.kubernetes.apiserver.admission.device_rights import DeviceRights
 from kumo.kubernetes.apiserver.admission.limit_ranger import LimitRanger
 from kumo.kubernetes.apiserver.admission.namespaces import NamespaceTable
 from kumo.kubernetes.apiserver.admission.node_facts import NodeFacts, taint_new_node
@@ -39,6 +40,8 @@ INGRESSES: Kind = ("networking.k8s.io", "ingresses")
 PRIORITIES: Kind = ("scheduling.k8s.io", "priorityclasses")
 ATTRIBUTES_CLASSES: Kind = ("storage.k8s.io", "volumeattributesclasses")
 SIGNING_REQUESTS: Kind = ("certificates.k8s.io", "certificatesigningrequests")
+DEVICE_CLAIMS: Kind = ("resource.k8s.io", "resourceclaims")
+DEVICE_TEMPLATES: Kind = ("resource.k8s.io", "resourceclaimtemplates")
 _SIGNING_PARTS = ("", "approval", "status")
 
 
@@ -73,6 +76,10 @@ class Plugins:
         add(nodes.label, PODS, BOTH, ("binding",))
 
         add = self.validating.add
+        rights = DeviceRights(namespaces, authorizer)
+        add(rights.validate_requests, DEVICE_CLAIMS, CREATE)
+        add(rights.validate_requests, DEVICE_TEMPLATES, CREATE)
+        add(rights.validate_status, DEVICE_CLAIMS, UPDATE, ("status",))
         add(limits.validate, PODS, CREATE)
         add(limits.validate, PODS, UPDATE, ("resize",))
         add(limits.validate, CLAIMS, BOTH)
