@@ -206,7 +206,7 @@ class Table:
         bare = written.removeprefix("[]")
         full = self.qualified(package, bare)
         if bare == "types.UID":
-            return "types.UID"
+            return f"{'[]' if lists else ''}types.UID"
         if full not in self.named or full in _FOREIGN or bare in _FOREIGN:
             return ""
         short = full.split(".")

@@ -14,7 +14,8 @@ from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.checks import set_default, spec_of, unchanged
 from kumo.kubernetes.apiserver.kinds.cron_schedule import check_schedule
 from kumo.kubernetes.apiserver.kinds.go_diff import internal
-from kumo.kubernetes.apiserver.kinds.job_checks import check_job_spec, count_indexes, unvalued
+from kumo.kubernetes.apiserver.kinds.job_checks import check_job_spec
+from kumo.kubernetes.apiserver.kinds.job_status import is_true, validate_job_status
 from kumo.kubernetes.apiserver.kinds.pod import Options
 from kumo.kubernetes.apiserver.kinds.pod.options import TEMPLATE
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
@@ -37,7 +38,6 @@ _CRON_TEMPLATE = "spec.jobTemplate.spec.template.spec"
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
 _ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}")
 _POLICIES = {"podFailurePolicy": "batch.v1.PodFailurePolicy", "successPolicy": "batch.v1.SuccessPolicy"}
-_TERMINAL = ("Failed", "Complete", "FailureTarget")
 
 
 # -- jobs -------------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def _check_template(new: Object, old: Object, found: list[Cause]) -> None:
 
 def _waits(job: Object) -> bool:
     """Whether a job is suspended and has no pods."""
-    idle = at(job, "status.startTime") is None or _is_true(job, "Suspended")
+    idle = at(job, "status.startTime") is None or is_true(job, "Suspended")
     return bool(at(job, "spec.suspend")) and idle and not at(job, "status.active")
 
 
@@ -205,89 +205,6 @@ def _put(obj: dict[str, Any], key: str, value: Any) -> None:
     obj.pop(key, None)
     if value is not None:
         obj[key] = value
-
-
-def _is_true(obj: Object, kind: str) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == kind and c.get("status") == "True" for c in conditions)
-
-
-def _validate_job_status(new: Object, old: Object) -> list[Cause]:
-    """What a job's status may say, and how it may change; only what has changed is looked at."""
-    status, stale, found = new.get("status") or {}, old.get("status") or {}, list[Cause]()
-    check_counts(status, "status", found, "active", "succeeded", "failed", "ready", "terminating")
-    _check_uncounted(status.get("uncountedTerminatedPods") or {}, found)
-    complete, failed = _is_true(new, "Complete"), _is_true(new, "Failed")
-    ended = (complete or failed) and not (_is_true(old, "Complete") or _is_true(old, "Failed"))
-    if complete and failed:
-        found.append(unvalued("status.conditions", "cannot set Complete=True and Failed=true conditions"))
-    end, begin = status.get("completionTime"), status.get("startTime")
-    if end is not None and not complete:
-        text = "cannot set completionTime when there is no Complete=True condition"
-        found.append(fields.invalid("status.completionTime", end, text))
-    if complete and end is None:
-        found.append(fields.required("status.completionTime", "completionTime is required for Complete jobs"))
-    if end is not None and begin is not None and end < begin:
-        found.append(fields.invalid("status.completionTime", end, "must be equal to or after `startTime`"))
-    if failed and not _is_true(new, "FailureTarget") and not _is_true(old, "Failed"):
-        text = "cannot set Failed=True condition without the FailureTarget=true condition"
-        found.append(unvalued("status.conditions", text))
-    if complete and not _is_true(new, "SuccessCriteriaMet") and not _is_true(old, "Complete"):
-        text = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"
-        found.append(unvalued("status.conditions", text))
-    if ended and (status.get("active") or 0) > 0:
-        found.append(fields.invalid("status.active", status["active"], "active>0 is invalid for finished job"))
-    if ended and begin is None:
-        found.append(fields.required("status.startTime", "startTime is required for finished job"))
-    _check_indexes(new, old, found)
-    if (status.get("ready") or 0) > (status.get("active") or 0) and status.get("ready") != stale.get("ready"):
-        found.append(fields.invalid("status.ready", status["ready"], "cannot set more ready pods than active"))
-    for kind in _TERMINAL:
-        if _is_true(old, kind) and not _is_true(new, kind):
-            found.append(unvalued("status.conditions", f"cannot disable the terminal {kind}=True condition"))
-    for key in ("failed", "succeeded"):
-        if (status.get(key) or 0) < (stale.get(key) or 0):
-            text = f"cannot decrease the {key} counter"
-            found.append(fields.invalid(f"status.{key}", status.get(key) or 0, text))
-    if end is not None and stale.get("completionTime") not in (None, end):
-        found.append(fields.invalid("status.completionTime", end, "field is immutable"))
-    if stale.get("startTime") not in (None, begin) and not at(new, "spec.suspend"):
-        text = "field is immutable for unsuspended job once set"
-        found.append(fields.invalid("status.startTime", begin, text))
-    if _is_true(old, "SuccessCriteriaMet") and not _is_true(new, "SuccessCriteriaMet"):
-        found.append(unvalued("status.conditions", "cannot disable the SuccessCriteriaMet=True condition"))
-    return found
-
-
-def _check_uncounted(uncounted: dict[str, Any], found: list[Cause]) -> None:
-    seen: set[str] = set()
-    for key in ("succeeded", "failed"):
-        for index, uid in enumerate(uncounted.get(key) or ()):
-            path = f"status.uncountedTerminatedPods.{key}[{index}]"
-            if not uid:
-                found.append(fields.invalid(path, uid, "must not be empty"))
-            elif uid in seen:
-                found.append(fields.duplicate(path, uid))
-            seen.add(uid)
-
-
-def _check_indexes(new: Object, old: Object, found: list[Cause]) -> None:
-    spec, status, stale = new.get("spec") or {}, new.get("status") or {}, old.get("status") or {}
-    for key, needed in (("completedIndexes", "completions"), ("failedIndexes", "backoffLimitPerIndex")):
-        text = status.get(key) or ""
-        if text == (stale.get(key) or "") or spec.get("completions") is None or spec.get(needed) is None:
-            continue
-        try:
-            count_indexes(text, spec["completions"])
-        except ValueError as e:
-            found.append(fields.invalid(f"status.{key}", text, f"error parsing {key}: {e}"))
-    completed, failed = status.get("completedIndexes"), status.get("failedIndexes")
-    if completed and completed != stale.get("completedIndexes") and spec.get("completionMode") != "Indexed":
-        text = "cannot set non-empty completedIndexes when non-indexed completion mode"
-        found.append(fields.invalid("status.completedIndexes", completed, text))
-    if failed not in (None, stale.get("failedIndexes")) and spec.get("backoffLimitPerIndex") is None:
-        text = "cannot set non-null failedIndexes when backoffLimitPerIndex is null"
-        found.append(fields.invalid("status.failedIndexes", failed, text))
 
 
 # -- cron jobs --------------------------------------------------------------------------------------------------------
@@ -382,7 +299,7 @@ def rules() -> dict[GVK, Rules]:
             prepare_status=default_labels,
             validate=_validate_job,
             check_update=_check_job_update,
-            validate_status=_validate_job_status,
+            validate_status=validate_job_status,
             warn=template_warner(named=True),
             revalidates=True,
             has_status=True,

@@ -76,7 +76,8 @@ def _validate(obj: Object) -> list[Cause]:
 
 def _check_update(new: Object, old: Object) -> list[Cause]:
     spec, stale = new.get("spec") or {}, old.get("spec") or {}
-    found = validate_claim_spec("spec", spec, any_group=True)
+    grouped = any(at(stale, f"{key}.apiGroup") is not None for key in ("dataSource", "dataSourceRef"))
+    found = validate_claim_spec("spec", spec, any_group=grouped)
     changed, before = copy.deepcopy(spec), copy.deepcopy(stale)
     if not stale.get("volumeName"):
         before.pop("volumeName", None)

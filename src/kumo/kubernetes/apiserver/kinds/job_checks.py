@@ -229,23 +229,29 @@ def count_indexes(text: str, completions: int) -> int:
     """How many indexes `1,3-5` names. Raises ValueError, in upstream's words, for text that is none or too great."""
     total, last = 0, None
     for interval in text.split(",") if text else ():
-        limits = interval.split("-")
-        if len(limits) > 2:
-            raise ValueError(
-                f'the fragment "{interval}" violates the requirement that an index interval can have at most two parts '
-                "separated by '-'"
-            )
-        numbers = []
-        for limit in limits:
-            if not re.fullmatch(r"[+]?[0-9]{1,18}", limit, re.ASCII):
-                raise ValueError(f'cannot convert string to integer for index: "{limit}"')
-            if int(limit) >= completions:
-                raise ValueError(f'too large index: "{limit}"')
-            numbers.append(int(limit))
-        if len(numbers) == 2 and numbers[0] >= numbers[1]:
-            raise ValueError(f"non-increasing order, previous: {numbers[0]}, current: {numbers[1]}")
-        if last is not None and last >= numbers[0]:
-            raise ValueError(f"non-increasing order, previous: {last}, current: {numbers[0]}")
-        total += numbers[-1] - numbers[0] + 1
-        last = numbers[-1]
+        first, end = index_range(interval, completions)
+        if last is not None and last >= first:
+            raise ValueError(f"non-increasing order, previous: {last}, current: {first}")
+        total += end - first + 1
+        last = end
     return total
+
+
+def index_range(interval: str, completions: int) -> tuple[int, int]:
+    """The first and the last index of `3-5` or `7`. Raises ValueError, in upstream's words."""
+    limits = interval.split("-")
+    if len(limits) > 2:
+        raise ValueError(
+            f'the fragment "{interval}" violates the requirement that an index interval can have at most two parts '
+            "separated by '-'"
+        )
+    numbers = []
+    for limit in limits:
+        if not re.fullmatch(r"[+]?[0-9]{1,18}", limit, re.ASCII):
+            raise ValueError(f'cannot convert string to integer for index: "{limit}"')
+        if int(limit) >= completions:
+            raise ValueError(f'too large index: "{limit}"')
+        numbers.append(int(limit))
+    if len(numbers) == 2 and numbers[0] >= numbers[1]:
+        raise ValueError(f"non-increasing order, previous: {numbers[0]}, current: {numbers[1]}")
+    return numbers[0], numbers[-1]
