@@ -92,6 +92,7 @@ class Backend:
     more: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     broken: bool = False
+    swagger: bytes = b""
     dying: bool = False
     produced: int = 0
     aggregated: bool = False
@@ -129,7 +130,7 @@ class Backend:
             return Response(404, b"404 page not found\n", "text/plain")
         if version == "v2":
             self.requests.append(request)
-            return Response(200, json.dumps(SWAGGER).encode(), headers={"Etag": '"one"'})
+            return Response(200, self.swagger, headers={"Etag": f'"{hash(self.swagger)}"'})
         if request.path == "/openapi/v3":
             where = {p: {"serverRelativeURL": f"/openapi/v3/{p}?hash=AB"} for p in (PATH[1:], "api/v1", "version")}
             return Response(200, json.dumps({"paths": where}).encode())
@@ -429,7 +430,7 @@ async def test_openapi_of_backends_is_listed_passed_on_and_merged(
         client, path = server.client, PATH[1:]
         assert path not in (await client.request("GET", "/openapi/v3"))["paths"], "it says nothing"
         own = (await client.request("GET", "/openapi/v3"))["paths"]
-        backend.open_api = ("v2", "v3")
+        backend.open_api, backend.swagger = ("v2", "v3"), json.dumps(SWAGGER).encode()
         service = await client.get(APISERVICES, f"v1.{GROUP}")
         service["spec"]["versionPriority"] = 11  # What is known of it is forgotten.
         await client.update(APISERVICES, service)
@@ -601,3 +602,29 @@ async def test_an_answer_that_nobody_reads_is_not_held(tmp_path: Path, loopback:
             assert backend.produced < 32 << 20
         await backend.let_go.wait()
         await client.transport.close()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"no JSON",
+        b"[]",
+        b'{"paths":[]}',
+        b'{"paths":{"%s/x":{"get":{"parameters":5,"responses":[]}}},"definitions":{"a":5}}' % PATH.encode(),
+        b'{"paths":{"%s/x":7},"definitions":{"a":{"x-kubernetes-group-version-kind":[{"group":5}]}}}' % PATH.encode(),
+        b'{"paths":{},"definitions":' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+    ],
+)
+async def test_what_a_backend_says_of_itself_breaks_nothing(
+    tmp_path: Path, loopback: Callable[[int], None], document: bytes
+) -> None:
+    async with aggregated(tmp_path, loopback) as (server, backend):
+        backend.open_api, backend.swagger = ("v2",), document
+        for path, accept in (
+            ("/openapi/v2", "application/json"),
+            ("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
+            ("/openapi/v3", "application/json"),
+            (f"/openapi/v3{PATH}", "application/json"),
+        ):
+            answer = await server.client.transport.request("GET", path, headers={"Accept": accept})
+            assert answer.status in (200, 404), answer

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -18,8 +19,9 @@ from kumo.kubernetes.apiserver.aggregation import swagger
 from kumo.kubernetes.apiserver.aggregation.asking import AGGREGATOR, Answered, Unanswered, ask
 from kumo.kubernetes.apiserver.aggregation.backends import Backend, Transports
 from kumo.kubernetes.apiserver.attributes import Reader
-from kumo.kubernetes.apiserver.openapi import Document
+from kumo.kubernetes.apiserver.openapi import Document, in_binary
 
+T = TypeVar("T")
 _log = structlog.get_logger("kumo.apiserver.aggregation")
 _FRESH = 10.0
 _PATIENCE = 5.0
@@ -98,7 +100,8 @@ class Specs:
         key = (own.etag, *((b.name, k.etag) for b, k in said))
         if self._merged is None or self._merged[0] != key:
             parts = [k.v2 for _, k in said if k.v2 is not None]
-            self._merged = (key, await asyncio.to_thread(_merge, own.body, parts))
+            merged = await self._tried("merged", lambda: _merge(own.body, parts))
+            self._merged = (key, merged or own)
         return self._merged[1]
 
     async def _read(self, backend: Backend, version: str) -> None:
@@ -132,6 +135,14 @@ class Specs:
             _log.info("an aggregated server's OpenAPI can't be read", name=backend.name, error=str(error))
             return None
 
+    async def _tried(self, name: str, work: Callable[[], T]) -> T | None:
+        """What the work gives, aside of the loop; None for a document that is not as it should be, in whatever way."""
+        try:
+            return await asyncio.to_thread(work)
+        except Exception as error:  # Somebody else's document: nothing in it may make our own answers fail.
+            _log.info("an aggregated server's OpenAPI is not understood", name=name, error=repr(error))
+            return None
+
     async def _read_v3(self, backend: Backend, known: _Known) -> None:
         if not known.no_v3:
             found = await self._ask(backend, "/openapi/v3", "application/json")
@@ -151,8 +162,7 @@ class Specs:
         known.read_v3 = time.monotonic()
         if known.v2 is None:
             return
-        body = await asyncio.to_thread(lambda: msgspec.json.encode(swagger.to_v3(known.v2 or {})))
-        known.converted = Document(body, hashlib.sha512(body).hexdigest().upper())
+        known.converted = await self._tried(backend.name, lambda: _converted(known.v2 or {}))
 
     async def _read_v2(self, backend: Backend, known: _Known) -> None:
         found = await self._ask(backend, "/openapi/v2", "application/json", known.etag)
@@ -162,12 +172,22 @@ class Specs:
         if found.status != 200:
             known.v2 = None
             return
-        try:
-            known.v2 = await asyncio.to_thread(lambda: swagger.part(swagger.read(found.body), (backend.path,)))
-            known.etag = found.headers.get("etag", "") or hashlib.sha512(found.body).hexdigest()
-        except swagger.BadDocument as error:
-            known.v2 = None
-            _log.info("an aggregated server's OpenAPI is not understood", name=backend.name, error=str(error))
+        body = found.body
+        known.v2 = await self._tried(backend.name, lambda: _part(body, backend.path))
+        known.etag = found.headers.get("etag", "") or hashlib.sha512(body).hexdigest()
+
+
+def _part(body: bytes, path: str) -> swagger.Json:
+    found = swagger.part(swagger.read(body), (path,))
+    # What can't be said in protobuf is not believed at all.
+    whole = {"swagger": "2.0", "info": {"title": "", "version": ""}, **found}
+    in_binary(Document(msgspec.json.encode(whole), ""))
+    return found
+
+
+def _converted(document: swagger.Json) -> Document:
+    body = msgspec.json.encode(swagger.to_v3(document))
+    return Document(body, hashlib.sha512(body).hexdigest().upper())
 
 
 def _merge(own: bytes, parts: list[swagger.Json]) -> Document:
