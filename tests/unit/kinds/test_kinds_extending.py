@@ -187,6 +187,8 @@ def test_good_objects_are_taken(obj: dict[str, Any]) -> None:
             [{"jsonPath": ".spec.x"}],
             "selectableFields[0].jsonPath: Invalid value",
         ),
+        (DEFINITION, f"{VERSION}.schema.openAPIV3Schema.$schema", "x", "OpenAPIV3Schema 'schema' is not supported"),
+        (DEFINITION, f"{VERSION}.schema.openAPIV3Schema.id", "x", "openAPIV3Schema.id: Forbidden: id is not supported"),
         (DEFINITION, f"{VERSION}.deprecationWarning", "w", "can only be set for deprecated versions"),
         (FLOWS, "spec.priorityLevelConfiguration.name", "", "must reference a priority level"),
         (FLOWS, "spec.matchingPrecedence", 10001, "must not be greater than 10000"),

@@ -40,6 +40,8 @@ _NESTED = (
 def forbidden_construct(schema: Schema) -> str:
     """Why a schema can't be made structural at all; empty when it can."""
     for part in _all_parts(schema):
+        if part.get("$schema"):
+            return "OpenAPIV3Schema 'schema' is not supported"
         if isinstance(part.get("items"), list):
             return "OpenAPIV3Schema 'items' must be an object, but is an array"
     return ""
