@@ -14,7 +14,7 @@ from kumo.api.conditions import is_true
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object
 from kumo.api.resources import CRDS, GVR
-from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
+from kumo.machinery.client import APPLY_PATCH, STRATEGIC_MERGE_PATCH, Client
 from support.apiserver import RunningApiServer, running_apiserver
 
 pytestmark = pytest.mark.component
@@ -127,6 +127,21 @@ async def test_the_schema_rules(client: Client) -> None:
     )
     error = await refused(client.patch(WIDGETS, "a", {}, "default", kind=STRATEGIC_MERGE_PATCH))
     assert error.code == 415
+
+
+async def test_nulls_are_dropped_but_not_from_what_is_applied(client: Client) -> None:
+    await client.create(CRDS, definition())
+    made = await client.create(WIDGETS, widget("a", replicas=None, color=None), "default")
+    assert made["spec"] == {"size": 1, "color": "red"}
+    error = await refused(
+        client.patch(WIDGETS, "b", widget("b", replicas=None), "default", kind=APPLY_PATCH, field_manager="me")
+    )
+    assert error.message == (
+        'Widget.example.dev "b" is invalid: spec.replicas: Invalid value: "null": spec.replicas in body must be of type '
+        'integer: "null"'
+    )
+    applied = await client.patch(WIDGETS, "b", widget("b", color=None), "default", kind=APPLY_PATCH, field_manager="me")
+    assert applied["spec"] == {"size": 1, "color": "red"}
 
 
 async def test_status_and_scale(client: Client) -> None:

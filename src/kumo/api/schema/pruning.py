@@ -102,6 +102,23 @@ def _head(node: Node, name: str, value: Any, path: str, unknown: list[str]) -> A
     return found
 
 
+def has_misplaced_null(node: Node, value: Any) -> bool:
+    """Whether there is a null where none may be and no default takes its place."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            below = node.field(name)
+            if below is None:
+                continue
+            if item is None:
+                if below.type != "any" and not below.nullable and below.schema.get("default") is None:
+                    return True
+            elif isinstance(item, dict | list) and has_misplaced_null(below, item):
+                return True
+    elif isinstance(value, list) and node.items is not None:
+        return any(isinstance(item, dict | list) and has_misplaced_null(node.items, item) for item in value)
+    return False
+
+
 def apply_defaults(node: Node, value: Any) -> None:
     """Set the schema's defaults where nothing is, and drop nulls where none may be; in place."""
     if isinstance(value, dict):

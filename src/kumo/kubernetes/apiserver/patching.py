@@ -10,10 +10,11 @@ from kumo.api.objects import Object
 from kumo.api.patch.apply import Applied, apply
 from kumo.api.patch.typed import TypedError
 from kumo.api.resources import GVK
+from kumo.api.schema.pruning import has_misplaced_null
 from kumo.kubernetes.apiserver import bodies, managed_fields
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
-from kumo.kubernetes.apiserver.creating import create_object
+from kumo.kubernetes.apiserver.creating import create_object, raise_invalid
 from kumo.kubernetes.apiserver.entry import Entry
 from kumo.kubernetes.apiserver.incoming import decode
 from kumo.kubernetes.apiserver.json_errors import json_error
@@ -188,4 +189,14 @@ def _applied(call: Call, obj: Object) -> Object:
     else:
         meta.pop("namespace", None)
     check_name(meta, name)
+    if call.resource.custom is not None:
+        _refuse_nulls(call, found)
     return found
+
+
+def _refuse_nulls(call: Call, found: Object) -> None:
+    """Refuse nulls that a custom kind's schema does not allow: other writes drop them. Raises 422."""
+    body = {k: v for k, v in found.items() if k not in ("metadata", "status")}
+    if has_misplaced_null(call.resource.schema.root, body):
+        wrong = call.resource.schema.validate(found)
+        raise_invalid(call, found, [c for c in wrong if c.message.startswith('Invalid value: "null"')])
