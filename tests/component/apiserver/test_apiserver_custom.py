@@ -137,8 +137,8 @@ async def test_nulls_are_dropped_but_not_from_what_is_applied(client: Client) ->
         client.patch(WIDGETS, "b", widget("b", replicas=None), "default", kind=APPLY_PATCH, field_manager="me")
     )
     assert error.message == (
-        'Widget.example.dev "b" is invalid: spec.replicas: Invalid value: "null": spec.replicas in body must be of type '
-        'integer: "null"'
+        'Widget.example.dev "b" is invalid: spec.replicas: Invalid value: "null": '
+        'spec.replicas in body must be of type integer: "null"'
     )
     applied = await client.patch(WIDGETS, "b", widget("b", color=None), "default", kind=APPLY_PATCH, field_manager="me")
     assert applied["spec"] == {"size": 1, "color": "red"}
