@@ -37,9 +37,6 @@ def validate_schema(
     """What is wrong with a schema and all below it: its parts, and (given a scope) its rules."""
     parts = [*_unsupported(schema, path, context)]
     rules: list[Cause] = []
-    if schema.get("uniqueItems"):
-        detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        parts.append(fields.forbidden(f"{path}.uniqueItems", detail))
     for child, where, inner, inner_scope in _children(schema, path, context, scope, root):
         below, more = validate_schema(child, where, inner, inner_scope, False)
         parts += below
@@ -119,6 +116,9 @@ def _unsupported(schema: Schema, path: str, context: Context) -> Iterator[Cause]
         yield fields.forbidden(f"{path}.items", "items must be a schema object and not an array")
     if context.in_meta and schema.get("x-kubernetes-embedded-resource"):
         yield fields.forbidden(f"{path}.x-kubernetes-embedded-resource", "must not be used inside of resource meta")
+    if schema.get("uniqueItems"):
+        detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        yield fields.forbidden(f"{path}.uniqueItems", detail)
     more = schema.get("additionalProperties")
     if more is not None and schema.get("properties") and (more is False or isinstance(more, Mapping)):
         detail = "additionalProperties and properties are mutual exclusive"
