@@ -106,6 +106,11 @@ class Instance:
         return self.run_dir / "kumo.lock"
 
     @property
+    def waiting_path(self) -> Path:
+        """What a process that can't go on has said it waits for; there only while that is so."""
+        return self.run_dir / "waiting"
+
+    @property
     def plan_path(self) -> Path:
         """The processes that the supervisor runs."""
         return self.run_dir / "plan.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -100,6 +101,8 @@ def command(data_dir: Path, output: str | None) -> None:
         report |= asyncio.run(_objects(instance))
     except (StatusError, ConnectionError, TimeoutError, OSError) as error:
         problem = str(error) or "the API server does not answer"
+        with contextlib.suppress(OSError):
+            problem = instance.waiting_path.read_text()  # What its process said it waits for tells more.
         report["problem"] = problem
     if output == "json":
         click.echo(json.dumps(report, indent=2))

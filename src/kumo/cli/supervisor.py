@@ -173,6 +173,8 @@ class Supervisor:
                 self._show(message["step"], float(message.get("seconds") or 0.0))
             if message.get("waiting"):
                 self._log(f"{message.get('process')}: {message['waiting']}")
+                with contextlib.suppress(OSError):
+                    self.instance.waiting_path.write_text(str(message["waiting"]))
                 if not self.announced:
                     self._say(f"  … {message['waiting']}")
             if message.get("error"):
@@ -181,6 +183,8 @@ class Supervisor:
                 for process in self.processes:
                     if process.name == message.get("process"):
                         process.ready = True
+                if all(p.ready for p in self.processes):
+                    self.instance.waiting_path.unlink(missing_ok=True)
                 self._announce_once()
 
     def _announce_once(self) -> None:
@@ -283,6 +287,7 @@ class Supervisor:
         self.notify.close()
         self.instance.notify_socket.unlink(missing_ok=True)
         (self.instance.run_dir / "ready").unlink(missing_ok=True)
+        self.instance.waiting_path.unlink(missing_ok=True)
 
 
 def _open_log(path: Path) -> Any:
