@@ -13,7 +13,7 @@ import pytest
 from kumo.api.errors import StatusError
 from kumo.api.resources import CRDS, GVR
 from kumo.kubernetes.apiserver.admission.webhooks.dispatch import MUTATING, VALIDATING
-from kumo.kubernetes.apiserver.conversion import views
+from kumo.kubernetes.apiserver.conversion import converter, views
 from kumo.kubernetes.apiserver.patching import APPLY_PATCH
 from kumo.machinery.http import Response
 from support.apiserver import RunningApiServer, running_apiserver
@@ -350,3 +350,26 @@ async def test_what_nobody_needs_is_not_kept_converted(tmp_path: Path, monkeypat
         await client.create(V1, _door("b", hostPort="h:2"), "default")
         assert len(hook.requests["/convert"]) == calls
         assert len((await client.list(V2, "default")).items) == 2
+
+
+async def test_a_webhook_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converter, "TIMEOUT", 0.3)
+    async with _doors(tmp_path, "/never") as (server, hook):
+        client, over = server.client, asyncio.Event()
+
+        async def never(request: dict[str, Any]) -> Any:
+            await over.wait()
+            return {}
+
+        hook.answers["/never"] = never
+        await client.create(V1, _door("a", hostPort="h:1"), "default")
+        asked = asyncio.create_task(_refused(client.get(V2, "a", "default")))
+        await asyncio.sleep(0)
+        assert (await client.get(V1, "a", "default"))["spec"]["hostPort"] == "h:1" and not asked.done()
+        error = await asked
+        url = hook.client_config("/never")["url"]
+        assert error.message == (
+            f'conversion webhook for shapes.kumo.dev/v1, Kind=Door failed: Post "{url}?timeout=1s": '
+            "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        )
+        over.set()

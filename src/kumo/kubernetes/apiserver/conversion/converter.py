@@ -27,7 +27,7 @@ from kumo.kubernetes.apiserver.conversion.review import (
 )
 from kumo.kubernetes.apiserver.outbound.client_config import ClientConfig, read_client
 from kumo.kubernetes.apiserver.outbound.connections import Connections
-from kumo.kubernetes.apiserver.outbound.posting import PostFailed, Refused, Unusable, post
+from kumo.kubernetes.apiserver.outbound.posting import PostFailed, Refused, TimedOut, Unusable, post
 
 TIMEOUT = 30.0
 """Seconds for a call (upstream's for every webhook's client)."""
@@ -107,6 +107,10 @@ class Converter:
             # Upstream can't even serve the definition then.
             failure = CALL
             raise _Failed(str(error), False) from None
+        except TimedOut as error:
+            failure = CALL
+            why = f"{error} (Client.Timeout exceeded while awaiting headers)"
+            raise _Failed(_message(source, failed(why)), False) from error
         except PostFailed as error:
             failure = CALL
             raise _Failed(_message(source, failed(str(error))), False) from error

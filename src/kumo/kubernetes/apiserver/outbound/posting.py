@@ -43,6 +43,10 @@ class Refused(PostFailed):
     """The webhook answered with another status than success, or with nothing."""
 
 
+class TimedOut(PostFailed):
+    """The webhook has not answered in time."""
+
+
 class Unusable(PostFailed):
     """No connection can be made with what the configuration says."""
 
@@ -50,7 +54,8 @@ class Unusable(PostFailed):
 async def post(connections: Connections, client: ClientConfig, data: bytes, *, timeout: float, limit: int) -> bytes:
     """The body of the webhook's successful answer, of at most `limit` bytes, within `timeout` seconds.
 
-    Raises Unusable for a bad authority, Refused for another status than success, PostFailed for everything else.
+    Raises Unusable for a bad authority, Refused for another status than success, TimedOut when it comes too late, and
+    PostFailed for everything else.
     """
     url = client.address
     asked = f"{url}?timeout={math.ceil(timeout)}s"
@@ -65,6 +70,8 @@ async def post(connections: Connections, client: ClientConfig, data: bytes, *, t
             return await _post(connections.session(client), asked, context, host, data, limit)
     except Refused:
         raise
+    except TimeoutError as error:
+        raise TimedOut(f'Post "{asked}": {told(error, host, port)}') from error
     except Exception as error:  # What the resolver raises comes through as it is.
         raise PostFailed(f'Post "{asked}": {told(error, host, port)}') from error
 
