@@ -25,6 +25,8 @@ Observer = Callable[[GVR, Object | None, Object | None], None]
 """Called with the resource, the old and the new object."""
 
 _log = structlog.get_logger("kumo.monitor")
+SYNC_PATIENCE = 30.0
+"""Seconds for all resources to be listed."""
 _RETRY = 1.0
 _RETRY_INCOMPLETE = 5.0
 
@@ -46,6 +48,8 @@ class ResourceMonitor:
         self._resource_observers: list[Callable[[], None]] = []
         self._watched: dict[GVR, Informer] = {}
         self._own: dict[GVR, asyncio.Task[None]] = {}
+        self._given_up: set[GVR] = set()
+        """Those that are not waited for any more."""
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
         self.discovery = Discovery()
@@ -66,7 +70,7 @@ class ResourceMonitor:
         return None
 
     async def wait_synced(self) -> None:
-        """Return when every resource found at first has been listed."""
+        """Return when every resource found at first has been listed, or given up for now."""
         await self._ready.wait()
 
     async def refresh(self) -> Discovery:
@@ -88,8 +92,7 @@ class ResourceMonitor:
                     _log.warning("discovery failed", error=str(error))
                     await asyncio.sleep(_RETRY)
                     continue
-                for informer in list(self._watched.values()):
-                    await informer.wait_synced()
+                await self._synced()
                 if set(self._watched) != before:
                     for observer in self._resource_observers:
                         observer()
@@ -99,6 +102,23 @@ class ResourceMonitor:
             for task in self._own.values():
                 task.cancel()
             await asyncio.gather(*self._own.values(), return_exceptions=True)
+
+    async def _synced(self) -> None:
+        """Wait until every resource has been listed, but not forever.
+
+        One that can't be listed, as when the conversion webhook of its definition is away, must not keep the others
+        from being looked after (upstream waits as long). It is taken up whenever it can be listed.
+        """
+        deadline = asyncio.get_running_loop().time() + SYNC_PATIENCE
+        for gvr, informer in list(self._watched.items()):
+            if informer.synced or gvr in self._given_up:
+                continue
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await informer.wait_synced()
+            except TimeoutError:
+                self._given_up.add(gvr)
+                _log.warning("a resource can't be listed; going on without it", resource=gvr.group_resource)
 
     async def _wait_for_change(self) -> None:
         """Definitions changed, or what could not be discovered deserves another try."""
@@ -146,6 +166,7 @@ class ResourceMonitor:
 
     def _stop(self, gvr: GVR) -> None:
         informer = self._watched.pop(gvr)
+        self._given_up.discard(gvr)
         task = self._own.pop(gvr, None)
         if task is not None:
             task.cancel()
