@@ -185,8 +185,8 @@ class Shape:
             if name not in found and name in self.node.fields and zeros.get(name) != "-":
                 found[name] = _SCALAR_ZEROS.get(self.node.fields[name].type)
         for name, zero in zeros.items():
-            if zero == "l" and name not in found and name in self.node.fields:
-                found[name] = None
+            if zero in _MARKED_ZEROS and name not in found and name in self.node.fields:
+                found[name] = _MARKED_ZEROS[zero]
         self._zero = found
         return found
 
@@ -194,6 +194,8 @@ class Shape:
         return f"Shape({self.kind})"
 
 
+_MARKED_ZEROS: Mapping[str, Any] = {"s": "", "i": 0, "b": False, "l": None, "t": None, "p": None, "q": "0", "n": 0}
+"""What is shown of fields that nobody has set, by the marks of `kumo.api.schema.zeros`."""
 _SCALAR_ZEROS: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
 
 
