@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kumo.api.errors import StatusError
-from kumo.api.resources import CRDS, GVR
+from kumo.api.resources import CRDS, GVR, SERVICES
 from kumo.kubernetes.apiserver.admission.webhooks.dispatch import MUTATING, VALIDATING
 from kumo.kubernetes.apiserver.conversion import converter, views
 from kumo.kubernetes.apiserver.patching import APPLY_PATCH
@@ -373,3 +373,17 @@ async def test_a_webhook_that_does_not_answer_is_given_up(tmp_path: Path, monkey
             "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         )
         over.set()
+
+
+async def test_a_webhook_behind_a_service_is_looked_up_among_its_endpoints(tmp_path: Path) -> None:
+    async with running_apiserver(tmp_path) as server:
+        client = server.client
+        where = {"service": {"namespace": "default", "name": "converter", "path": "/doors"}}
+        await client.create(CRDS, _definition(where))
+        await client.create(V1, _door("a", hostPort="h:1"), "default")
+        told = 'failed: Post "https://converter.default.svc:443/doors?timeout=30s": '
+        assert told + 'service "converter" not found' in (await _refused(client.get(V2, "a", "default"))).message
+        ports = {"ports": [{"name": "https", "port": 443}]}
+        await client.create(SERVICES, {"metadata": {"name": "converter"}, "spec": ports}, "default")
+        message = (await _refused(client.get(V2, "a", "default"))).message
+        assert told + 'no endpoints available for service "converter"' in message
