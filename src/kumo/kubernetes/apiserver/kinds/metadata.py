@@ -116,6 +116,8 @@ def tell_owners(meta: dict[str, Any], warnings: list[str], *, patched: bool) -> 
     owners = meta.get("ownerReferences")
     if owners is None or len(owners) < 2:
         return
+    if len({owner.get("uid") for owner in owners}) == len(owners):
+        return  # As nearly always; and there may be a hundred thousand.
     kept: dict[frozenset[tuple[str, Any]], Any] = {}
     twice: list[str] = []
     for owner in owners:
