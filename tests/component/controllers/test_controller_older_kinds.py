@@ -57,7 +57,7 @@ async def test_controller_cron_job_starts_jobs_and_keeps_books(cluster: HollowCl
     (ref,) = (cron_jobs.get("cron", "default") or {})["status"]["active"]
     assert (ref["name"], ref["kind"], ref["uid"]) == (name_of(job), "Job", job["metadata"]["uid"])
     events = cluster.informers.informer(EVENTS)
-    await until(events, lambda: "JobAlreadyActive" in {e.get("reason") for e in events.objects("default")})
+    await until(events, lambda: "SuccessfulCreate" in {e.get("reason") for e in events.objects("default")})
     await cluster.client.patch(CRONJOBS, "cron", {"spec": {"suspend": True}}, "default")
     ended = {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     target = {**ended, "type": "SuccessCriteriaMet"}
