@@ -61,6 +61,7 @@ async def test_controller_cron_job_starts_jobs_and_keeps_books(cluster: HollowCl
     await cluster.client.patch(CRONJOBS, "cron", {"spec": {"suspend": True}}, "default")
     ended = {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     target = {**ended, "type": "SuccessCriteriaMet"}
+    await until(jobs, lambda: ((jobs.get(name_of(job), "default") or {}).get("status") or {}).get("active"))
     live = await cluster.client.get(JOBS, name_of(job), "default")
     status = {**live["status"], "conditions": [target, ended], "completionTime": live["status"]["startTime"]}
     status |= {"active": 0, "succeeded": 1}

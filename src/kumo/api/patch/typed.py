@@ -236,8 +236,6 @@ def _compare_maps(shape: Shape, old: dict[str, Any], new: dict[str, Any], change
         if before is not None or name in old:
             if before == value and type(before) is type(value):
                 continue
-            if before is None and (value == [] or value == {}):
-                continue  # To upstream, lists and maps that are not there are empty ones.
         elif name in structs:
             before = {}
         else:

@@ -56,7 +56,42 @@ def _moment(text: str, layout: str = _LAYOUT) -> datetime:
             return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).astimezone(UTC).replace(tzinfo=None)
         except (ValueError, OverflowError):
             pass
-    raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
+    raise ValueError(f'parsing time "{text}"{_wrong_time(text, layout)}')
+
+
+_PARTS = (
+    ("", r"\d{4}", "2006"),
+    ("-", r"\d\d", "01"),
+    ("-", r"\d\d", "02"),
+    ("T", r"\d\d?", "15"),
+    (":", r"\d\d", "04"),
+    (":", r"\d\d", "05"),
+)
+_RANGES = (("month", 1, 12), ("hour", 0, 23), ("minute", 0, 59), ("second", 0, 59))
+
+
+def _wrong_time(text: str, layout: str) -> str:
+    """What is wrong with a time in the words of Go's parser: the first part that does not fit, as the layout has it."""
+    rest, said, numbers = text, f' as "{layout}": cannot parse "{{}}" as "{{}}"', []
+    for before, pattern, name in _PARTS:
+        if not rest.startswith(before):
+            return said.format(rest, before)
+        rest = rest[len(before) :]
+        found = re.match(pattern, rest, re.ASCII)
+        if found is None:
+            return said.format(rest, name)
+        rest = rest[found.end() :]
+        numbers.append(int(found[0]))
+    fraction = re.match(r"[.,]\d+", rest, re.ASCII)
+    rest = rest[fraction.end() :] if fraction else rest
+    zone = re.match(r"Z|[+-]\d\d:\d\d", rest, re.ASCII)
+    if zone is None:
+        return said.format(rest, "Z07:00")
+    rest = rest[zone.end() :]
+    if rest:
+        return f': extra text: "{rest}"'
+    held = zip(_RANGES, (numbers[1], *numbers[3:]))
+    return f": {next((name for (name, low, high), n in held if not low <= n <= high), 'day')} out of range"
 
 
 def canonical_base64(text: str) -> str:

@@ -11,7 +11,7 @@ from kumo.api.patch.shapes import shape_of
 from kumo.api.patch.typed import compare
 from kumo.api.resources import GVK
 from kumo.api.schema import builtin_schema
-from kumo.api.schema.decoding import canonical_base64
+from kumo.api.schema.decoding import canonical_base64, canonical_time
 from kumo.api.schema.pruning import prune
 from kumo.api.schema.structural import structural_node
 
@@ -45,9 +45,10 @@ def test_base64_without_line_breaks(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "new", "changed"),
     [
-        (GVK("rbac.authorization.k8s.io", "v1", "ClusterRole"), {"rules": []}, {}),
+        (GVK("rbac.authorization.k8s.io", "v1", "ClusterRole"), {"rules": None}, {}),
+        (GVK("rbac.authorization.k8s.io", "v1", "ClusterRole"), {"rules": []}, {"f:rules": {}}),
         (GVK("rbac.authorization.k8s.io", "v1", "ClusterRole"), {"rules": [{"verbs": []}]}, {"f:rules": {}}),
-        (GVK("discovery.k8s.io", "v1", "EndpointSlice"), {"endpoints": [], "ports": []}, {}),
+        (GVK("discovery.k8s.io", "v1", "EndpointSlice"), {"endpoints": None, "ports": None}, {}),
         (
             GVK("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding"),
             {"spec": {"validationActions": ["Deny"]}},
@@ -73,3 +74,22 @@ def test_who_owns_what_of_a_new_object(kind: GVK, new: dict[str, Any], changed: 
 )
 def test_scalars_in_path_elements(value: Any, expected: str) -> None:
     assert scalar(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("2018-12-02 09:24:46+00:00", ' as "2006-01-02T15:04:05Z07:00": cannot parse " 09:24:46+00:00" as "T"'),
+        ("now", ' as "2006-01-02T15:04:05Z07:00": cannot parse "now" as "2006"'),
+        ("2018-12", ' as "2006-01-02T15:04:05Z07:00": cannot parse "" as "-"'),
+        ("2018-12-02T09:24:46", ' as "2006-01-02T15:04:05Z07:00": cannot parse "" as "Z07:00"'),
+        ("2018-12-02T09:24:46Zx", ': extra text: "x"'),
+        ("2018-13-02T09:24:46Z", ": month out of range"),
+        ("2018-02-30T09:24:46Z", ": day out of range"),
+        ("2018-12-02T25:24:46Z", ": hour out of range"),
+    ],
+)
+def test_what_is_wrong_with_a_time(text: str, wrong: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        canonical_time(text)
+    assert str(refused.value) == f'parsing time "{text}"{wrong}'
