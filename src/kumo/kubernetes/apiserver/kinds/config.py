@@ -22,6 +22,7 @@ _NEEDED_KEYS = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
 }
 _ACCOUNT = "kubernetes.io/service-account.name"
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 _FROZEN = "field is immutable when `immutable` is set"
 
 
@@ -125,6 +126,13 @@ def _name_secrets(obj: Object) -> None:
         obj["secrets"] = [{"name": s["name"]} if s.get("name") else {} for s in obj["secrets"]]
 
 
+def _warn_account(new: Object, old: Object | None) -> list[str]:
+    if _MOUNTABLE not in annotations_of(new) or (old is not None and _MOUNTABLE in annotations_of(old)):
+        return []
+    text = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+    return [f"metadata.annotations[{_MOUNTABLE}]: {text}"]
+
+
 def rules() -> dict[GVK, Rules]:
     """The rules of the kinds in this module."""
 
@@ -144,6 +152,9 @@ def rules() -> dict[GVK, Rules]:
             validate=_validate_config_map, validate_update=_validate_config_map_update, revalidates=True
         ),
         core("ServiceAccount"): Rules(
-            on_create=_name_secrets, on_update=lambda new, _: _name_secrets(new), revalidates=True
+            on_create=_name_secrets,
+            on_update=lambda new, _: _name_secrets(new),
+            warn=_warn_account,
+            revalidates=True,
         ),
     }

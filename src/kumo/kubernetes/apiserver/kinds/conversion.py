@@ -24,6 +24,10 @@ _EVENT_NAMES = {
 }
 
 
+_LEFT_OUT = ("reportingComponent", "reportingInstance")
+"""What the newer form does not show when it is empty."""
+
+
 def converters(gvk: GVK) -> tuple[Convert, Convert] | None:
     """(to the stored form, from the stored form) of a kind that is stored in another; None for all others."""
     return {
@@ -41,5 +45,5 @@ def event_to_core(event: Object) -> Object:
 def event_from_core(event: Object) -> Object:
     """The events.k8s.io/v1 form of a core event."""
     names = {theirs: ours for ours, theirs in _EVENT_NAMES.items()}
-    renamed = {names.get(key, key): value for key, value in event.items()}
+    renamed = {names.get(key, key): value for key, value in event.items() if value != "" or key not in _LEFT_OUT}
     return {**renamed, "apiVersion": "events.k8s.io/v1", "kind": "Event"}
