@@ -118,13 +118,24 @@ def _described(value: Any, *, go: bool = False) -> str:
         elif isinstance(value, int):
             inner = str(value)
         else:
-            inner = json.dumps(value)
+            inner = _literal(value)
         return f"&value.valueUnstructured{{Value:{inner}}}"
     if isinstance(value, dict):
         inner = "map[" + " ".join(f"{k}:{_plain(v)}" for k, v in sorted(value.items())) + "]"
     else:
         inner = _plain(value)
     return f"&{{{inner}}}"
+
+
+def _literal(value: Any) -> str:
+    """A value in the syntax of Go."""
+    if isinstance(value, dict):
+        return (
+            "map[string]interface {}{" + ", ".join(f"{json.dumps(k)}:{_literal(value[k])}" for k in sorted(value)) + "}"
+        )
+    if isinstance(value, list):
+        return "[]interface {}{" + ", ".join(map(_literal, value)) + "}"
+    return "interface {}(nil)" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _plain(value: Any) -> str:

@@ -103,7 +103,12 @@ def conform(call: Call, obj: Object, schema: KindSchema, duplicates: Sequence[st
     """
     decoded = decode(schema, obj)
     if decoded[1] or duplicates:
-        complaints = bodies.in_order(data, decoded[1], duplicates)[:_MOST_COMPLAINTS]
+        if call.resource.custom is not None and schema is call.resource.schema:
+            # The text is read first, the schema asked afterwards.
+            complaints = [f'duplicate field "{p}"' for p in duplicates] + [f'unknown field "{p}"' for p in decoded[1]]
+        else:
+            complaints = bodies.in_order(data, decoded[1], duplicates)
+        complaints = complaints[:_MOST_COMPLAINTS]
         how = call.field_validation()
         if how == "Strict":
             raise strict_error(schema.gvk, complaints)
