@@ -117,6 +117,10 @@ def rules() -> dict[GVK, Rules]:
     """The rules of limit ranges."""
     return {
         GVK("", "v1", "LimitRange"): Rules(
-            default=_default, on_create=_name, validate=_validate, revalidates=True, allow_create_on_update=True
+            default=_default,
+            on_create=_name,
+            validate=_validate,
+            revalidates="only",
+            allow_create_on_update=True,
         )
     }
