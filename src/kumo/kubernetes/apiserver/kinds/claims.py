@@ -82,8 +82,11 @@ def _check_update(new: Object, old: Object) -> list[Cause]:
     if not stale.get("volumeName"):
         before.pop("volumeName", None)
         changed.pop("volumeName", None)
-    if stale.get("storageClassName") is None:
-        changed.pop("storageClassName", None)
+    if stale.get("storageClassName") is None and spec.get("storageClassName") is not None:
+        old_name = annotations_of(old).get(_BETA_CLASS)
+        if old_name is None or spec["storageClassName"] == old_name:
+            changed.pop("storageClassName", None)
+            before.pop("storageClassName", None)
     if at(new, "status.phase") == "Bound":
         _put(changed, "volumeAttributesClassName", stale.get("volumeAttributesClassName"))
         if at(changed, "resources.requests") is not None:
