@@ -61,10 +61,12 @@ class Upstream:
             writer.write(struct.pack("!H", len(reply)) + reply)
             writer.close()
 
-        transport, _ = await loop.create_datagram_endpoint(Protocol, local_addr=(self.address, self.port))
-        self.port = transport.get_extra_info("sockname")[1]
+        # TCP first: its free ports are fewer, since connections of the whole machine have theirs among them.
         server = await asyncio.start_server(serve, self.address, self.port)
-        self._transports = [transport, server]
+        self._transports.append(server)
+        self.port = server.sockets[0].getsockname()[1]
+        transport, _ = await loop.create_datagram_endpoint(Protocol, local_addr=(self.address, self.port))
+        self._transports.append(transport)
         return self
 
     def close(self) -> None:
