@@ -21,6 +21,7 @@ from kumo.kubernetes.controller_manager.deployment.controller import DeploymentC
 from kumo.kubernetes.controller_manager.disruption.controller import DisruptionController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
 from kumo.kubernetes.controller_manager.endpoints.mirroring import EndpointSliceMirroringController
+from kumo.kubernetes.controller_manager.ephemeral_volumes import EphemeralVolumeController
 from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
 from kumo.kubernetes.controller_manager.job.controller import JobController
 from kumo.kubernetes.controller_manager.job.expiry import TtlAfterFinishedController
@@ -34,6 +35,7 @@ from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCo
 from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController, ReplicationManager
 from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
 from kumo.kubernetes.controller_manager.service_ranges import ServiceRangesController
+from kumo.kubernetes.controller_manager.volume_binding.controller import VolumeBindingController
 from kumo.kubernetes.controller_manager.volume_protection.controllers import (
     AttributesClassProtectionController,
     ClaimProtectionController,
@@ -94,6 +96,8 @@ def controllers(
         PodCollector(client_for("pod-garbage-collector"), informers, config.pod_collector),
         ResourceQuotaController(client_for("resourcequota-controller"), informers, monitor),
         DisruptionController(client_for("disruption-controller"), informers, monitor),
+        VolumeBindingController(client_for("persistent-volume-binder"), informers),
+        EphemeralVolumeController(client_for("ephemeral-volume-controller"), informers),
         ClaimProtectionController(client_for("pvc-protection-controller"), informers),
         VolumeProtectionController(client_for("pv-protection-controller"), informers),
         AttributesClassProtectionController(client_for("volumeattributesclass-protection-controller"), informers),
