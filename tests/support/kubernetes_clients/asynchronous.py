@@ -63,6 +63,9 @@ async def custom(api: kr8s.asyncio.Api, namespace: str) -> None:
         await old.wait("delete", timeout=10)
     definition = CustomResourceDefinition(DEFINITION, api=api)
     await definition.create()
+    async with asyncio.timeout(10):  # Its conditions are null at first, which kr8s cannot wait with.
+        while not definition.raw.get("status", {}).get("conditions"):
+            await definition.refresh()
     await definition.wait("condition=Established", timeout=10)
     kind = new_class(kind="Gadget", version=f"{GROUP}/v1", namespaced=True)
     gadget = await kind({"metadata": {"name": "g", "namespace": namespace}, "spec": {"n": 1}}, api=api)
