@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
 
+from support.commands import kubectl
 from support.hollow import HollowCluster
 
 pytestmark = pytest.mark.component
@@ -18,22 +17,6 @@ def deployment(replicas: int) -> dict[str, Any]:
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "nginx", "image": "nginx:1"}]}}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
-
-
-async def kubectl(cluster: HollowCluster, *words: str, given: dict[str, Any] | None = None) -> str:
-    """What kubectl prints, with an object on its standard input if given. Fails the test when kubectl fails."""
-    process = await asyncio.create_subprocess_exec(
-        "kubectl",
-        f"--kubeconfig={cluster.kubeconfig}",
-        *words,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(30):
-        output, _ = await process.communicate(json.dumps(given).encode() if given else b"")
-    assert process.returncode == 0, output.decode()
-    return output.decode()
 
 
 async def test_controller_kubectl_rollout_status_history_undo_restart(cluster: HollowCluster) -> None:

@@ -17,6 +17,7 @@ from kumo.kubernetes.controller_manager.certificates import (
 )
 from kumo.kubernetes.controller_manager.cluster_roles import ClusterRoleAggregationController
 from kumo.kubernetes.controller_manager.cron_job.controller import CronJobController
+from kumo.kubernetes.controller_manager.daemonset.controller import DaemonSetController
 from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
 from kumo.kubernetes.controller_manager.disruption.controller import DisruptionController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
@@ -35,6 +36,7 @@ from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCo
 from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController, ReplicationManager
 from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
 from kumo.kubernetes.controller_manager.service_ranges import ServiceRangesController
+from kumo.kubernetes.controller_manager.statefulset.controller import StatefulSetController
 from kumo.kubernetes.controller_manager.volume_binding.controller import VolumeBindingController
 from kumo.kubernetes.controller_manager.volume_protection.controllers import (
     AttributesClassProtectionController,
@@ -85,6 +87,8 @@ def controllers(
         ReplicaSetController(client_for("replicaset-controller"), informers),
         ReplicationManager(client_for("replication-controller"), informers),
         DeploymentController(client_for("deployment-controller"), informers),
+        StatefulSetController(client_for("statefulset-controller"), informers),
+        DaemonSetController(client_for("daemon-set-controller"), informers),
         JobController(client_for("job-controller"), informers),
         CronJobController(client_for("cronjob-controller"), informers),
         TtlAfterFinishedController(client_for("ttl-after-finished-controller"), informers),
