@@ -238,12 +238,12 @@ class Operation:
     def begun(self, request: Request) -> None:
         """A watch has shown what was there when it began: from now on it takes nobody's place."""
         visit = request.context
-        assert isinstance(visit, Visit)
-        if visit.place is not None and self.gate is not None:
+        if isinstance(visit, Visit) and visit.place is not None and self.gate is not None:
             place, visit.place = visit.place, None
             self.gate.leave(place)
 
     def _leave(self, visit: Visit) -> None:
+        visit.request.context = None  # They know each other: only the collector would find them.
         place = visit.place
         if place is not None:
             visit.place = None
