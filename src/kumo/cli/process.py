@@ -17,10 +17,9 @@ import uvloop
 from kumo.cli.report import Reporter
 from kumo.cli.supervisor import FATAL_EXIT
 
-_COLLECT_AFTER = (100_000, 20, 20)
+_COLLECT_AFTER = (20_000, 20, 20)
 """When the garbage collector looks, by generation. Our objects live long or die at once and make few cycles: at the
-interpreter's own 700 the collector took a sixth of a write's time, and found next to nothing. Sixty writes under way
-hold some 40,000 containers: above that, what comes and goes with them does not call it."""
+interpreter's own 700 the collector took a sixth of a write's time, and found next to nothing."""
 
 
 async def our_turn(stop: asyncio.Event) -> bool:
