@@ -6,6 +6,7 @@ Pure; the facts are those of core/v1 and storage.k8s.io/v1.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from fractions import Fraction
 
 from kumo.api import quantities, selectors
@@ -70,6 +71,20 @@ def is_bound_to(volume: Object, claim: Object) -> bool:
     if not ref or ref.get("name") != name_of(claim) or (ref.get("namespace") or "") != namespace_of(claim):
         return False
     return not ref.get("uid") or ref["uid"] == uid_of(claim)
+
+
+def bound_volume(volume: Object, claim: Object) -> Object:
+    """The volume with its side of the binding; equal to the old one if that is there already."""
+    ref = (volume.get("spec") or {}).get("claimRef") or {}
+    identity = (name_of(claim), namespace_of(claim), uid_of(claim))
+    wanted = deepcopy(volume)
+    if (ref.get("name"), ref.get("namespace"), ref.get("uid")) != identity:
+        wanted["spec"]["claimRef"] = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"} | {
+            name: claim["metadata"].get(name, "") for name in ("name", "namespace", "uid", "resourceVersion")
+        }
+    if not is_bound_to(volume, claim):
+        wanted["metadata"]["annotations"] = {BOUND_BY_CONTROLLER: "yes"} | annotations_of(volume)
+    return wanted
 
 
 def same_mode(volume: Object, claim: Object) -> bool:

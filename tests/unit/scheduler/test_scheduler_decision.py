@@ -185,7 +185,10 @@ def test_scheduler_init_containers_and_sidecars_count_as_upstream() -> None:
 def test_scheduler_a_bound_volume_ties_the_pod_to_its_nodes() -> None:
     term = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["y"]}]}
     volumes = Volumes(
-        claim=lambda ns, name: {"spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}},
+        claim=lambda ns, name: {
+            "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+            "spec": {"volumeName": "pv"},
+        },
         volume=lambda name: {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}},
     )
     wanted = pod("p", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])

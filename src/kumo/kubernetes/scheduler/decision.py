@@ -10,7 +10,7 @@ from random import Random
 from kumo.kubernetes.scheduler import scores
 from kumo.kubernetes.scheduler.filters import Change, Refusal, question, refuse
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
-from kumo.kubernetes.scheduler.volumes import PodVolumes
+from kumo.kubernetes.scheduler.volumes import NodeVolumes, on
 from kumo.kubernetes.scheduler.world import World
 
 ALL_CHANGES = Change.NODE | Change.POD_GONE | Change.POD_PLACED | Change.VOLUME
@@ -19,10 +19,10 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The pod goes to `node`; `volumes` says which claims have to be told."""
+    """The pod goes to `node`; `volumes` says what has to be bound before."""
 
     node: str
-    volumes: PodVolumes
+    volumes: NodeVolumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ def decide(pod: PodInfo, world: World, rng: Random) -> Placed | Unschedulable:
         for refusal in refusals.values():
             helps |= refusal.helps
         return Unschedulable(len(candidates), refusals, helps=helps)
-    return Placed(_best(pod, possible, world, rng), asked.volumes)
+    node = _best(pod, possible, world, rng)
+    return Placed(node, on(asked.volumes, world.nodes[node]))
 
 
 def _best(pod: PodInfo, possible: list[NodeInfo], world: World, rng: Random) -> str:

@@ -113,9 +113,8 @@ def _resources(asked: Question, info: NodeInfo) -> Refusal | None:
 
 
 def _volumes(asked: Question, info: NodeInfo) -> Refusal | None:
-    if volumes.reachable(asked.volumes, info):
-        return None
-    return Refusal(("node(s) had volume node affinity conflict",), Change.NODE | Change.VOLUME, final=True)
+    reasons = volumes.on(asked.volumes, info).reasons
+    return Refusal(reasons, Change.NODE | Change.VOLUME, final=True) if reasons else None
 
 
 def _spread(asked: Question, info: NodeInfo) -> Refusal | None:

@@ -14,13 +14,14 @@ from kumo.api import conditions
 from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Object, is_deleting, labels_of, timestamp, uid_of
 from kumo.api.resources import GVR, NAMESPACES, NODES, PODS, core
+from kumo.kubernetes.scheduler.assumed import AssumedVolumes
 from kumo.kubernetes.scheduler.decision import Placed, Unschedulable, decide
 from kumo.kubernetes.scheduler.nodes import Cache, PodInfo
 from kumo.kubernetes.scheduler.preemption import Preemption, preempt
 from kumo.kubernetes.scheduler.queue import SchedulingQueue
-from kumo.kubernetes.scheduler.volumes import SELECTED_NODE, PodVolumes
+from kumo.kubernetes.scheduler.volume_binding import VolumeBinder, VolumesNotBound
 from kumo.kubernetes.scheduler.watching import Watching, wants_node
-from kumo.kubernetes.scheduler.world import Volumes, World
+from kumo.kubernetes.scheduler.world import World
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informers
@@ -68,7 +69,9 @@ class Scheduler:
         self._claims = informers.informer(CLAIMS)
         self._volumes = informers.informer(VOLUMES)
         self._classes = informers.informer(STORAGE_CLASSES)
-        self._volume_moved = asyncio.Event()
+        self._assumed = AssumedVolumes(self._claims, self._volumes, self._classes)
+        timeout = self._config.volume_timeout
+        self._binder = VolumeBinder(client, self._pods, self._claims, self._volumes, timeout)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -76,7 +79,7 @@ class Scheduler:
         for informer in everything:
             await informer.wait_synced()
         self._nodes.on_change(self._watching.node_changed)
-        self._pods.on_change(self._watching.pod_changed)
+        self._pods.on_change(self._pod_changed)
         for informer in (self._claims, self._volumes, self._classes):
             informer.on_change(self._volume_changed)
         async with asyncio.TaskGroup() as group:
@@ -88,19 +91,20 @@ class Scheduler:
                     _log.exception("scheduling failed", pod=str(self._watching.pending.get(uid)))
                     self._queue.back_off(uid)
 
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        self._watching.pod_changed(old, new)
+        if new is None:
+            self._binder.moved()
+
     def _volume_changed(self, old: Object | None, new: Object | None) -> None:
         self._watching.volume_changed(old, new)
-        self._volume_moved.set()
+        self._binder.moved()
 
     def _world(self) -> World:
         return World(
             nodes=self._cache.nodes,
             namespace_labels=self._namespace_labels,
-            volumes=Volumes(
-                claim=lambda namespace, name: self._claims.get(name, namespace),
-                volume=self._volumes.get,
-                storage_class=self._classes.get,
-            ),
+            volumes=self._assumed.view(),
             nominated=self._cache.nominated,
         )
 
@@ -118,6 +122,7 @@ class Scheduler:
         verdict = decide(pod, world, self._config.rng)
         if isinstance(verdict, Placed):
             self._cache.assume(pod, verdict.node)
+            self._assumed.assume(verdict.volumes, verdict.node)
             group.create_task(self._guarded(self._bind(pod, verdict), uid), name=f"bind {key}")
             return
         helping = self._preempt(pod, world, verdict)
@@ -146,10 +151,15 @@ class Scheduler:
 
     async def _bind(self, pod: PodInfo, placed: Placed) -> None:
         try:
-            await self._hand_over_volumes(pod, placed)
+            await self._binder.bind(pod, placed.volumes, placed.node)
             await self._client.create(
                 PODS, _binding(pod, placed.node), pod.namespace, subresource="binding", name=pod.name
             )
+        except VolumesNotBound as error:
+            self._cache.forget(pod.uid)
+            self._recorder.event(pod.pod, WARNING, "FailedScheduling", str(error))
+            self._queue.back_off(pod.uid)
+            return
         except _UNREACHABLE as error:
             self._cache.forget(pod.uid)
             if is_not_found(error) or is_conflict(error):
@@ -159,24 +169,10 @@ class Scheduler:
                 self._recorder.event(pod.pod, WARNING, "FailedScheduling", f"binding rejected: {error}")
             self._queue.back_off(pod.uid)
             return
+        finally:
+            self._assumed.forget(placed.volumes)
         text = f"Successfully assigned {pod.namespace}/{pod.name} to {placed.node}"
         self._recorder.event(pod.pod, NORMAL, "Scheduled", text)
-
-    async def _hand_over_volumes(self, pod: PodInfo, placed: Placed) -> None:
-        """Tell the provisioners of unbound claims where the pod goes, and wait until they have bound them."""
-        waiting: PodVolumes = placed.volumes
-        if not waiting.delayed:
-            return
-        for key in waiting.delayed:
-            patch = {"metadata": {"annotations": {SELECTED_NODE: placed.node}}}
-            await self._client.patch(CLAIMS, key.name, patch, key.namespace)
-        async with asyncio.timeout(self._config.volume_timeout):
-            while not all(self._is_bound(k.name, k.namespace) for k in waiting.delayed):
-                self._volume_moved.clear()
-                await self._volume_moved.wait()
-
-    def _is_bound(self, name: str, namespace: str) -> bool:
-        return ((self._claims.get(name, namespace) or {}).get("status") or {}).get("phase") == "Bound"
 
     async def _refuse(self, pod: PodInfo, verdict: Unschedulable, helping: Preemption) -> None:
         message = verdict.message(helping.message)

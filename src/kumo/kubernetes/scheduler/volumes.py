@@ -1,86 +1,155 @@
-"""Volumes in scheduling: claims must exist and be bound (or be bound where the pod goes), volumes must be reachable.
+"""Volumes in scheduling: claims must exist and be bound, or be bound to what is reachable where the pod goes.
 
-A claim whose class binds on `WaitForFirstConsumer` is handed to its provisioner by the annotation
-`volume.kubernetes.io/selected-node`, as upstream's VolumeBinding does.
+A claim whose class binds on `WaitForFirstConsumer` gets a free volume that the node can use; where there is none it is
+handed to its provisioner by the annotation `volume.kubernetes.io/selected-node`, as upstream's VolumeBinding does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from kumo.api import selectors
-from kumo.api.objects import Key, Object, is_deleting, name_of
+from kumo.api.objects import Object, annotations_of, controller_of, is_deleting, name_of
+from kumo.api.volume_claims import (
+    NO_PROVISIONER,
+    SELECTED_NODE,
+    class_of,
+    is_delayed,
+    is_fully_bound,
+    match_on_node,
+    on_node,
+    volume_name,
+    wanted,
+)
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
 from kumo.kubernetes.scheduler.world import Volumes
 
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-NO_PROVISIONER = "kubernetes.io/no-provisioner"
+NOT_REACHABLE = "node(s) didn't match PersistentVolume's node affinity"
+NONE_TO_BIND = "node(s) didn't find available persistent volumes to bind"
+NO_VOLUME = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 
 
 @dataclass(frozen=True, slots=True)
 class PodVolumes:
-    """What a pod's claims mean: `trouble` keeps it from every node, `bound` from some, `delayed` from none."""
+    """What a pod's claims mean: `trouble` keeps it from every node, `bound` and `missing` from some or all.
+
+    `delayed` claims are bound where the pod goes: to one of the `free` volumes of their class, or to a new one if
+    their class (`classes`, by name) has a provisioner.
+    """
 
     trouble: str = ""
     bound: tuple[Object, ...] = ()
-    delayed: tuple[Key, ...] = ()
+    missing: bool = False
+    delayed: tuple[Object, ...] = ()
+    free: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    classes: Mapping[str, Object] = field(default_factory=dict)
 
 
-def claim_names(pod: PodInfo) -> list[str]:
-    """The names of the claims that the pod's volumes use; an ephemeral one is named after pod and volume."""
-    names = []
+@dataclass(frozen=True, slots=True)
+class NodeVolumes:
+    """What one node means for a pod's volumes: reasons against it, or what to bind (volume, claim) and to provision."""
+
+    reasons: tuple[str, ...] = ()
+    bindings: tuple[tuple[Object, Object], ...] = ()
+    provisions: tuple[Object, ...] = ()
+
+
+def _claims(pod: PodInfo) -> Iterable[tuple[str, bool]]:
+    """The names of the claims that the pod's volumes use; an ephemeral one (true) is named after pod and volume."""
     for volume in pod.spec.get("volumes") or ():
         if volume.get("persistentVolumeClaim"):
-            names.append(volume["persistentVolumeClaim"]["claimName"])
+            yield volume["persistentVolumeClaim"]["claimName"], False
         elif volume.get("ephemeral"):
-            names.append(f"{pod.name}-{volume['name']}")
-    return names
+            yield f"{pod.name}-{volume['name']}", True
 
 
 def pod_volumes(pod: PodInfo, volumes: Volumes) -> PodVolumes:
     """Sort the pod's claims into bound ones and those that wait for a node, or say what is wrong with one."""
-    bound: list[Object] = []
-    delayed: list[Key] = []
-    for name in claim_names(pod):
+    claims: list[Object] = []
+    for name, ephemeral in _claims(pod):
         claim = volumes.claim(pod.namespace, name)
-        if claim is None:
-            return PodVolumes(trouble=f'persistentvolumeclaim "{name}" not found')
-        if is_deleting(claim):
-            return PodVolumes(trouble=f'persistentvolumeclaim "{name}" is being deleted')
-        if (claim.get("status") or {}).get("phase") == "Lost":
-            return PodVolumes(
-                trouble=f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{_volume(claim)}"'
-            )
-        if _volume(claim) and (claim.get("status") or {}).get("phase") == "Bound":
-            volume = volumes.volume(_volume(claim))
-            if volume is None:
-                return PodVolumes(trouble=f'persistentvolume "{_volume(claim)}" not found')
-            bound.append(volume)
-        elif _is_delayed(claim, volumes):
-            delayed.append(Key(pod.namespace, name_of(claim)))
-        else:
+        trouble = _trouble(pod, name, claim, ephemeral)
+        if trouble or claim is None:
+            return PodVolumes(trouble=trouble)
+        claims.append(claim)
+    if not claims:
+        return PodVolumes()
+    return _sorted(claims, volumes)
+
+
+def _trouble(pod: PodInfo, name: str, claim: Object | None, ephemeral: bool) -> str:
+    """Why a claim keeps the pod from every node."""
+    if claim is None:
+        if ephemeral:
+            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+        return f'persistentvolumeclaim "{name}" not found'
+    if (claim.get("status") or {}).get("phase") == "Lost":
+        return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{volume_name(claim)}"'
+    if is_deleting(claim):
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    if ephemeral and (controller_of(claim) or {}).get("uid") != pod.uid:
+        space = pod.namespace
+        return f"PVC {space}/{name} was not created for pod {space}/{pod.name} (pod is not owner)"
+    return ""
+
+
+def _sorted(claims: Iterable[Object], volumes: Volumes) -> PodVolumes:
+    bound: list[Object] = []
+    delayed: list[Object] = []
+    classes: dict[str, Object] = {}
+    missing = False
+    for claim in claims:
+        if is_fully_bound(claim):
+            volume = volumes.volume(volume_name(claim))
+            missing = missing or volume is None
+            bound += [] if volume is None else [volume]
+            continue
+        found = None if volume_name(claim) else volumes.storage_class(class_of(claim))
+        if found is None or not is_delayed(found):
             return PodVolumes(trouble="pod has unbound immediate PersistentVolumeClaims")
-    return PodVolumes(bound=tuple(bound), delayed=tuple(delayed))
+        classes[class_of(claim)] = found
+        delayed.append(claim)
+    delayed.sort(key=wanted)
+    free = {name: tuple(volumes.of_class(name)) for name in classes}
+    return PodVolumes("", tuple(bound), missing, tuple(delayed), free, classes)
 
 
-def _volume(claim: Object) -> str:
-    return (claim.get("spec") or {}).get("volumeName") or ""
+def on(found: PodVolumes, info: NodeInfo) -> NodeVolumes:
+    """What the node means for the pod's volumes."""
+    if not found.bound and not found.delayed and not found.missing:
+        return NodeVolumes()
+    reasons = []
+    if not all(on_node(volume, info.name, info.labels) for volume in found.bound):
+        reasons.append(NOT_REACHABLE)
+    bindings: list[tuple[Object, Object]] = []
+    provisions: list[Object] = []
+    for claim in found.delayed:
+        selected = annotations_of(claim).get(SELECTED_NODE)
+        volume = None
+        if selected is None:
+            taken = [name_of(other) for other, _ in bindings]
+            volume = match_on_node(claim, found.free.get(class_of(claim), ()), info.name, info.labels, taken)
+        if volume is not None:
+            bindings.append((volume, claim))
+        elif selected in (None, info.name) and _can_provision(found.classes.get(class_of(claim)) or {}, info):
+            provisions.append(claim)
+        else:
+            reasons.append(NONE_TO_BIND)
+            break
+    if found.missing:
+        reasons.append(NO_VOLUME)
+    return NodeVolumes(tuple(reasons)) if reasons else NodeVolumes((), tuple(bindings), tuple(provisions))
 
 
-def _is_delayed(claim: Object, volumes: Volumes) -> bool:
-    name = (claim.get("spec") or {}).get("storageClassName") or ""
-    found: dict[str, Any] = volumes.storage_class(name) or {}
-    return found.get("volumeBindingMode") == "WaitForFirstConsumer" and found.get("provisioner") != NO_PROVISIONER
+def _can_provision(storage_class: Mapping[str, Any], info: NodeInfo) -> bool:
+    """Whether the class has a provisioner and allows volumes in the node's topology."""
+    if (storage_class.get("provisioner") or NO_PROVISIONER) == NO_PROVISIONER:
+        return False
+    terms = storage_class.get("allowedTopologies") or ()
+    return not terms or any(_in_topology(term, info.labels) for term in terms)
 
 
-def reachable(found: PodVolumes, info: NodeInfo) -> bool:
-    """Whether every bound volume's node affinity lets it be used on the node."""
-    fields = {"metadata.name": info.name}
-    for volume in found.bound:
-        required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
-        if required is not None and not any(
-            selectors.matches_node_term(t, info.labels, fields) for t in required.get("nodeSelectorTerms") or ()
-        ):
-            return False
-    return True
+def _in_topology(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    expressions = term.get("matchLabelExpressions") or ()
+    return bool(expressions) and all(labels.get(e["key"]) in (e.get("values") or ()) for e in expressions)

@@ -15,11 +15,12 @@ def _nothing(*_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """Look-ups of claims (namespace, name), volumes (name) and storage classes (name)."""
+    """Look-ups of claims (namespace, name), volumes (name or class) and storage classes (name)."""
 
     claim: Callable[[str, str], Object | None] = _nothing
     volume: Callable[[str], Object | None] = _nothing
     storage_class: Callable[[str], Object | None] = _nothing
+    of_class: Callable[[str], Iterable[Object]] = field(default=lambda _: ())
 
 
 @dataclass(frozen=True, slots=True)

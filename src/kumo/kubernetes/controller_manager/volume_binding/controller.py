@@ -9,7 +9,7 @@ from typing import Any
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Key, Object, annotations_of, key_of, name_of, namespace_of, uid_of
 from kumo.api.resources import GVR, PODS, core
-from kumo.api.volume_claims import BIND_COMPLETED, class_of, default_class, has_class, volume_name
+from kumo.api.volume_claims import BIND_COMPLETED, bound_volume, class_of, default_class, has_class, volume_name
 from kumo.kubernetes.controller_manager.volume_binding import claims, forms, volumes
 from kumo.kubernetes.controller_manager.volume_protection.usage import claims_of
 from kumo.machinery.client import Client
@@ -119,7 +119,7 @@ class VolumeBindingController:
 
     async def _bind(self, volume: Object, claim: Object) -> None:
         """Write both sides. A race for the volume is lost with a conflict before the claim is touched."""
-        volume = await self._update(VOLUMES, volume, forms.bound_volume(volume, claim))
+        volume = await self._update(VOLUMES, volume, bound_volume(volume, claim))
         volume = await self._update(VOLUMES, volume, forms.volume_in_phase(volume, "Bound"), status=True)
         claim = await self._update(CLAIMS, claim, forms.bound_claim(claim, volume))
         await self._update(CLAIMS, claim, forms.claim_with_status(claim, "Bound", volume), status=True)

@@ -6,26 +6,13 @@ from copy import deepcopy
 from typing import Any
 
 from kumo.api import quantities
-from kumo.api.objects import Object, annotations_of, name_of, namespace_of, uid_of
-from kumo.api.volume_claims import BIND_COMPLETED, BOUND_BY_CONTROLLER, is_bound_to, volume_name
-from kumo.machinery.events import object_reference
+from kumo.api.objects import Object, annotations_of, name_of
+from kumo.api.volume_claims import BIND_COMPLETED, BOUND_BY_CONTROLLER, volume_name
 
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 OLD_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 SIZE_BEFORE_RESIZE = "volume.alpha.kubernetes.io/pre-resize-capacity"
 """On a volume: the size that its file system still has, while it is being grown."""
-
-
-def bound_volume(volume: Object, claim: Object) -> Object:
-    """The volume with its side of the binding; equal to the old one if that is there already."""
-    wanted = deepcopy(volume)
-    ref = (volume.get("spec") or {}).get("claimRef") or {}
-    identity = (name_of(claim), namespace_of(claim), uid_of(claim))
-    if (ref.get("name"), ref.get("namespace"), ref.get("uid")) != identity:
-        wanted["spec"]["claimRef"] = object_reference({"apiVersion": "v1", "kind": "PersistentVolumeClaim"} | claim)
-    if not is_bound_to(volume, claim):
-        _annotate(wanted, BOUND_BY_CONTROLLER, "yes", keep=True)
-    return wanted
 
 
 def unbound_volume(volume: Object) -> Object:

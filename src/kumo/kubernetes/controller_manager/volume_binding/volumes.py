@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from kumo.api.objects import Object, annotations_of, name_of
@@ -74,5 +75,15 @@ def _reclaim_failure(volume: Object) -> tuple[str, str] | None:
         return None if foreign else ("VolumeFailedDelete", f"no volume plugin matched name: {provisioner}")
     if (volume.get("spec") or {}).get("csi"):
         return None
+    path = ((volume.get("spec") or {}).get("hostPath") or {}).get("path")
+    if path:
+        return ("VolumeFailedDelete", _host_path_failure(path))
     text = f'error getting deleter volume plugin for volume "{name_of(volume)}": no deletable volume plugin matched'
     return ("VolumeFailedDelete", text)
+
+
+def _host_path_failure(path: str) -> str:
+    """Nothing is deleted on the host that this controller happens to run on, unlike upstream beneath `/tmp`."""
+    if re.search("/tmp/.+", path) is None:
+        return f"host_path deleter only supports /tmp/.+ but received provided {path}"
+    return f"deleting hostPath volumes is left to the node's administrator: {path}"
