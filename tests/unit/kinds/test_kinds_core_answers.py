@@ -16,6 +16,7 @@ from kumo.api.schema import builtin_schema
 from kumo.kubernetes.apiserver.kinds import strategy_for
 from kumo.kubernetes.apiserver.kinds.autoscaler_conversion import autoscaler_to_v1, autoscaler_to_v2
 from kumo.kubernetes.apiserver.kinds.tls_pairs import tls_complaint
+from kumo.kubernetes.apiserver.preconditions import shown_key
 
 pytestmark = pytest.mark.unit
 
@@ -514,3 +515,42 @@ def test_key_pairs_that_do_not_fit_are_told_of() -> None:
     assert tls_complaint(key, certificate).endswith("but did find a private key; PEM inputs may have been switched")
     assert tls_complaint(certificate, certificate).startswith("tls: found a certificate rather than a key")
     assert tls_complaint(certificate, key) == "x509: malformed certificate"
+
+
+ENDED = {
+    "startTime": "2020-01-01T00:00:00Z",
+    "completionTime": "2020-01-01T00:00:01Z",
+    "conditions": [{"type": kind, "status": "True"} for kind in ("SuccessCriteriaMet", "Complete")],
+}
+TURNS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, []),
+    ({"active": 1}, ["status.active: Invalid value: 1: active>0 is invalid for finished job"]),
+    ({"terminating": 1}, ["status.terminating: Invalid value: 1: terminating>0 is invalid for finished job"]),
+    ({"uncountedTerminatedPods": {"failed": ["a"]}}, ['status.uncountedTerminatedPods: Invalid value: {"Succeeded":null,"Failed":["a"]}: must be empty for finished job']),
+    ({"startTime": None}, [
+        "status.startTime: Required value: startTime is required for finished job",
+        "status.startTime: Invalid value: null: field is immutable for unsuspended job once set",
+    ]),
+    ({"conditions": ENDED["conditions"][1:]}, [
+        "status.conditions: Invalid value: cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
+        "status.conditions: Invalid value: cannot disable the SuccessCriteriaMet=True condition",
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fresh", "answer"), TURNS, ids=[next(iter(f), "same") for f, _ in TURNS])
+def test_a_finished_job_stays_what_it_is(fresh: dict[str, Any], answer: list[str]) -> None:
+    status = {k: v for k, v in {**ENDED, **fresh}.items() if v is not None}
+    assert changed("Job", {"spec": JOB, "status": ENDED}, {"spec": JOB, "status": status}, "status") == answer
+
+
+def test_messages_name_the_keys_of_upstreams_etcd() -> None:
+    types = {t.kind: t for t in RESOURCE_TYPES}
+    keys = {kind: shown_key(types[kind], "n", "x") for kind in ("ReplicationController", "Service", "Deployment")}
+    assert keys == {
+        "ReplicationController": "/registry/controllers/n/x",
+        "Service": "/registry/services/specs/n/x",
+        "Deployment": "/registry/deployments/n/x",
+    }
+    assert shown_key(types["Node"], "", "x") == "/registry/minions/x"
+    assert shown_key(types["CustomResourceDefinition"], "", "x").startswith("/registry/apiextensions.k8s.io/custom")
