@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kumo.api.objects import Object, namespace_of, uid_of
+from kumo.api.objects import Object, controller_of, name_of, namespace_of, uid_of
 from kumo.api.resources import core
 from kumo.host import mounts
 from kumo.host.containerd.rpc import EngineError
@@ -160,15 +160,31 @@ class VolumeManager:
         found = await self._references.get(_VOLUMES, "", bound)
         if found is None:
             raise VolumeError(f'persistentvolume "{bound}" not found')
+        trouble = _not_its_own(pod, claim, found, ephemeral=kind == "ephemeral")
+        if trouble:
+            raise VolumeError(trouble)
         spec = found["spec"]
         source = spec.get("hostPath") or spec.get("local")
         if source is None:
             raise VolumeError(f'persistentvolume "{bound}" is neither hostPath nor local')
+        if spec.get("local") and not await asyncio.to_thread(Path(source["path"]).exists):
+            raise VolumeError(f'path "{source["path"]}" does not exist')
         read_only = bool((volume.get(kind) or {}).get("readOnly"))
         return Volume(await asyncio.to_thread(directories.host_path, source), read_only)
 
     def _path(self, pod: Object, plugin: str, name: str) -> Path:
         return self._root / uid_of(pod) / "volumes" / f"kubernetes.io~{plugin}" / name
+
+
+def _not_its_own(pod: Object, claim: Object, volume: Object, *, ephemeral: bool) -> str:
+    """Why the pod may not have the volume, although a claim of that name is bound; empty if it may."""
+    space, name = namespace_of(pod), name_of(claim)
+    if ephemeral and (controller_of(claim) or {}).get("uid") != uid_of(pod):
+        return f"PVC {space}/{name} was not created for pod {space}/{name_of(pod)} (pod is not owner)"
+    ref = volume["spec"].get("claimRef") or {}
+    if ref.get("uid") != uid_of(claim):
+        return f'persistentvolume "{name_of(volume)}" is not bound to persistentvolumeclaim "{name}"'
+    return ""
 
 
 def _kind(volume: Mapping[str, Any]) -> str:
