@@ -182,6 +182,7 @@ def _applied(call: Call, obj: Object) -> Object:
             f"{gvk.group}/{gvk.version}, Kind={gvk.kind}: {why}",
         ) from None
     meta = found.setdefault("metadata", {})
+    meta.pop("selfLink", None)
     if call.resource.type.namespaced:
         if (meta.get("namespace") or call.info.namespace) != call.info.namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
