@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
-from kumo.api.objects import Object, name_of, namespace_of, uid_of
+from kumo.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
 from kumo.api.resources import CONTROLLERREVISIONS, GVR
 from kumo.kubernetes.controller_manager import ownership, revisions
 from kumo.machinery.client import Client
@@ -30,11 +30,13 @@ class History:
     async def current(self, owner: Object, known: list[Object]) -> tuple[Object, int]:
         """The revision of the owner's current template, made or numbered as the newest, and the collision count.
 
-        `known` are the owner's revisions, oldest first.
+        `known` are the owner's revisions, oldest first. For an owner that is being deleted nothing is written.
         """
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         number = revisions.number_of(known[-1]) + 1 if known else 1
         wanted = revisions.new_revision(owner, number, collisions, self._label)
+        if is_deleting(owner) and known:
+            return known[-1], collisions
         equal = [r for r in known if revisions.same_data(r, wanted)]
         if not equal:
             return await self._create(owner, wanted, collisions)

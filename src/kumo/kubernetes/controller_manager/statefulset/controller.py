@@ -33,6 +33,8 @@ from kumo.machinery.controller import Controller
 from kumo.machinery.events import EventRecorder
 from kumo.machinery.informer import Informers
 
+BURST = 500
+"""How many pods are written side by side at most; begun with one, then twice as many after each success."""
 _LIMIT = 10
 
 
@@ -94,6 +96,8 @@ class StatefulSetController:
         found += [o for o in strangers if not identity.is_member(stateful_set, o)]
         pods = await ownership.claim(self._client, STATEFULSETS, stateful_set, PODS, found, selector)
         known = await self._history.claimed(stateful_set)
+        if is_deleting(stateful_set) and not known:
+            return None
         update, collisions = await self._history.current(stateful_set, known)
         former = (stateful_set.get("status") or {}).get("currentRevision")
         current = next((r for r in known if name_of(r) == former), update)
@@ -114,10 +118,16 @@ class StatefulSetController:
 
     async def _carry_out(self, stateful_set: Object, made: Plan) -> None:
         for stage in made.stages:
-            answers = await asyncio.gather(*(self._step(stateful_set, x) for x in stage), return_exceptions=True)
-            errors = [a for a in answers if isinstance(a, BaseException)]
-            if errors and not all(is_namespace_ending(e) for e in errors):
-                raise next(e for e in errors if not is_namespace_ending(e))
+            done, size = 0, 1
+            while done < len(stage):
+                await self._side_by_side(stateful_set, stage[done : done + size])
+                done, size = done + size, min(size * 2, BURST)
+
+    async def _side_by_side(self, stateful_set: Object, steps: list[Step]) -> None:
+        answers = await asyncio.gather(*(self._step(stateful_set, x) for x in steps), return_exceptions=True)
+        for error in answers:
+            if isinstance(error, BaseException) and not is_namespace_ending(error):
+                raise error
 
     async def _step(self, stateful_set: Object, step: Step) -> None:
         match step.act:
