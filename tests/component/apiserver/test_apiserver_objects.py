@@ -480,3 +480,10 @@ async def test_a_restart_changes_nothing(tmp_path: Path) -> None:
         assert await server.client.get(CONFIGMAPS, "a", "default") == made
         for gvr, before in everything.items():
             assert (await server.client.list(gvr)).items == before.items
+
+
+async def test_a_review_whose_extra_is_null_is_answered(client: Client) -> None:
+    spec = {"user": "u", "extra": {"key": None}, "nonResourceAttributes": {"path": "/", "verb": "get"}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    made = await client.request("POST", path, body={"spec": spec})
+    assert made["status"] == {"allowed": False}

@@ -94,7 +94,7 @@ def _answer(kind: str, body: Object, status: Object) -> Object:
 
 
 def _user_of(spec: Mapping[str, Any]) -> UserInfo:
-    extra = {k: tuple(v) for k, v in (spec.get("extra") or {}).items()}
+    extra = {k: tuple(v or ()) for k, v in (spec.get("extra") or {}).items()}
     return UserInfo(spec.get("user") or "", tuple(spec.get("groups") or ()), spec.get("uid") or "", extra)
 
 
