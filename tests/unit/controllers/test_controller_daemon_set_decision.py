@@ -51,7 +51,7 @@ def ending(name: str, on: str, digest: str = "new") -> Any:
 
 
 def state(obj: Any, nodes: list[Any], *pods: Any) -> State:
-    return State(obj, nodes, placement.by_node(pods), "new", NOW)
+    return State.of(obj, nodes, placement.by_node(pods), "new", NOW)
 
 
 def told(made: Plan) -> tuple[list[str], list[str]]:

@@ -105,7 +105,7 @@ class DaemonSetController:
         settled = self._expectations.met(key)
         found = ownership.candidates(self._pods, daemon_set)
         owned = await ownership.claim(self._client, DAEMONSETS, daemon_set, PODS, found, selector)
-        state = State(
+        state = State.of(
             daemon_set, self._nodes.objects(), placement.by_node(owned), revisions.hash_of(current), time.time()
         )
         again = None

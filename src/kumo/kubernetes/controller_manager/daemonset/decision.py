@@ -24,6 +24,13 @@ class State:
     pods: Pods
     digest: str
     now: float
+    fits: Mapping[str, tuple[bool, bool]]
+    """Of every node: whether a pod should run there, and whether one that is there may go on."""
+
+    @classmethod
+    def of(cls, daemon_set: Object, nodes: Sequence[Object], pods: Pods, digest: str, now: float) -> State:
+        """The state; where pods may run is worked out once."""
+        return cls(daemon_set, nodes, pods, digest, now, placement.fits_all(daemon_set, nodes))
 
     def is_available(self, pod: Object) -> bool:
         """Whether the pod has been ready for long enough."""
@@ -59,17 +66,15 @@ def manage(state: State) -> Plan:
     """One pod on every node that should have one, none elsewhere."""
     made = Plan()
     for node in state.nodes:
-        _manage_node(state, node, made)
-    known = {name_of(n) for n in state.nodes}
+        _manage_node(state, name_of(node), made)
     for node_name, pods in state.pods.items():
-        if node_name not in known:
+        if node_name not in state.fits:
             made.delete += [pod for pod in pods if not (pod.get("spec") or {}).get("nodeName")]
     return made
 
 
-def _manage_node(state: State, node: Object, made: Plan) -> None:
-    name = name_of(node)
-    should, may = placement.fits(state.daemon_set, node)
+def _manage_node(state: State, name: str, made: Plan) -> None:
+    should, may = state.fits[name]
     pods = state.pods.get(name) or ()
     if should and not pods:
         made.create.append(name)
@@ -129,7 +134,7 @@ def unavailable(daemon_set: Object, desired: int) -> int:
 
 def roll(state: State) -> Plan:
     """The next step of a rolling update."""
-    should = {name_of(n) for n in state.nodes if placement.fits(state.daemon_set, n)[0]}
+    should = {name for name, (should_run, _) in state.fits.items() if should_run}
     pods: dict[str, Sequence[Object]] = {**dict.fromkeys(sorted(should), ()), **state.pods}
     extra = surge(state.daemon_set, len(should))
     if extra == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -54,10 +54,19 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
 
 def fits(daemon_set: Object, node: Object) -> tuple[bool, bool]:
     """Whether a pod should run on the node, and whether one that is there may go on running."""
+    return fits_all(daemon_set, [node])[name_of(node)]
+
+
+def fits_all(daemon_set: Object, nodes: Iterable[Object]) -> dict[str, tuple[bool, bool]]:
+    """`fits` of every node, by its name."""
     spec = daemon_set["spec"]["template"].get("spec") or {}
+    held = tolerations(spec)
+    return {name_of(node): _fits(spec, held, node) for node in nodes}
+
+
+def _fits(spec: Mapping[str, Any], held: Sequence[Toleration], node: Object) -> tuple[bool, bool]:
     if spec.get("nodeName") not in (None, "", name_of(node)) or not _selected(spec, node):
         return False, False
-    held = tolerations(spec)
     refused = {
         t.get("effect")
         for t in (node.get("spec") or {}).get("taints") or ()

@@ -6,7 +6,6 @@ from typing import Any
 
 from kumo.api.objects import name_of
 from kumo.kubernetes.controller_manager import pods as p
-from kumo.kubernetes.controller_manager.daemonset import placement
 from kumo.kubernetes.controller_manager.daemonset.decision import State, oldest_first
 
 _ALWAYS = ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady")
@@ -17,7 +16,7 @@ def status(state: State, *, observed: bool, collisions: int = 0) -> dict[str, An
     counts = dict.fromkeys((*_ALWAYS, "updatedNumberScheduled", "numberAvailable", "numberUnavailable"), 0)
     for node in state.nodes:
         pods = oldest_first(state.pods.get(name_of(node)) or ())
-        if not placement.fits(state.daemon_set, node)[0]:
+        if not state.fits[name_of(node)][0]:
             counts["numberMisscheduled"] += bool(pods)
             continue
         counts["desiredNumberScheduled"] += 1
