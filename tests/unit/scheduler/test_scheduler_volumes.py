@@ -8,8 +8,9 @@ import pytest
 
 from kumo.api.objects import Object
 from kumo.kubernetes.scheduler import volumes as v
+from kumo.kubernetes.scheduler.filters import question, refuse
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
-from kumo.kubernetes.scheduler.world import Volumes
+from kumo.kubernetes.scheduler.world import Volumes, World
 
 pytestmark = pytest.mark.unit
 
@@ -63,7 +64,8 @@ def world(*objects: Object) -> Volumes:
 
 def node(name: str) -> NodeInfo:
     info = NodeInfo(name)
-    info.set_node({"metadata": {"name": name, "labels": {"host": name}}})
+    amounts = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+    info.set_node({"metadata": {"name": name, "labels": {"host": name}}, "status": {"allocatable": amounts}})
     return info
 
 
@@ -131,3 +133,22 @@ def test_scheduler_volumes_each_claim_gets_its_own() -> None:
     assert pairs == {"small": "v1", "big": "v2"} and chosen.provisions == (more,)
     assert v.on(found, node("b")).reasons == (v.NONE_TO_BIND,)
     assert v.on(v.PodVolumes(), node("a")) == v.NodeVolumes()
+
+
+def test_scheduler_volumes_for_one_pod_at_a_time() -> None:
+    there = world(claim("c", volumeName="v", annotations=DONE, accessModes=["ReadWriteOncePod"]), volume("v", "a"))
+    wanted, free, taken = pod("c"), node("a"), node("b")
+    found = v.pod_volumes(wanted, there)
+    other = PodInfo.of({**pod("c").pod, "metadata": {"name": "q", "namespace": "ns", "uid": "2"}})
+    taken.add_pod(other)
+    assert found.exclusive == {"c"}
+    assert not v.in_use(wanted, found, [free])
+    assert v.in_use(wanted, found, [free, taken])
+    assert not v.in_use(other, found, [free, taken]), "it has the claim itself"
+    both = World({"a": free, "b": taken}, volumes=there)
+    refusal = refuse(question(wanted, both), free)
+    assert refusal is not None and refusal.reasons == (v.IN_USE,) and not refusal.final
+    elsewhere = PodInfo.of({**pod("c").pod, "metadata": {"name": "q", "namespace": "other", "uid": "3"}})
+    stranger = node("b")
+    stranger.add_pod(elsewhere)
+    assert not v.in_use(wanted, found, [free, stranger])

@@ -44,6 +44,8 @@ class Question:
     neighbours: Neighbours
     spreads: tuple[Spread, ...]
     volumes: PodVolumes
+    volume_in_use: bool = False
+    """Whether another pod has a claim that only one may have."""
 
 
 Filter = Callable[[Question, NodeInfo], Refusal | None]
@@ -51,11 +53,13 @@ Filter = Callable[[Question, NodeInfo], Refusal | None]
 
 def question(pod: PodInfo, world: World) -> Question:
     """Work out what all nodes are asked."""
+    found = volumes.pod_volumes(pod, world.volumes)
     return Question(
         pod=pod,
         neighbours=affinity.neighbours(pod, world),
         spreads=tuple(spread.spreads(pod, world, "DoNotSchedule")),
-        volumes=volumes.pod_volumes(pod, world.volumes),
+        volumes=found,
+        volume_in_use=volumes.in_use(pod, found, world.nodes.values()),
     )
 
 
@@ -112,6 +116,10 @@ def _resources(asked: Question, info: NodeInfo) -> Refusal | None:
     return Refusal(tuple(reasons), Change.NODE | Change.POD_GONE, final=final)
 
 
+def _volume_restrictions(asked: Question, info: NodeInfo) -> Refusal | None:
+    return Refusal((volumes.IN_USE,), Change.POD_GONE | Change.VOLUME) if asked.volume_in_use else None
+
+
 def _volumes(asked: Question, info: NodeInfo) -> Refusal | None:
     reasons = volumes.on(asked.volumes, info).reasons
     return Refusal(reasons, Change.NODE | Change.VOLUME, final=True) if reasons else None
@@ -147,6 +155,7 @@ FILTERS: tuple[Filter, ...] = (
     _node_affinity,
     _ports,
     _resources,
+    _volume_restrictions,
     _volumes,
     _spread,
     _pod_affinity,

@@ -6,7 +6,7 @@ handed to its provisioner by the annotation `volume.kubernetes.io/selected-node`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,9 @@ from kumo.kubernetes.scheduler.world import Volumes
 
 NOT_REACHABLE = "node(s) didn't match PersistentVolume's node affinity"
 NONE_TO_BIND = "node(s) didn't find available persistent volumes to bind"
+IN_USE = (
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
+)
 NO_VOLUME = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 
 
@@ -44,6 +47,8 @@ class PodVolumes:
     delayed: tuple[Object, ...] = ()
     free: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     classes: Mapping[str, Object] = field(default_factory=dict)
+    exclusive: frozenset[str] = frozenset()
+    """The claims that one pod at a time may use (ReadWriteOncePod), by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def _trouble(pod: PodInfo, name: str, claim: Object | None, ephemeral: bool) -> 
     return ""
 
 
-def _sorted(claims: Iterable[Object], volumes: Volumes) -> PodVolumes:
+def _sorted(claims: Sequence[Object], volumes: Volumes) -> PodVolumes:
     bound: list[Object] = []
     delayed: list[Object] = []
     classes: dict[str, Object] = {}
@@ -111,8 +116,24 @@ def _sorted(claims: Iterable[Object], volumes: Volumes) -> PodVolumes:
         classes[class_of(claim)] = found
         delayed.append(claim)
     delayed.sort(key=wanted)
+    exclusive = frozenset(
+        name_of(c) for c in claims if "ReadWriteOncePod" in ((c.get("spec") or {}).get("accessModes") or ())
+    )
     free = {name: tuple(volumes.of_class(name)) for name in classes}
-    return PodVolumes("", tuple(bound), missing, tuple(delayed), free, classes)
+    return PodVolumes("", tuple(bound), missing, tuple(delayed), free, classes, exclusive)
+
+
+def in_use(pod: PodInfo, found: PodVolumes, nodes: Iterable[NodeInfo]) -> bool:
+    """Whether another pod has a node and one of the claims that the pod must have for itself."""
+    if not found.exclusive:
+        return False
+    others = (other for info in nodes for other in info.pods.values())
+    return any(
+        other.namespace == pod.namespace
+        and other.uid != pod.uid
+        and any(name in found.exclusive for name, _ in _claims(other))
+        for other in others
+    )
 
 
 def on(found: PodVolumes, info: NodeInfo) -> NodeVolumes:
