@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kumo.api.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
+from kumo.api.resources import CONFIGMAPS, PODS, SECRETS, SERVICES, core
 from kumo.host.containerd.archive import File, build_image
+from kumo.kubernetes.controller_manager.volume_binding.controller import VolumeBindingController
+from kumo.machinery.informer import Informers
 from support.kubelet import BUSYBOX, Node, phase_is, running, running_node, status_of
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
@@ -242,6 +244,42 @@ async def test_volumes_of_every_kind(node: Node, tmp_path: Path) -> None:
     await node.remove("volumes")
     assert not (node.config.pods_directory / uid).exists()
     assert uid not in Path("/proc/self/mountinfo").read_text()
+
+
+async def test_a_claim_is_mounted_and_its_files_outlive_the_pod(node: Node, tmp_path: Path) -> None:
+    api = node.api.client
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    node_term = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    spec = {**common, "capacity": {"storage": "1Gi"}, "local": {"path": str(disk)}}
+    spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [node_term]}}
+    await api.create(core("persistentvolumes", False), {"metadata": {"name": "disk"}, "spec": spec})
+    use = {
+        "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "c"}}],
+        "container": {"volumeMounts": [{"name": "d", "mountPath": "/d"}]},
+        "restartPolicy": "Never",
+    }
+    await node.create("writer", "sh", "-c", "echo kept > /d/file", **use)
+    missing = 'persistentvolumeclaim "c" not found'
+    assert missing in await node.until_event("writer", "FailedMount")
+    informers = Informers(api)
+    binder = VolumeBindingController(api, informers)
+    running_parts = [asyncio.create_task(part.run()) for part in (informers, binder)]
+    try:
+        claim = {**common, "resources": {"requests": {"storage": "1Gi"}}}
+        await api.create(core("persistentvolumeclaims"), {"metadata": {"name": "c"}, "spec": claim}, "default")
+        await node.until("writer", phase_is("Succeeded"))
+    finally:
+        for task in running_parts:
+            task.cancel()
+        await asyncio.gather(*running_parts, return_exceptions=True)
+    await node.remove("writer")
+    assert (disk / "file").read_text() == "kept\n"
+    await node.create("reader", "cat", "/d/file", **use)
+    await node.until("reader", phase_is("Succeeded"))
+    assert await output(node, "reader") == "kept"
+    await node.remove("reader")
 
 
 async def test_a_volume_that_is_missing_is_reported(node: Node) -> None:
