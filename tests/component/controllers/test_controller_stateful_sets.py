@@ -68,6 +68,18 @@ async def test_controller_stateful_set_rolls_out_and_back(cluster: HollowCluster
     await until(pods, lambda: [name_of(pod) for pod in pods.objects("default")] == ["web-0"])
     events = cluster.informers.informer(EVENTS)
     await until(events, lambda: "Delete Pod web-1 in StatefulSet web successful" in _messages(events.objects()))
+    kept = pods.get("web-0", "default")
+    await kubectl(cluster, "delete", "sts", "web", "--cascade=orphan")
+    await until(pods, lambda: controller_of(pods.get("web-0", "default") or {}) is None)
+    await cluster.client.create(STATEFULSETS, workload("StatefulSet", "web", replicas=1, serviceName="web"))
+    adopted = await until(sets, lambda: _settled(sets.get("web", "default"), 1))
+    assert adopted["status"]["currentRevision"] == revision
+    assert _uid(pods.get("web-0", "default")) == _uid(kept)
+    await cluster.client.patch(PODS, "web-0", {"metadata": {"labels": {"app": "other"}}}, "default")
+    await until(pods, lambda: controller_of(pods.get("web-0", "default") or {}) is None)
+    await cluster.client.delete(PODS, "web-0", "default")
+    await until(pods, lambda: _uid(pods.get("web-0", "default")) not in ("", _uid(kept)))
+    await until(sets, lambda: _settled(sets.get("web", "default"), 1))
     await cluster.client.delete(STATEFULSETS, "web", "default", propagation="Foreground")
     await until(pods, lambda: not pods.objects("default"))
 
