@@ -79,7 +79,6 @@ async def test_controller_stateful_set_rolls_out_and_back(cluster: HollowCluster
     await until(pods, lambda: controller_of(pods.get("web-0", "default") or {}) is None)
     await cluster.client.delete(PODS, "web-0", "default")
     await until(pods, lambda: _uid(pods.get("web-0", "default")) not in ("", _uid(kept)))
-    await until(sets, lambda: _settled(sets.get("web", "default"), 1))
     await cluster.client.delete(STATEFULSETS, "web", "default", propagation="Foreground")
     await until(pods, lambda: not pods.objects("default"))
 

@@ -81,6 +81,10 @@ async def delete(
                 if resource.type.kind == "Pod" and not resource.type.group:
                     return await core.storage.draft(resource, last_state(old), gone.revision), True
                 return gone, True
+            if marked == old:
+                # Deleted before, in the same way: nothing is written, or whoever answers each change with a deletion
+                # (a kubelet) would keep everybody else from changing the object.
+                return entry, False
             return await core.storage.replace(resource, entry, marked), False
         except Gone as changed:
             if options.resource_version:
