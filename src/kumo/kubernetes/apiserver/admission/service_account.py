@@ -11,13 +11,13 @@ from kumo.api.resources import SERVICEACCOUNTS
 from kumo.kubernetes.apiserver.admission.pod_secrets import ephemeral_faults, names_secrets, secret_faults
 from kumo.kubernetes.apiserver.admission.refusals import refused
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
+from kumo.kubernetes.apiserver.kinds.pod.known_specs import TOKEN_VOLUME
 
 MIRROR = "kubernetes.io/config.mirror"
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _EXPIRY = 3607
-_PREFIX = "kube-api-access-"
 _PATIENCE = 1.5
 
 
@@ -137,9 +137,9 @@ def _check_mirror(attrs: AdmissionAttributes, spec: Object) -> None:
 def mount_token(spec: dict[str, Any]) -> None:
     """Add the projected token volume to the pod spec, and its mount to each container that has nothing there."""
     volumes = spec.get("volumes") or []
-    name = next((v["name"] for v in volumes if v.get("name", "").startswith(_PREFIX)), "")
+    name = next((v["name"] for v in volumes if v.get("name", "").startswith(TOKEN_VOLUME)), "")
     fresh = not name
-    name = name or f"{_PREFIX}{name_suffix()}"
+    name = name or f"{TOKEN_VOLUME}{name_suffix()}"
     mounted = False
     for field in ("initContainers", "containers"):
         for container in spec.get(field) or ():

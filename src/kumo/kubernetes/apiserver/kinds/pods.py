@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from kumo.api.errors import Cause
@@ -10,6 +11,7 @@ from kumo.api.resources import GVK
 from kumo.kubernetes.apiserver.kinds.pod import validate_template
 from kumo.kubernetes.apiserver.kinds.pod.defaults import default_pod, default_pod_spec
 from kumo.kubernetes.apiserver.kinds.pod.dropping import drop_disabled
+from kumo.kubernetes.apiserver.kinds.pod.known_specs import KnownSpecs
 from kumo.kubernetes.apiserver.kinds.pod.options import options_for
 from kumo.kubernetes.apiserver.kinds.pod.parts import (
     prepare_ephemeral,
@@ -113,18 +115,19 @@ def _pod_ips(pod: Object) -> str:
 
 def rules() -> dict[GVK, Rules]:
     """The rules of pods and pod templates."""
+    known = KnownSpecs()
     return {
         GVK("", "v1", "Pod"): Rules(
             default=_default,
             on_create=_on_create,
             on_update=_on_update,
-            validate=validate_whole,
+            validate=partial(validate_whole, good=known),
             validate_create=validate_new,
-            check_update=check_update,
+            check_update=partial(check_update, good=known),
             revalidates=True,
             prepare_status=prepare_status,
             validate_status=validate_status,
-            warn=warn_of_pod,
+            warn=partial(warn_of_pod, known=known),
             warn_status=warn_of_status,
             has_status=True,
             status_on_create=True,

@@ -10,6 +10,7 @@ from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kinds.go_diff import go_diff
 from kumo.kubernetes.apiserver.kinds.pod.containers import image_space
+from kumo.kubernetes.apiserver.kinds.pod.known_specs import KnownSpecs
 from kumo.kubernetes.apiserver.kinds.pod.options import Options, options_for
 from kumo.kubernetes.apiserver.kinds.pod.scheduling import validate_tolerations
 from kumo.kubernetes.apiserver.kinds.pod.security import APPARMOR_CONTAINER
@@ -25,11 +26,11 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _ADDITIONS = "only additions are allowed (no mutations or deletions)"
 
 
-def check_update(new: Object, old: Object) -> list[Cause]:
-    """What is wrong with the new state of a pod."""
+def check_update(new: Object, old: Object, good: KnownSpecs | None = None) -> list[Cause]:
+    """What is wrong with the new state of a pod. `good` are specs that need no second look."""
     fresh, stale = new.get("spec") or {}, old.get("spec") or {}
     options = options_for(stale, is_pod=True)
-    found = validate_whole(new, options)
+    found = validate_whole(new, options, good)
     found += check_annotations(new, old)
     if fresh == stale:
         return found

@@ -8,6 +8,7 @@ from typing import Any
 from kumo.api import names, quantities
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kinds.node_labels import node_label_warning, term_warnings
+from kumo.kubernetes.apiserver.kinds.pod.known_specs import KnownSpecs
 from kumo.kubernetes.apiserver.kinds.pod.security import APPARMOR_CONTAINER, SECCOMP_CONTAINER, SECCOMP_POD
 from kumo.kubernetes.apiserver.kinds.pod.visiting import visit
 from kumo.kubernetes.apiserver.kinds.pod.volume_warnings import overlap_warnings, volume_warnings
@@ -20,6 +21,8 @@ _ANNOTATIONS = {
     "security.alpha.kubernetes.io/sysctls": _SYSCTLS,
     "security.alpha.kubernetes.io/unsafe-sysctls": _SYSCTLS,
 }
+_PROFILES = (SECCOMP_POD, SECCOMP_CONTAINER, APPARMOR_CONTAINER)
+"""What the annotations begin with that count beside the spec."""
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _NULL_SELECTOR = "a null labelSelector results in matching no pod"
@@ -27,8 +30,8 @@ _SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 _APPARMOR = 'deprecated since v1.30; use the "appArmorProfile" field instead'
 
 
-def warn_of_pod(new: Object, old: Object | None) -> list[str]:
-    """Of a new pod; updates are silent."""
+def warn_of_pod(new: Object, old: Object | None, known: KnownSpecs | None = None) -> list[str]:
+    """Of a new pod; updates are silent. Specs that are `known` need no second look."""
     if old is not None:
         return []
     name = (new.get("metadata") or {}).get("name") or ""
@@ -36,7 +39,14 @@ def warn_of_pod(new: Object, old: Object | None) -> list[str]:
     if wrong := names.check_label(name):
         text = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
         found.append(f"metadata.name: {text}: [{' '.join(wrong)}]")
-    return found + list(_warnings("", new))
+    annotations = (new.get("metadata") or {}).get("annotations") or ()
+    if known is None or any(key in _ANNOTATIONS or key.startswith(_PROFILES) for key in annotations):
+        return found + list(_warnings("", new))
+    spec = new.get("spec") or {}
+    said = [] if known.is_silent(spec) else list(_warnings("", new))
+    if not said:
+        known.add_silent(spec)
+    return found + said
 
 
 def warn_of_template(path: str, template: dict[str, Any] | None) -> list[str]:

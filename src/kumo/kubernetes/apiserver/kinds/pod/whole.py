@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kumo.api import fields
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kinds.pod.containers import image_space
+from kumo.kubernetes.apiserver.kinds.pod.known_specs import KnownSpecs
 from kumo.kubernetes.apiserver.kinds.pod.options import POD, Options
 from kumo.kubernetes.apiserver.kinds.pod.spec import validate_pod_spec
 from kumo.kubernetes.apiserver.kinds.pod.template import validate_annotated_profiles, validate_pod_annotations
 
 
-def validate_whole(pod: Object, options: Options = POD) -> list[Cause]:
-    """What is wrong with a pod, new or changed, beyond its metadata."""
+def validate_whole(pod: Object, options: Options = POD, good: KnownSpecs | None = None) -> list[Cause]:
+    """What is wrong with a pod, new or changed, beyond its metadata. `good` are specs that need no second look."""
     meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = meta.get("annotations")
     found = validate_pod_annotations("metadata.annotations", annotations, spec, options) if annotations else []
-    found += validate_pod_spec("spec", spec, meta, options)
+    if good is None or options is not POD:
+        return found + _validate_spec(spec, meta, options)
+    if good.is_good(spec):
+        return found
+    wrong = _validate_spec(spec, meta, options)
+    if not wrong:
+        good.add_good(spec)
+    return found + wrong
+
+
+def _validate_spec(spec: dict[str, Any], meta: Object, options: Options) -> list[Cause]:
+    found = validate_pod_spec("spec", spec, meta, options)
     if not spec.get("serviceAccountName"):
         for index, volume in enumerate(spec.get("volumes") or ()):
             for number, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
