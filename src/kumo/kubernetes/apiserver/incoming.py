@@ -50,8 +50,10 @@ async def read_as(call: Call, gvk: GVK, legacy: Mapping[str, str] | None = None)
     check_options(call)
     value: Any = bodies.decode(data, bodies.media_type(call.request), gvk.kind)
     twice = bodies.duplicates(data, value)
-    if legacy and isinstance(value, dict) and value.get("apiVersion") in legacy:
-        value = {**value, "apiVersion": legacy[value["apiVersion"]]}
+    if legacy and isinstance(value, dict):
+        version = value.get("apiVersion")
+        if isinstance(version, str) and version in legacy:
+            value = {**value, "apiVersion": legacy[version]}
     return conform(call, check_kind(value, gvk), builtin_schema(gvk), twice, data)
 
 
