@@ -37,6 +37,11 @@ _REMOVE = "DELETE FROM live WHERE mod IN (SELECT json_extract(value,'$[0]') FROM
 _INSERT = """INSERT INTO live(mod, key, made, lease, value)
 SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]'), json_extract(value,'$[2]'), json_extract(value,'$[3]'),
 coalesce(substr(?2, json_extract(value,'$[4]'), json_extract(value,'$[5]')), x'') FROM json_each(?1)"""
+# A write that comes alone, as most do, needs no JSON.
+_MOVE_ONE = """INSERT INTO history(ended, key, mod, made, lease, deleted, value)
+SELECT ?2, key, mod, made, lease, ?3, value FROM live WHERE mod = ?1"""
+_REMOVE_ONE = "DELETE FROM live WHERE mod = ?"
+_INSERT_ONE = "INSERT INTO live(mod, key, made, lease, value) VALUES(?,?,?,?,?)"
 _PASSING = "INSERT INTO history(ended, key, mod, made, lease, deleted, value) VALUES(?,?,?,?,?,?,?)"
 _VALUES = "SELECT mod, value FROM live WHERE mod IN (SELECT value FROM json_each(?))"
 _TRIM = "DELETE FROM history WHERE ended IN (SELECT ended FROM history WHERE ended<=? ORDER BY ended LIMIT ?)"
@@ -152,11 +157,9 @@ class Writer:
             return before
         connection.execute("BEGIN IMMEDIATE")
         if plan.moves:
-            moves = _json(plan.moves).decode()
             if self._wants_previous():
                 before = dict(connection.execute(_VALUES, (_json([m[0] for m in plan.moves]).decode(),)).fetchall())
-            connection.execute(_MOVE, (moves,))
-            connection.execute(_REMOVE, (moves,))
+            _move(connection, plan)
         if plan.passing:
             connection.executemany(_PASSING, plan.passing)
         if plan.values:
@@ -255,7 +258,23 @@ class Writer:
         return True
 
 
+def _move(connection: sqlite3.Connection, plan: Plan) -> None:
+    if len(plan.moves) == 1:
+        connection.execute(_MOVE_ONE, plan.moves[0])
+        connection.execute(_REMOVE_ONE, plan.moves[0][:1])
+        return
+    moves = _json(plan.moves).decode()
+    connection.execute(_MOVE, (moves,))
+    connection.execute(_REMOVE, (moves,))
+
+
 def _insert(connection: sqlite3.Connection, plan: Plan) -> None:
+    if len(plan.values) == 1:
+        for key, value in plan.values.items():
+            version = plan.versions[key]
+            assert version is not None
+            connection.execute(_INSERT_ONE, (version.mod, key, version.made, version.lease, value))
+        return
     rows, parts, offset = [], [], 1
     for key, value in plan.values.items():
         version = plan.versions[key]
