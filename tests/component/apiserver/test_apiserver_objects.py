@@ -363,6 +363,10 @@ async def test_scale(client: Client) -> None:
     assert (await refused(client.update(DEPLOYMENTS, scale, subresource="scale"))).reason == "Conflict"
     bad = {"spec": {"replicas": -1}}
     assert (await refused(client.patch(DEPLOYMENTS, "d", bad, "default", subresource="scale"))).code == 422
+    for kind in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
+        for body in (5112, [], "x"):
+            error = await refused(client.patch(DEPLOYMENTS, "d", body, "default", kind=kind, subresource="scale"))
+            assert error.code == 400 and "cannot unmarshal" in error.message
 
 
 async def test_binding(client: Client) -> None:
@@ -403,6 +407,8 @@ async def test_eviction_obeys_budgets(client: Client) -> None:
     ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
     await client.patch(PODS, "p", ready, "default", kind=STRATEGIC_MERGE_PATCH, subresource="status")
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    strange = {**eviction, "apiVersion": ["policy/v1"]}
+    assert (await refused(client.create(PODS, strange, "default", subresource="eviction", name="p"))).code == 400
     error = await refused(client.create(PODS, eviction, "default", subresource="eviction", name="p"))
     assert (error.code, error.reason) == (429, "TooManyRequests")
     assert error.message == "Cannot evict pod as it would violate the pod's disruption budget."

@@ -18,7 +18,7 @@ from kumo.kubernetes.apiserver.admission_view import Projected
 from kumo.kubernetes.apiserver.call import Call
 from kumo.kubernetes.apiserver.core import Core
 from kumo.kubernetes.apiserver.incoming import conform, read_as
-from kumo.kubernetes.apiserver.patched_objects import JSON_PATCH, MERGE_PATCH, check_name, patched
+from kumo.kubernetes.apiserver.patched_objects import MERGE_PATCH, STRATEGIC_PATCH, check_name, patched
 from kumo.kubernetes.apiserver.patching import (
     APPLY_PATCH,
     configuration,
@@ -136,10 +136,11 @@ async def _read(call: Call) -> tuple[str, Any]:
 
 
 def _wanted(call: Call, kind: str, now: Object, body: Any) -> Object:
-    if kind == JSON_PATCH or (kind and isinstance(body, dict)):
-        made = patched(call, MERGE_PATCH if kind != JSON_PATCH else kind, now, body)
-        return conform(call, made, builtin_schema(GVK_SCALE))
-    return {**body, "metadata": dict(body.get("metadata") or {})}
+    if not kind:
+        return {**body, "metadata": dict(body.get("metadata") or {})}
+    if kind == STRATEGIC_PATCH and isinstance(body, dict | None):
+        kind, body = MERGE_PATCH, body or {}  # a Scale has nothing that merges in another way
+    return conform(call, patched(call, kind, now, body), builtin_schema(GVK_SCALE))
 
 
 def _tracker(core: Core, call: Call) -> Tracker:
