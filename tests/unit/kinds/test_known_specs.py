@@ -67,6 +67,16 @@ def test_the_least_lately_judged_goes() -> None:
     assert known.is_good(_spec(str(MOST)))
 
 
+def test_what_others_judge_meanwhile_is_not_mistaken() -> None:
+    known, mine, other = KnownSpecs(), _spec("mine"), _spec("other")
+    for _ in range(2):
+        assert not known.is_good(mine)
+        assert not known.is_good(other)
+        known.add_good(mine)
+    assert known.is_good(_spec("mine"))
+    assert not known.is_good(_spec("other"))
+
+
 def test_the_made_up_name_of_the_token_does_not_count() -> None:
     assert spec_text(_spec(token="kube-api-access-bcd24")) == spec_text(_spec(token="kube-api-access-zxw99"))
     assert spec_text(_spec(token="kube-api-access-bcd24")) != spec_text(_spec(token="kube-api-access-aaaaa"))

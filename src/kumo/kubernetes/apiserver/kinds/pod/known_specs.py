@@ -8,6 +8,7 @@ with the token, has the same form always: what is said of a spec with one such n
 from __future__ import annotations
 
 import re
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -26,26 +27,28 @@ class KnownSpecs:
     """What is known of the last specs that were judged.
 
     Of a spec that is asked about twice in a row (is it good, is there something to warn of) the text is made once: it
-    must not be changed between.
+    must not be changed between. Large objects are judged in threads of their own, beside the loop's.
     """
 
-    __slots__ = ("_last", "_once", "_text", "_texts")
+    __slots__ = ("_last", "_lock", "_once", "_texts")
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._texts: dict[bytes, bool] = {}
         """The good specs, and whether there is nothing to warn of either."""
         self._once: dict[int, None] = {}
         """The hashes of the good specs that have come once."""
-        self._last: dict[str, Any] | None = None
-        self._text = b""
+        self._last: tuple[dict[str, Any] | None, bytes] = (None, b"")
 
     def is_good(self, spec: dict[str, Any]) -> bool:
         """Whether nothing was wrong with such a spec lately."""
-        self._last, self._text = spec, spec_text(spec)
-        silent = self._texts.pop(self._text, None)
-        if silent is None:
-            return False
-        self._texts[self._text] = silent
+        text = spec_text(spec)
+        self._last = (spec, text)
+        with self._lock:
+            silent = self._texts.pop(text, None)
+            if silent is None:
+                return False
+            self._texts[text] = silent
         return True
 
     def add_good(self, spec: dict[str, Any]) -> None:
@@ -54,10 +57,13 @@ class KnownSpecs:
         Only its hash when it comes for the first time: most specs that are not replicas never come again.
         """
         text = self._text_of(spec)
-        if text and self._come_again(hash(text)):
-            if len(self._texts) >= MOST:
-                del self._texts[next(iter(self._texts))]
-            self._texts[text] = False
+        if not text:
+            return
+        with self._lock:
+            if self._come_again(hash(text)):
+                if len(self._texts) >= MOST:
+                    del self._texts[next(iter(self._texts))]
+                self._texts[text] = False
 
     def is_silent(self, spec: dict[str, Any]) -> bool:
         """Whether there was nothing to warn of in such a spec lately."""
@@ -66,9 +72,10 @@ class KnownSpecs:
     def add_silent(self, spec: dict[str, Any]) -> None:
         """Remember that there is nothing to warn of in the spec, if it is known to be good. It may be changed now."""
         text = self._text_of(spec)
-        self._last = None
-        if text in self._texts:
-            self._texts[text] = True
+        self._last = (None, b"")
+        with self._lock:
+            if text in self._texts:
+                self._texts[text] = True
 
     def _come_again(self, mark: int) -> bool:
         if mark in self._once:
@@ -80,7 +87,8 @@ class KnownSpecs:
         return False
 
     def _text_of(self, spec: dict[str, Any]) -> bytes:
-        return self._text if self._last is spec else spec_text(spec)
+        last, text = self._last
+        return text if last is spec else spec_text(spec)
 
 
 def spec_text(spec: dict[str, Any]) -> bytes:
