@@ -20,7 +20,7 @@ NAME = "fuzzed"
 
 @schemathesis.hook
 def map_path_parameters(context: Any, parameters: Any) -> Any:
-    """Ask for objects that are there; delete others."""
+    """Ask for objects that are there; deletions, which come last, name what schemathesis likes."""
     if not isinstance(parameters, dict):
         return parameters
     known = {"namespace": "default"} | ({} if context.operation.method.upper() == "DELETE" else {"name": NAME})
