@@ -11,7 +11,7 @@ from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_s
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
-_TEMPLATE_META = (
+_NOT_IN_TEMPLATES = (
     "name",
     "generateName",
     "namespace",
@@ -29,14 +29,19 @@ _TEMPLATE_META = (
 _GO_NAMES = {"uid": "uID"}
 
 
+def validate_template_metadata(path: str, meta: dict[str, Any]) -> list[Cause]:
+    """What is wrong with the metadata of a claim's template (of storage or devices): labels and annotations alone."""
+    found = validate_annotations(f"{path}.annotations", meta.get("annotations"))
+    found += validate_labels(f"{path}.labels", meta.get("labels"))
+    for key in _NOT_IN_TEMPLATES:
+        if meta.get(key) or (key == "deletionGracePeriodSeconds" and meta.get(key) is not None):
+            found.append(fields.forbidden(f"{path}.{_GO_NAMES.get(key, key)}", "cannot be set"))
+    return found
+
+
 def validate_claim_template(path: str, template: dict[str, Any]) -> list[Cause]:
     """What is wrong with the template of an ephemeral volume's claim."""
-    meta = template.get("metadata") or {}
-    found = validate_annotations(f"{path}.metadata.annotations", meta.get("annotations"))
-    found += validate_labels(f"{path}.metadata.labels", meta.get("labels"))
-    for key in _TEMPLATE_META:
-        if meta.get(key) not in (None, "", [], {}) and (meta[key] or key == "deletionGracePeriodSeconds"):
-            found.append(fields.forbidden(f"{path}.metadata.{_GO_NAMES.get(key, key)}", "cannot be set"))
+    found = validate_template_metadata(f"{path}.metadata", template.get("metadata") or {})
     return found + validate_claim_spec(f"{path}.spec", template.get("spec") or {})
 
 

@@ -11,6 +11,7 @@ from kumo.api.resources import ENDPOINTS, ENDPOINTSLICES, NODES, PODS, SERVICES
 from kumo.kubernetes.controller_manager.endpoints.addresses import endpoints, families
 from kumo.kubernetes.controller_manager.endpoints.slices import MANAGED_BY, MANAGER, SERVICE_NAME, Changes, changes
 from kumo.kubernetes.controller_manager.endpoints.subsets import wanted
+from kumo.kubernetes.controller_manager.endpoints.writes import write_slices
 from kumo.kubernetes.controller_manager.expectations import Expectations
 from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
@@ -92,29 +93,10 @@ class EndpointSliceController(_ServiceController):
         for family in wanted_families:
             found = endpoints(service, pods, nodes, family)
             mine = [s for s in existing if s.get("addressType") == family]
-            await self._write(key, changes(service, family, found, mine))
+            await write_slices(self._client, self._expectations, key, changes(service, family, found, mine))
         stale = [s for s in existing if s.get("addressType") not in wanted_families]
-        await self._write(key, Changes(delete=stale))
+        await write_slices(self._client, self._expectations, key, Changes(delete=stale))
         return None
-
-    async def _write(self, key: Key, made: Changes) -> None:
-        for new in made.create:
-            self._expectations.expect_creations(key, 1)
-            try:
-                await self._client.create(ENDPOINTSLICES, new)
-            except BaseException as error:
-                self._expectations.created(key)
-                if is_namespace_ending(error):
-                    return
-                raise
-        for changed in made.update:
-            await self._client.update(ENDPOINTSLICES, changed)
-        for old in made.delete:
-            try:
-                await self._client.delete(ENDPOINTSLICES, name_of(old), key.namespace, uid=uid_of(old))
-            except StatusError as error:
-                if not is_not_found(error):
-                    raise
 
 
 class EndpointsController(_ServiceController):

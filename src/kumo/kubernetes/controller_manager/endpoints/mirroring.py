@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Key, Object, is_deleting, labels_of, name_of, namespace_of, uid_of
+from kumo.api.objects import Key, Object, is_deleting, labels_of, namespace_of
 from kumo.api.resources import ENDPOINTS, ENDPOINTSLICES, SERVICES
 from kumo.kubernetes.controller_manager.endpoints.mirror import CAPACITY, MANAGER, changes, is_mirrored, wanted
 from kumo.kubernetes.controller_manager.endpoints.slices import MANAGED_BY, SERVICE_NAME, Changes
+from kumo.kubernetes.controller_manager.endpoints.writes import write_slices
 from kumo.kubernetes.controller_manager.expectations import Expectations
-from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import WARNING, EventRecorder
@@ -59,7 +58,7 @@ class EndpointSliceMirroringController:
             or not is_mirrored(endpoints)
         ):
             self._expectations.forget(key)
-            await self._write(key, Changes(delete=existing))
+            await write_slices(self._client, self._expectations, key, Changes(delete=existing))
             return None
         if not self._expectations.met(key):
             return None
@@ -74,27 +73,8 @@ class EndpointSliceMirroringController:
         made = changes(endpoints, found, existing)
         if is_deleting(endpoints):
             made.create.clear()
-        await self._write(key, made)
+        await write_slices(self._client, self._expectations, key, made)
         return None
-
-    async def _write(self, key: Key, made: Changes) -> None:
-        for new in made.create:
-            self._expectations.expect_creations(key, 1)
-            try:
-                await self._client.create(ENDPOINTSLICES, new)
-            except BaseException as error:
-                self._expectations.created(key)
-                if is_namespace_ending(error):
-                    return
-                raise
-        for changed in made.update:
-            await self._client.update(ENDPOINTSLICES, changed)
-        for old in made.delete:
-            try:
-                await self._client.delete(ENDPOINTSLICES, name_of(old), key.namespace, uid=uid_of(old))
-            except StatusError as error:
-                if not is_not_found(error):
-                    raise
 
 
 def _mirror_index(obj: Object) -> Iterable[str]:

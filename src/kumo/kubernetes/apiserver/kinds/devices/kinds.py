@@ -8,6 +8,7 @@ from kumo.api import fields
 from kumo.api.errors import Cause
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
+from kumo.kubernetes.apiserver.kinds.claim_spec import validate_template_metadata
 from kumo.kubernetes.apiserver.kinds.devices.allocations import check_status, forget_devices
 from kumo.kubernetes.apiserver.kinds.devices.identifiers import check_resource_name, each_item
 from kumo.kubernetes.apiserver.kinds.devices.requests import (
@@ -20,24 +21,7 @@ from kumo.kubernetes.apiserver.kinds.devices.requests import (
 from kumo.kubernetes.apiserver.kinds.devices.selectors import check_selectors
 from kumo.kubernetes.apiserver.kinds.devices.slices import check_slice, default_slice, warn_slice
 from kumo.kubernetes.apiserver.kinds.go_diff import internal
-from kumo.kubernetes.apiserver.kinds.metadata import validate_annotations, validate_labels
 from kumo.kubernetes.apiserver.kinds.rules import Rules, at
-
-_NOT_IN_TEMPLATES = (
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-)
 
 
 def _check_class(new: Object, old: Object | None) -> list[Cause]:
@@ -80,13 +64,7 @@ def _default_template(obj: Object) -> None:
 
 
 def _check_template(obj: Object) -> list[Cause]:
-    meta = at(obj, "spec.metadata") or {}
-    found = validate_annotations("spec.metadata.annotations", meta.get("annotations"))
-    found += validate_labels("spec.metadata.labels", meta.get("labels"))
-    for key in _NOT_IN_TEMPLATES:
-        if meta.get(key) or (key == "deletionGracePeriodSeconds" and meta.get(key) is not None):
-            shown = "uID" if key == "uid" else key
-            found.append(fields.forbidden(f"spec.metadata.{shown}", "cannot be set"))
+    found = validate_template_metadata("spec.metadata", at(obj, "spec.metadata") or {})
     return found + check_claim("spec.spec", at(obj, "spec.spec"))
 
 
