@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-PACKAGES = (Path("kumo/host/containerd/stubs"), Path("kumo/store/etcd/stubs"))
+PACKAGES = (Path("kumo/host/containerd/stubs"), Path("kumo/host/csi/stubs"), Path("kumo/store/etcd/stubs"))
 """Each is made from the folder `proto` beside it."""
 
 

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 import grpc
 import grpc.aio
 
+from kumo.host.grpc_status import wire_text
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -42,27 +44,7 @@ class EngineError(Exception):
     @property
     def wire(self) -> str:
         """The error as Go's gRPC prints it, which upstream's messages quote."""
-        return f"rpc error: code = {_GO_NAMES.get(self.code, self.code)} desc = {self.message}"
-
-
-_GO_NAMES = {
-    "CANCELLED": "Canceled",
-    "UNKNOWN": "Unknown",
-    "INVALID_ARGUMENT": "InvalidArgument",
-    "DEADLINE_EXCEEDED": "DeadlineExceeded",
-    "NOT_FOUND": "NotFound",
-    "ALREADY_EXISTS": "AlreadyExists",
-    "PERMISSION_DENIED": "PermissionDenied",
-    "RESOURCE_EXHAUSTED": "ResourceExhausted",
-    "FAILED_PRECONDITION": "FailedPrecondition",
-    "ABORTED": "Aborted",
-    "OUT_OF_RANGE": "OutOfRange",
-    "UNIMPLEMENTED": "Unimplemented",
-    "INTERNAL": "Internal",
-    "UNAVAILABLE": "Unavailable",
-    "DATA_LOSS": "DataLoss",
-    "UNAUTHENTICATED": "Unauthenticated",
-}
+        return wire_text(self.code, self.message)
 
 
 def engine_error(error: grpc.aio.AioRpcError) -> EngineError:
