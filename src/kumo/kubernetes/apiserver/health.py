@@ -9,8 +9,8 @@ from functools import partial
 
 import structlog
 
-from kumo.kubernetes.apiserver.exposition import CONTENT_TYPE, Sample, family
 from kumo.kubernetes.apiserver.responses import text_response
+from kumo.machinery.exposition import CONTENT_TYPE, Sample, family
 from kumo.machinery.http import Request, Response
 
 Check = Callable[[], "str | Awaitable[str]"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kumo.kubernetes.apiserver.exposition import Histogram, family, histograms
+from kumo.machinery.exposition import Histogram, family, histograms
 
 _MOST = 5000
 """So many combinations of labels are kept of each: what clients make up must not fill the memory."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kumo.kubernetes.apiserver.cache import Cache
-from kumo.kubernetes.apiserver.exposition import Histogram, Sample, counts, family, histograms
 from kumo.kubernetes.apiserver.flowcontrol.flows import BUCKETS, Flow, Level
 from kumo.kubernetes.apiserver.flowcontrol.gate import Gate
+from kumo.machinery.exposition import Histogram, Sample, counts, family, histograms
 
 _FLOW = ("priority_level", "flow_schema")
 

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from kumo.api.errors import StatusError
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInfo
-from kumo.kubernetes.apiserver.exposition import CONTENT_TYPE, Histogram, Sample, family, histogram_lines, histograms
 from kumo.kubernetes.apiserver.instruments import Instruments
 from kumo.kubernetes.apiserver.slicing import in_slices
+from kumo.machinery.exposition import CONTENT_TYPE, Histogram, Sample, family, histogram_lines, histograms
 from kumo.machinery.http import Response, Sink
 
 _SECONDS = (

@@ -10,7 +10,7 @@ from kumo.api.conditions import condition
 from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.attributes import Reader
 from kumo.kubernetes.apiserver.cache import Cache
-from kumo.kubernetes.apiserver.exposition import Histogram, Sample, family, histograms
+from kumo.machinery.exposition import Histogram, Sample, family, histograms
 from kumo.machinery.workqueue import BOUNDS, WorkQueue
 
 _APISERVICES = GVR("apiregistration.k8s.io", "v1", "apiservices")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from kumo.kubernetes.apiserver.exposition import family
+from kumo.machinery.exposition import family
 
 _ADDRESSES = "kube_apiserver_clusterip_allocator"
 _PORTS = "kube_apiserver_nodeport_allocator"

@@ -17,9 +17,9 @@ from kumo.kubernetes.apiserver.audit.config import AuditConfig
 from kumo.kubernetes.apiserver.audit.log import LogBackend
 from kumo.kubernetes.apiserver.audit.policy import LEVELS, Decision, Policy, load_policy
 from kumo.kubernetes.apiserver.audit.webhook import WebhookBackend
-from kumo.kubernetes.apiserver.exposition import counts, family
 from kumo.kubernetes.apiserver.following import digest_of, follow
 from kumo.machinery import kubeconfig
+from kumo.machinery.exposition import counts, family
 from kumo.machinery.http import Request, Response, Upgrade
 
 _encode = msgspec.json.Encoder().encode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kumo.kubernetes.apiserver.exposition import Histogram, Sample, family, histograms
+from kumo.machinery.exposition import Histogram, Sample, family, histograms
 
 _BY_DEFINITION = tuple(0.001 * 2**power for power in range(15))
 _BY_RESULT = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from kumo.kubernetes.apiserver.encryption.ciphers import DecryptError
 from kumo.kubernetes.apiserver.encryption.transformer import MARK, Transformer, Transformers, undecryptable
-from kumo.kubernetes.apiserver.exposition import Sample, family
+from kumo.machinery.exposition import Sample, family
 from kumo.store.base import CompareFailed, Event, KeyValue, Mutation, Range, Store
 
 _PREFIXES = 64
