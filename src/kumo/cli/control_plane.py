@@ -14,7 +14,7 @@ from kumo.cli import prepare, stores
 from kumo.cli.admission import admission
 from kumo.cli.cluster_info import cluster_info
 from kumo.cli.identity import authentication
-from kumo.cli.instance import Instance, InstanceError, load, node_address
+from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.late import LateHandler
 from kumo.cli.operation import operation
 from kumo.cli.process import ended_before, run_until_told
@@ -77,7 +77,7 @@ class ControlPlane:
         server = self._api
         listener = Listener(
             by_prefix(server.handle, {p: w.handler for w in self._wings if w.handler for p in w.prefixes}),
-            host="0.0.0.0",
+            host=instance.bind_address or "0.0.0.0",
             port=instance.port,
             tls=RotatingContext.of(self._pki.apiserver, self._pki.ca, self._pki.front_proxy_ca),
             name="apiserver",
@@ -142,7 +142,7 @@ class ControlPlane:
     def _server(self) -> ApiServer:
         instance, pki = self._instance, self._pki
         known, anonymous = authentication(instance, pki)
-        address = node_address()
+        address = instance.address
         config = ApiServerConfig(
             service_account_key=pki.signing_key,
             authentication=known,

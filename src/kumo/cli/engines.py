@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kumo.cli.addresses import cni_bin
 from kumo.cli.instance import Instance
 from kumo.host.containerd.config import ContainerdConfig
 from kumo.host.network.config import PodNetworkConfig
+from kumo.host.network.overlay import OVERHEAD, OverlayConfig, network_identifier
 
 SANDBOX_IMAGE = "kumo.dev/pause:1"
 """The image of every pod's sandbox; the node imports it at start, nobody pulls it."""
@@ -17,8 +19,8 @@ def containerd(instance: Instance) -> ContainerdConfig:
     directory = instance.containerd_dir
     return ContainerdConfig(
         directory=directory,
-        cni_conf_dir=directory / "cni" / "conf",
-        cni_bin_dir=directory / "cni" / "bin",
+        cni_conf_dir=Path(instance.cni_conf) if instance.cni_conf else directory / "cni" / "conf",
+        cni_bin_dir=cni_bin() if instance.cni_conf else directory / "cni" / "bin",
         sandbox_image=SANDBOX_IMAGE,
         mirrors=instance.mirrors,
     )
@@ -37,6 +39,20 @@ def pod_network(instance: Instance) -> PodNetworkConfig:
         table=f"{instance.table_prefix}-pods",
         directory=instance.node_dir / "network",
         cluster_cidr=instance.pod_cidr,
+        headroom=OVERHEAD,
+    )
+
+
+def overlay(instance: Instance, ca: bytes) -> OverlayConfig:
+    """The instance's way to the other nodes' pods; `ca` is the certificate (PEM) of the cluster's CA."""
+    network = pod_network(instance)
+    return OverlayConfig(
+        device=instance.overlay,
+        vni=network_identifier(ca),
+        address=instance.address,
+        pod_cidr=instance.node_pod_cidr,
+        cluster_cidr=instance.pod_cidr,
+        bridge=network.bridge,
     )
 
 

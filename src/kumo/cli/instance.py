@@ -44,6 +44,18 @@ class Instance:
     """Registry host -> URL of the mirror that serves it (plain HTTP only for loopback)."""
     etcd: dict[str, str] = field(default_factory=dict)
     """The store, if it is etcd: its `url`, and the files `ca`, `cert` and `key`; empty for the one in a file here."""
+    server: str = ""
+    """The URL of the API server that this machine has joined as a node; empty where the control plane is here."""
+    bind_address: str = ""
+    """Where the API server listens; empty: everywhere."""
+    advertise_address: str = ""
+    """Where others reach the API server, and the node; empty: the source address of the default route."""
+    cni_conf: str = ""
+    """A directory of CNI configurations that the pod network is left to; empty: kumo's own network."""
+    monitor_grace: float = 0.0
+    """For how many seconds a node may be silent; 0: as upstream."""
+    cluster_capabilities: str = ""
+    """Where launchers expect libvirt's capabilities, if the cluster joined says another directory than our own."""
 
     @property
     def root(self) -> Path:
@@ -131,6 +143,11 @@ class Instance:
         return f"kumo{self.id}"
 
     @property
+    def overlay(self) -> str:
+        """The device that leads to other nodes' pods."""
+        return f"kumo{self.id}v"
+
+    @property
     def table_prefix(self) -> str:
         """What every nftables table of this instance begins with."""
         return f"kumo-{self.id}"
@@ -158,7 +175,24 @@ class Instance:
     @property
     def url(self) -> str:
         """Where clients on this machine reach the API server."""
-        return f"https://127.0.0.1:{self.port}"
+        if self.server:
+            return self.server
+        return f"https://{self.bind_address or '127.0.0.1'}:{self.port}"
+
+    @property
+    def joined(self) -> bool:
+        """Whether this is a node of a cluster whose control plane is elsewhere."""
+        return bool(self.server)
+
+    @property
+    def address(self) -> str:
+        """The address that others reach this machine by."""
+        return self.advertise_address or node_address()
+
+    @property
+    def lease_seconds(self) -> float:
+        """How often nodes renew their leases: as upstream, and four times in a shorter grace period."""
+        return min(10.0, self.monitor_grace / 4) if self.monitor_grace else 10.0
 
 
 def load(data_dir: Path) -> Instance | None:

@@ -17,7 +17,7 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
-from kumo.cli.instance import Instance, InstanceError, load, node_address
+from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
 from kumo.host.containerd.engine import Containerd
@@ -56,7 +56,7 @@ class Node:
         self._instance = instance
         self._reporter = reporter
         self._pki = prepare.certificates(instance)
-        self._address = node_address()
+        self._address = instance.address
         self._engine: Containerd
         self._transports: list[HttpTransport] = []
         self.end_pods = False

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from kumo.cli.instance import Instance, InstanceError, node_address
+from kumo.cli.instance import Instance, InstanceError
 from kumo.cli.supervisor import Process
 from kumo.machinery import tls
 
@@ -42,11 +42,11 @@ class Pki:
 
 def certificates(instance: Instance) -> Pki:
     """Every certificate and key, made or renewed where needed."""
-    directory, address = instance.pki_dir, node_address()
+    directory, address = instance.pki_dir, instance.address
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca = tls.ensure_ca(directory)
     proxies = tls.ensure_ca(directory, "front-proxy-ca", "front-proxy-ca")
-    names = [instance.node_name, address, instance.kubernetes_ip]
+    names = [instance.node_name, address, instance.bind_address, instance.kubernetes_ip]
 
     def client(name: str, user: str, *groups: str) -> tls.KeyPair:
         return tls.ensure_client_certificate(ca, directory, name, user, groups)

@@ -16,13 +16,18 @@ from typing import Any
 
 import click
 
-from kumo.cli import admission, facts, identity, leftovers, operation, prepare, ranges, stores
+from kumo.cli import addresses, admission, facts, identity, leftovers, operation, prepare, ranges, stores
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.joining import Joining
 from kumo.cli.joining import options as joining_options
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
 from kumo.host import kvm
+
+JOINED = (
+    "{data_dir} is a node of the cluster at {server}: 'kumo join --data-dir {data_dir}' starts it again. For a cloud "
+    "of its own, choose another --data-dir"
+)
 
 
 @click.command("up", short_help="Start the cloud on this machine.")
@@ -38,6 +43,7 @@ from kumo.host import kvm
 @operation.options
 @stores.options
 @ranges.options
+@addresses.options
 @joining_options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
 def command(
@@ -53,11 +59,14 @@ def command(
     began = time.monotonic()
     _require(facts.user())
     instance = choose(data_dir, port=port, node_name=node_name)
+    if instance.joined:
+        raise InstanceError(JOINED.format(data_dir=instance.data_dir, server=instance.server))
     holder = lock_holder(instance)
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
     instance = ranges.choose(stores.choose(instance, providers), providers)
+    instance = addresses.choose(instance, providers)
     _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
     if instance.etcd:
         _step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))

@@ -105,8 +105,11 @@ class PodNetwork:
             with Links() as links:
                 if not self._mtu:
                     uplink = links.uplink()
-                    self._mtu = uplink.mtu if uplink else 1500
+                    self._mtu = (uplink.mtu if uplink else 1500) - config.headroom
                 links.create_bridge(config.bridge, mtu=self._mtu)
+                for old in links.addresses(config.bridge):  # of a range that the node had before
+                    if old != (config.gateway, config.network.prefixlen):
+                        links.delete_address(config.bridge, *old)
                 links.add_address(config.bridge, config.gateway, config.network.prefixlen)
                 dead = leases.collect(lambda lease: is_netns(lease.netns))
                 known = {lease.device for lease in leases.all()}

@@ -12,7 +12,8 @@ class PodNetworkConfig:
     """One node's pod network. Names must be the instance's own, so that instances live side by side.
 
     `pod_cidr` is this node's range (its first address is the gateway's), `cluster_cidr` the range of all nodes' pods
-    (between which nothing is masqueraded; the same as `pod_cidr` by default). `mtu` 0 takes the uplink's.
+    (between which nothing is masqueraded; the same as `pod_cidr` by default). `mtu` 0 takes the uplink's
+    less the `headroom`.
     `directory` holds the leases and the agent's socket.
     """
 
@@ -22,6 +23,8 @@ class PodNetworkConfig:
     directory: Path
     cluster_cidr: str = ""
     mtu: int = 0
+    headroom: int = 0
+    """Bytes of the uplink's MTU that packets to other nodes need for themselves."""
     name: str = "kumo"
 
     @property
