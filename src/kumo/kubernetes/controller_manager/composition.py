@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kumo.kubernetes.controller_manager.account_tokens import LegacyTokenCleaner, TokensController
 from kumo.kubernetes.controller_manager.accounts import RootCAPublisher, ServiceAccountController
+from kumo.kubernetes.controller_manager.attach_detach.controller import AttachDetachController
 from kumo.kubernetes.controller_manager.bootstrap_tokens import BootstrapSigner, BootstrapTokenCleaner
 from kumo.kubernetes.controller_manager.certificates import (
     SigningAuthority,
@@ -38,6 +39,7 @@ from kumo.kubernetes.controller_manager.resource_quota.controller import Resourc
 from kumo.kubernetes.controller_manager.service_ranges import ServiceRangesController
 from kumo.kubernetes.controller_manager.statefulset.controller import StatefulSetController
 from kumo.kubernetes.controller_manager.volume_binding.controller import VolumeBindingController
+from kumo.kubernetes.controller_manager.volume_expansion import VolumeExpansionController
 from kumo.kubernetes.controller_manager.volume_protection.controllers import (
     AttributesClassProtectionController,
     ClaimProtectionController,
@@ -102,6 +104,8 @@ def controllers(
         DisruptionController(client_for("disruption-controller"), informers, monitor),
         VolumeBindingController(client_for("persistent-volume-binder"), informers),
         EphemeralVolumeController(client_for("ephemeral-volume-controller"), informers),
+        AttachDetachController(client_for("attachdetach-controller"), informers),
+        VolumeExpansionController(client_for("expand-controller"), informers),
         ClaimProtectionController(client_for("pvc-protection-controller"), informers),
         VolumeProtectionController(client_for("pv-protection-controller"), informers),
         AttributesClassProtectionController(client_for("volumeattributesclass-protection-controller"), informers),
