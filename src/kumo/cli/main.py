@@ -24,6 +24,7 @@ _COMMANDS = {
     "restore": "kumo.cli.restore",
     "store": "kumo.cli.store",
     "service": "kumo.cli.service",
+    "hollow-node": "kumo.cli.hollow_node",
     "virt": "kumo.cli.virt.main",
     "version": "kumo.cli.version",
 }
