@@ -16,6 +16,7 @@ from kumo.cli.cluster_info import cluster_info
 from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.late import LateHandler
+from kumo.cli.node_rights import ClusterSettings, node_objects
 from kumo.cli.operation import operation
 from kumo.cli.process import ended_before, run_until_told
 from kumo.cli.report import Reporter
@@ -29,6 +30,7 @@ from kumo.kubernetes.apiserver.server import ApiServer
 from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
 from kumo.kubernetes.controller_manager.certificates import SigningAuthority
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
+from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.scheduler import Scheduler
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
@@ -158,7 +160,11 @@ class ControlPlane:
             service_cidr=instance.service_cidr,
             groups=[g for w in self._wings for g in w.groups],
             hooks=[h for w in self._wings for h in w.hooks],
-            default_objects=[*rights(), *cluster_info(f"https://{address}:{instance.port}", pki.ca.read_text())],
+            default_objects=[
+                *rights(),
+                *cluster_info(f"https://{address}:{instance.port}", pki.ca.read_text()),
+                *node_objects(settings_of(instance)),
+            ],
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )
         return ApiServer(stores.open_store(instance), config)
@@ -171,6 +177,7 @@ class ControlPlane:
         manager = ControllerManagerConfig(
             root_ca=self._pki.ca.read_text(),
             node_ipam=NodeIpamConfig(cluster_cidr=self._instance.pod_cidr),
+            node_grace=Grace(self._instance.monitor_grace) if self._instance.monitor_grace else Grace(),
             signing=SigningAuthority(self._pki.ca, self._pki.ca_key),
             account_key=self._pki.signing_key,
             own=self.client_for(UserInfo("system:kube-controller-manager", ("system:authenticated",))),
@@ -188,6 +195,12 @@ class ControlPlane:
             cert=self._pki.admin.cert.read_bytes(),
             key=self._pki.admin.key.read_bytes(),
         )
+
+
+def settings_of(instance: Instance) -> ClusterSettings:
+    """What nodes that join are told."""
+    capabilities = str(instance.node_dir / "virt-handler" / "capabilities")
+    return ClusterSettings(instance.pod_cidr, instance.service_cidr, instance.lease_seconds, capabilities)
 
 
 def by_prefix(default: Handler, prefixes: dict[str, Handler]) -> Handler:

@@ -7,8 +7,7 @@ from pathlib import Path
 from kumo.cli.addresses import cni_bin
 from kumo.cli.instance import Instance
 from kumo.host.containerd.config import ContainerdConfig
-from kumo.host.network.config import PodNetworkConfig
-from kumo.host.network.overlay import OVERHEAD, OverlayConfig, network_identifier
+from kumo.host.network.config import OVERHEAD, OverlayConfig, PodNetworkConfig
 
 SANDBOX_IMAGE = "kumo.dev/pause:1"
 """The image of every pod's sandbox; the node imports it at start, nobody pulls it."""
@@ -43,16 +42,15 @@ def pod_network(instance: Instance) -> PodNetworkConfig:
     )
 
 
-def overlay(instance: Instance, ca: bytes) -> OverlayConfig:
-    """The instance's way to the other nodes' pods; `ca` is the certificate (PEM) of the cluster's CA."""
-    network = pod_network(instance)
+def overlay(instance: Instance, vni: int) -> OverlayConfig:
+    """The instance's way to the other nodes' pods; `vni` is the number of the cluster's network."""
     return OverlayConfig(
         device=instance.overlay,
-        vni=network_identifier(ca),
+        vni=vni,
         address=instance.address,
         pod_cidr=instance.node_pod_cidr,
         cluster_cidr=instance.pod_cidr,
-        bridge=network.bridge,
+        bridge=instance.bridge,
     )
 
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kumo.cli.instance import Instance, InstanceError
+from kumo.cli.node_rights import DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.cli.supervisor import Process
 from kumo.machinery import tls
 
 STOP_NODE = signal.SIGUSR1
 """Tells the node process to end its pods and virtual machines cleanly and then itself; SIGTERM leaves them running."""
-
-
-DNS_USER = "system:cluster-dns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +68,13 @@ def certificates(instance: Instance) -> Pki:
             client=False,
         ),
         node=client("node", f"system:node:{instance.node_name}", "system:nodes"),
-        kube_proxy=client("kube-proxy", "system:kube-proxy"),
+        kube_proxy=client("kube-proxy", PROXY_USER),
         dns=client("dns", DNS_USER),
         virt_handler=client(
             "virt-handler",
-            "system:serviceaccount:kubevirt:kubevirt-handler",
+            f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}",
             "system:serviceaccounts",
-            "system:serviceaccounts:kubevirt",
+            f"system:serviceaccounts:{VIRT_NAMESPACE}",
         ),
         signing_key=tls.ensure_signing_key(directory / "sa.key"),
     )

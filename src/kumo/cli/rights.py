@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, ROLEBINDINGS, ROLES
-from kumo.cli.prepare import DNS_USER
+from kumo.cli.node_rights import DNS_USER
 
 _RBAC = "rbac.authorization.k8s.io"
 _NAME = "system:cluster-dns"

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
+OVERHEAD = 50
+"""What a packet within another one costs: the outer IPv4, UDP and VXLAN headers and the inner Ethernet one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodNetworkConfig:
@@ -51,3 +54,17 @@ class PodNetworkConfig:
     def leases(self) -> Path:
         """The file of addresses given out."""
         return self.directory / "leases.json"
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayConfig:
+    """One node's end. `address` is the node's own, `pod_cidr` its range, `cluster_cidr` that of all pods."""
+
+    device: str
+    vni: int
+    """The network's number: the same on all nodes of a cluster, another one for each cluster."""
+    address: str
+    pod_cidr: str
+    cluster_cidr: str
+    bridge: str
+    """The pods' bridge on this node, whose MTU the device has too."""

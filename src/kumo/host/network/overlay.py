@@ -12,7 +12,6 @@ import hashlib
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, NamedTuple
 
@@ -21,29 +20,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from kumo.host.network.config import OverlayConfig
 from kumo.host.network.links import Link, Links, mac_for
 
 PORT = 8472
 """The UDP port that Linux has taken for VXLAN since before there was a number for it."""
-OVERHEAD = 50
-"""What a packet within another one costs: the outer IPv4, UDP and VXLAN headers and the inner Ethernet one."""
 _PERMANENT = 0x80
 _NTF_SELF = 0x02
 _ONLINK = 4
-
-
-@dataclass(frozen=True, slots=True)
-class OverlayConfig:
-    """One node's end. `address` is the node's own, `pod_cidr` its range, `cluster_cidr` that of all pods."""
-
-    device: str
-    vni: int
-    """The network's number: the same on all nodes of a cluster, another one for each cluster."""
-    address: str
-    pod_cidr: str
-    cluster_cidr: str
-    bridge: str
-    """The pods' bridge on this node, whose MTU the device has too."""
 
 
 class Peer(NamedTuple):

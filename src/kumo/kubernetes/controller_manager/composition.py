@@ -11,6 +11,7 @@ from kumo.kubernetes.controller_manager.accounts import RootCAPublisher, Service
 from kumo.kubernetes.controller_manager.attach_detach.controller import AttachDetachController
 from kumo.kubernetes.controller_manager.bootstrap_tokens import BootstrapSigner, BootstrapTokenCleaner
 from kumo.kubernetes.controller_manager.certificates import (
+    ServingRequestApprover,
     SigningAuthority,
     SigningRequestApprover,
     SigningRequestCleaner,
@@ -124,6 +125,7 @@ def _identity(
     certificates = client_for("certificate-controller")
     made: list[Component] = [
         SigningRequestApprover(certificates, informers),
+        ServingRequestApprover(client_for("kubelet-serving-approver"), informers),
         SigningRequestCleaner(certificates, informers),
         LegacyTokenCleaner(client_for("legacy-service-account-token-cleaner"), informers),
         BootstrapSigner(client_for("bootstrap-signer"), informers),

@@ -8,7 +8,8 @@ import structlog
 
 from kumo.api.objects import Object, name_of
 from kumo.api.resources import NODES
-from kumo.host.network.overlay import Overlay, OverlayConfig
+from kumo.host.network.config import OverlayConfig
+from kumo.host.network.overlay import Overlay
 from kumo.kubernetes.pod_network.peers import peer_of, peers
 from kumo.machinery.informer import Informers
 

@@ -17,7 +17,7 @@ REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 class Grace:
     """How long a node may be silent: once it has reported, and before it reports for the first time (seconds)."""
 
-    running: float = 40.0
+    running: float = 50.0
     starting: float = 60.0
 
 
