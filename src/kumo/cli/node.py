@@ -31,6 +31,7 @@ from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
 from kumo.kubernetes.kubelet.config import DeviceNode, DeviceResource, KubeletConfig
 from kumo.kubernetes.kubelet.kubelet import Kubelet
+from kumo.kubernetes.kubelet.server.guard import NodeGuard
 from kumo.kubevirt.virt_handler import launcher_image
 from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
 from kumo.kubevirt.virt_handler.devices import node_devices
@@ -95,10 +96,10 @@ class Node:
         dns = ClusterDns(self._dns_config(), sets[3])
         handler = VirtHandler(virt, virt_client, sets[2], EventRecorder(virt_client, "virt-handler", host), kvm=kvm)
         listener = Listener(
-            only_api_server(_dispatch(kubelet.handler, handler.handler)),
+            _dispatch(NodeGuard(kubelet_client, host).protect(kubelet.handler), only_api_server(handler.handler)),
             host="0.0.0.0",
             port=self._instance.node_port,
-            tls=RotatingContext.of(self._pki.node_server, self._pki.ca, require_client=True),
+            tls=RotatingContext.of(self._pki.node_server, self._pki.ca),
             name="node",
         )
         await listener.start()

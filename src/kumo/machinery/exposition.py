@@ -27,9 +27,12 @@ class Histogram:
         self.total += value
 
 
-def family(kind: str, name: str, text: str, labels: Sequence[str], samples: Iterable[Sample]) -> list[str]:
-    """The lines of a counter or a gauge; none when there are no samples."""
-    lines = [f"{name}{_braces(labels, values)} {_number(number)}" for values, number in samples]
+def family(
+    kind: str, name: str, text: str, labels: Sequence[str], samples: Iterable[Sample], *, at: float | None = None
+) -> list[str]:
+    """The lines of a counter or a gauge; none when there are no samples. `at` is when they were taken, in seconds."""
+    when = "" if at is None else f" {int(at * 1000)}"
+    lines = [f"{name}{_braces(labels, values)} {_number(number)}{when}" for values, number in samples]
     return [*_top(name, text, kind), *lines] if lines else []
 
 

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kumo.api.objects import Object, namespace_of, uid_of
@@ -42,6 +42,7 @@ from kumo.kubernetes.kubelet.spec import (
     host_network,
     init_containers,
 )
+from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
 
@@ -72,6 +73,7 @@ class Tools:
     services: Informer
     cgroups: Cgroups
     machine: Machine
+    probes: ProbeCounts = field(default_factory=ProbeCounts)
 
 
 class PodActions:

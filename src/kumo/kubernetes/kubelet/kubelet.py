@@ -26,6 +26,7 @@ from kumo.kubernetes.kubelet.podstate import Observer, PodState
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
 from kumo.kubernetes.kubelet.spec import grace_period
+from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
 from kumo.kubernetes.kubelet.worker import PodWorker, Shared
@@ -87,7 +88,8 @@ class Kubelet:
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
         )
-        self._server = NodeServer(config, engine, tools.cgroups, self.find_worker, self._pods.objects)
+        statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
+        self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects)
 
     async def handler(self, request: Request) -> Answer:
         """The node's own HTTP API: logs, exec, attach, port-forward, pods, healthz."""

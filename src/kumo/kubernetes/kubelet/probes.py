@@ -21,6 +21,7 @@ from kumo.kubernetes.kubelet.events import WARNING, PodEvents
 from kumo.kubernetes.kubelet.plan import Health
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
 from kumo.kubernetes.kubelet.spec import Container, all_containers, field_path, init_containers
+from kumo.kubernetes.kubelet.stats.probe_metrics import FAILED, SUCCESSFUL, ProbeCounts
 
 _KINDS = (("startupProbe", "Startup"), ("livenessProbe", "Liveness"), ("readinessProbe", "Readiness"))
 
@@ -50,8 +51,15 @@ class Timing:
 class Prober:
     """The probes of one pod's containers. `changed` is called whenever a verdict changes."""
 
-    def __init__(self, runtime: RuntimeService, events: PodEvents, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runtime: RuntimeService,
+        events: PodEvents,
+        changed: Callable[[], None],
+        counts: ProbeCounts,
+    ) -> None:
         self._runtime = runtime
+        self._counts = counts
         self._events = events
         self._changed = changed
         self._health: dict[str, Health] = {}
@@ -97,7 +105,10 @@ class Prober:
         good = bad = 0
         while True:
             if field == "startupProbe" or self._health[found.name].started:
+                began = time.monotonic()
                 problem = await self._ask(probe, container, found.id, ips, timing.timeout)
+                result = SUCCESSFUL if problem is None else FAILED
+                self._counts.count(pod, found.name, title, result, time.monotonic() - began)
                 good, bad = (good + 1, 0) if problem is None else (0, bad + 1)
                 if problem is not None:
                     text = f"{title} probe failed: {problem}"

@@ -77,7 +77,7 @@ class PodWorker:
         self._refreshed = time.monotonic()
         self._retry = 0.0
         tools = shared.actions.tools
-        self.prober = Prober(tools.engine.runtime, tools.events, self.wake)
+        self.prober = Prober(tools.engine.runtime, tools.events, self.wake, tools.probes)
         self.wake()
 
     # -- what is told to it -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,16 +12,16 @@ import msgspec
 
 from kumo.api.errors import StatusError, bad_request, internal, no_such_path, not_found
 from kumo.api.objects import Object, name_of, namespace_of
-from kumo.host.cgroups import Cgroups
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import logs
-from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
-from kumo.kubernetes.kubelet.server import channels, log_requests, stats
+from kumo.kubernetes.kubelet.server import channels, log_requests
+from kumo.kubernetes.kubelet.server.figures import figures
 from kumo.kubernetes.kubelet.server.portforward import run_port_forward
 from kumo.kubernetes.kubelet.server.streams import Wanted, run_attach, run_exec
 from kumo.kubernetes.kubelet.spec import find_container, full_name, host_network
+from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
 
 _TEXT = "text/plain; charset=utf-8"
@@ -50,38 +51,39 @@ class NodeServer:
 
     def __init__(
         self,
-        config: KubeletConfig,
         engine: Containerd,
-        cgroups: Cgroups,
+        statistics: NodeStatistics,
         find: FindWorker,
         pods: Callable[[], list[Object]],
     ) -> None:
-        self._config = config
         self._engine = engine
-        self._cgroups = cgroups
+        self._statistics = statistics
         self._find = find
         self._pods = pods
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request; refusals as `Status` objects."""
+        began = time.monotonic()
+        answer: Answer
         try:
-            return await self._route(request)
+            answer = await self._route(request)
         except StatusError as error:
-            return Response(error.code, msgspec.json.encode(error.status))
+            answer = Response(error.code, msgspec.json.encode(error.status))
         except EngineError as error:
-            return Response(500, msgspec.json.encode(internal(error.wire).status))
+            answer = Response(500, msgspec.json.encode(internal(error.wire).status))
+        self._statistics.requests.count(request, time.monotonic() - began)
+        return answer
 
     async def _route(self, request: Request) -> Answer:
+        page = await figures(self._statistics, request)
+        if page is not None:
+            return page
         match [p for p in request.path.split("/") if p]:
             case ["healthz"]:
                 return Response(200, b"ok", _TEXT)
             case ["pods"]:
                 body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods()}
                 return Response(200, msgspec.json.encode(body))
-            case ["stats", "summary"]:
-                used = await self._engine.runtime.stats()
-                found = await stats.summary(self._config, self._cgroups, self._pods(), used)
-                return Response(200, msgspec.json.encode(found))
             case ["containerLogs", namespace, pod, container]:
                 return await self._logs(request, self._worker(namespace, pod), container)
             case ["exec", namespace, pod, container]:
