@@ -5,7 +5,7 @@ The rules of client-go's ControllerRefManager. `decide` is pure, `claim` writes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,25 +68,39 @@ def decide(owner: Object, selector: dict[str, Any] | None, objects: Iterable[Obj
 
 
 async def claim(
-    client: Client, owner_gvr: GVR, owner: Object, gvr: GVR, objects: Iterable[Object], selector: dict[str, Any] | None
+    client: Client,
+    owner_gvr: GVR,
+    owner: Object,
+    gvr: GVR,
+    objects: Iterable[Object],
+    selector: dict[str, Any] | None,
+    *,
+    finalizers: Sequence[str] = (),
 ) -> list[Object]:
-    """Adopt and release what `decide` says; the objects that are the owner's afterwards."""
+    """Adopt and release what `decide` says; the objects that are the owner's afterwards.
+
+    What is adopted gets the `finalizers`, what is released loses them.
+    """
     claims = decide(owner, selector, objects)
     if claims.adopt:
         live = await client.get(owner_gvr, name_of(owner), namespace_of(owner))
         if uid_of(live) != uid_of(owner) or is_deleting(live):
             claims.adopt.clear()
     for obj in claims.adopt:
-        adopted = await _patch_owner(client, gvr, obj, owner_reference(owner))
+        adopted = await _patch_owner(client, gvr, obj, owner_reference(owner), {"finalizers": list(finalizers)})
         if adopted is not None:
             claims.owned.append(adopted)
     for obj in claims.release:
-        await _patch_owner(client, gvr, obj, {"$patch": "delete", "uid": uid_of(owner)})
+        gone = {"$deleteFromPrimitiveList/finalizers": list(finalizers)}
+        await _patch_owner(client, gvr, obj, {"$patch": "delete", "uid": uid_of(owner)}, gone)
     return claims.owned
 
 
-async def _patch_owner(client: Client, gvr: GVR, obj: Object, reference: dict[str, Any]) -> Object | None:
-    patch = {"metadata": {"ownerReferences": [reference], "uid": uid_of(obj)}}
+async def _patch_owner(
+    client: Client, gvr: GVR, obj: Object, reference: dict[str, Any], finalizers: dict[str, list[str]]
+) -> Object | None:
+    meta = {"ownerReferences": [reference], "uid": uid_of(obj), **{k: v for k, v in finalizers.items() if v}}
+    patch = {"metadata": meta}
     try:
         return await client.patch(gvr, name_of(obj), patch, namespace_of(obj), kind=STRATEGIC_MERGE_PATCH)
     except StatusError as error:

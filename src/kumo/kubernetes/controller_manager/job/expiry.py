@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import time
 
+from kumo.api import conditions
 from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Key, is_deleting, name_of, namespace_of, uid_of
+from kumo.api.objects import Key, Object, is_deleting, name_of, namespace_of, parse_timestamp, uid_of
 from kumo.api.resources import GVR
-from kumo.kubernetes.controller_manager.job.decision import expiry
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informers
 
 JOBS = GVR("batch", "v1", "jobs")
+
+
+def expiry(job: Object) -> float | None:
+    """When a finished job is to be deleted (epoch seconds), by `ttlSecondsAfterFinished`."""
+    ttl = job["spec"].get("ttlSecondsAfterFinished")
+    for kind in ("Complete", "Failed"):
+        found = conditions.condition(job, kind)
+        if ttl is not None and found is not None and found.get("status") == "True":
+            return parse_timestamp(found["lastTransitionTime"]) + int(ttl)
+    return None
 
 
 class TtlAfterFinishedController:
