@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from dnslib import EDNS0, QTYPE, RCODE, RR, SOA, A, DNSRecord
 
-from kumo.api.resources import ENDPOINTSLICES, NAMESPACES, SERVICES
+from kumo.api.resources import ENDPOINTSLICES, NAMESPACES, NODES, SERVICES
 from kumo.host.network.namespaces import run_in_netns
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
@@ -93,7 +93,9 @@ def plain(query: DNSRecord, tcp: bool) -> DNSRecord:
 
 class Setting:
     def __init__(self, directory: Path) -> None:
-        self.api = MemoryApi((SERVICES, "Service"), (ENDPOINTSLICES, "EndpointSlice"), (NAMESPACES, "Namespace"))
+        self.api = MemoryApi(
+            (SERVICES, "Service"), (ENDPOINTSLICES, "EndpointSlice"), (NAMESPACES, "Namespace"), (NODES, "Node")
+        )
         self.api.put(NAMESPACES, {"metadata": {"name": "shop"}})
         self.api.put(
             SERVICES,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from kumo.api.resources import ENDPOINTSLICES, SERVICES
+from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
 from kumo.host.nftables import Nft
 from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
@@ -32,7 +32,7 @@ class Setting:
 
     def __init__(self, lab: PodLab) -> None:
         self.lab = lab
-        self.api = MemoryApi((SERVICES, "Service"), (ENDPOINTSLICES, "EndpointSlice"))
+        self.api = MemoryApi((SERVICES, "Service"), (ENDPOINTSLICES, "EndpointSlice"), (NODES, "Node"))
         config = lab.config
         self.config = KubeProxyConfig(
             table=f"{config.table}-proxy",

@@ -51,11 +51,11 @@ def test_a_bad_request_is_refused_with_the_specifications_code(raw: bytes, code:
 @pytest.mark.parametrize(("version", "has_family"), [("0.4.0", True), ("1.0.0", False)])
 def test_old_results_name_the_address_family(version: str, has_family: bool) -> None:
     request = cni.parse_request(HEAD + b'\n{"cniVersion":"%s"}' % version.encode())
-    found = cni.result(
-        request, host_interface="kp1", host_mac="", mac="", address="10.244.1.2", prefix_length=24, gateway="10.244.1.1"
-    )
-    assert found["ips"][0]["address"] == "10.244.1.2/24"
-    assert ("version" in found["ips"][0]) is has_family
+    addresses = [cni.PodAddress("10.244.1.2", 24, "10.244.1.1"), cni.PodAddress("fd00::2", 64, "fd00::1")]
+    found = cni.result(request, host_interface="kp1", host_mac="", mac="", addresses=addresses)
+    assert [ip["address"] for ip in found["ips"]] == ["10.244.1.2/24", "fd00::2/64"]
+    assert [ip.get("version") for ip in found["ips"]] == (["4", "6"] if has_family else [None, None])
+    assert [route["dst"] for route in found["routes"]] == ["0.0.0.0/0", "::/0"]
 
 
 def test_host_ports_of_all_addresses_and_of_one() -> None:

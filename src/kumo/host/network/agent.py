@@ -26,7 +26,7 @@ from kumo.host.network import cni, rules
 from kumo.host.network.config import PodNetworkConfig
 from kumo.host.network.forwarding import close_forwarding, open_forwarding
 from kumo.host.network.leases import Lease, Leases, NoAddressLeft
-from kumo.host.network.links import Links
+from kumo.host.network.links import Link, Links
 from kumo.host.network.namespaces import is_netns, run_in_netns, set_sysctl
 from kumo.host.nftables import Nft, NftError
 
@@ -111,6 +111,9 @@ class PodNetwork:
                     if old != (config.gateway, config.network.prefixlen):
                         links.delete_address(config.bridge, *old)
                 links.add_address(config.bridge, config.gateway, config.network.prefixlen)
+                if config.network6 is not None:
+                    _allow_ipv6(config.bridge, uplink=links.uplink())
+                    links.add_address(config.bridge, config.gateway6, config.network6.prefixlen)
                 dead = leases.collect(lambda lease: is_netns(lease.netns))
                 known = {lease.device for lease in leases.all()}
                 bridge = links.get(config.bridge).index
@@ -120,8 +123,8 @@ class PodNetwork:
                         links.set_port(link.name, hairpin=True)
                     elif link.master == bridge and link.name.startswith(_PORT_PREFIX) and link.name not in known:
                         links.delete(link.name)
-            _kernel_settings(config.bridge)
-            self._nft.apply(rules.ruleset(config, leases.all()))
+            _kernel_settings(config.bridge, ipv6=config.network6 is not None)
+            self._nft.apply(rules.ruleset(config, leases.all()) + rules.ruleset6(config))
             if open_forwarding(self._nft, config.bridge):
                 _log.info("a firewall forwards nothing by itself: made an exception for pods", bridge=config.bridge)
             self._leases = leases
@@ -137,7 +140,8 @@ class PodNetwork:
                     if link.master == bridge.index and link.name.startswith(_PORT_PREFIX):
                         links.delete(link.name)
                 links.delete(self.config.bridge)
-            self._nft.delete_table(rules.FAMILY, self.config.table)
+            for family in (rules.FAMILY, rules.FAMILY6):
+                self._nft.delete_table(family, self.config.table)
             close_forwarding(self._nft, self.config.bridge)
             self.config.leases.unlink(missing_ok=True)
             self.config.socket.unlink(missing_ok=True)
@@ -236,10 +240,15 @@ class PodNetwork:
             host_interface=device,
             host_mac=host_mac,
             mac=mac,
-            address=lease.address,
-            prefix_length=self.config.network.prefixlen,
-            gateway=self.config.gateway,
+            addresses=self._addresses(lease),
         )
+
+    def _addresses(self, lease: Lease) -> list[cni.PodAddress]:
+        config = self.config
+        found = [cni.PodAddress(lease.address, config.network.prefixlen, config.gateway)]
+        if config.network6 is not None:
+            found.append(cni.PodAddress(config.address6(lease.address), config.network6.prefixlen, config.gateway6))
+        return found
 
     def _wire(self, lease: Lease) -> tuple[str, str]:
         """Make the pair of devices and set up both ends; their MAC addresses."""
@@ -251,7 +260,9 @@ class PodNetwork:
                 links.change("lo", up=True)
                 links.add_address(lease.interface, lease.address, config.network.prefixlen)
                 links.change(lease.interface, up=True)
-                links.set_route("default", device=lease.interface, gateway=config.gateway)
+                for found in self._addresses(lease):
+                    links.add_address(lease.interface, found.address, found.prefix_length)
+                    links.set_route("default", device=lease.interface, gateway=found.gateway)
 
         with Links() as links:
             links.delete(lease.device)
@@ -299,18 +310,30 @@ def _mac(address: str) -> str:
     return ":".join(f"{b:02x}" for b in b"\x0a\x58" + IPv4Address(address).packed)
 
 
-def _kernel_settings(bridge: str) -> None:
+def _kernel_settings(bridge: str, *, ipv6: bool) -> None:
     """Forwarding; bridged packets pass the rules (for services between pods of one bridge); ports on localhost."""
     if not set_sysctl("net.ipv4.ip_forward", 1):
         raise OSError(errno.ENOTSUP, "the kernel can't forward IPv4 packets")
     set_sysctl(f"net/ipv4/conf/{bridge}/route_localnet", 1)
-    # The pod network is IPv4 only; without this a pod could advertise IPv6 routes to the node.
-    set_sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1)
-    if not set_sysctl("net.bridge.bridge-nf-call-iptables", 1):
+    if not ipv6:
+        # The pod network is IPv4 only; without this a pod could advertise IPv6 routes to the node.
+        set_sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1)
+    bridged = [set_sysctl(f"net.bridge.bridge-nf-call-{t}", 1) for t in ("iptables", "ip6tables")]
+    if not all(bridged):
         _log.warning(
             "the kernel module br_netfilter is missing: services between pods of one node won't answer",
             fix="modprobe br_netfilter",
         )
+
+
+def _allow_ipv6(bridge: str, *, uplink: Link | None) -> None:
+    """Forwarding of IPv6, without losing what the node learns of its own routers (which forwarding would end)."""
+    if uplink is not None:
+        set_sysctl(f"net/ipv6/conf/{uplink.name}/accept_ra", 2)
+    if not set_sysctl("net.ipv6.conf.all.forwarding", 1):
+        raise OSError(errno.ENOTSUP, "the kernel can't forward IPv6 packets")
+    set_sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 0)
+    set_sysctl(f"net/ipv6/conf/{bridge}/accept_ra", 0)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -5,7 +5,7 @@ Source: the CNI specification 1.0.0 (results and error codes), 0.3.1 and 0.4.0 f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,21 +138,31 @@ def versions(version: str) -> dict[str, Any]:
     return {"cniVersion": version, "supportedVersions": list(SUPPORTED_VERSIONS)}
 
 
+@dataclass(frozen=True, slots=True)
+class PodAddress:
+    """An address of a pod in its network, and the way out of it."""
+
+    address: str
+    prefix_length: int
+    gateway: str
+
+
 def result(
-    request: CniRequest, *, host_interface: str, host_mac: str, mac: str, address: str, prefix_length: int, gateway: str
+    request: CniRequest, *, host_interface: str, host_mac: str, mac: str, addresses: Sequence[PodAddress]
 ) -> dict[str, Any]:
-    """The result of ADD: the pair of devices, the pod's address and its default route."""
-    ip: dict[str, Any] = {"interface": 1, "address": f"{address}/{prefix_length}", "gateway": gateway}
-    if request.version.startswith("0."):
-        ip["version"] = "4"
+    """The result of ADD: the pair of devices, the pod's addresses and its default routes."""
+    ips: list[dict[str, Any]] = []
+    for found in addresses:
+        ip = {"interface": 1, "address": f"{found.address}/{found.prefix_length}", "gateway": found.gateway}
+        ips.append(ip | ({"version": "6" if ":" in found.address else "4"} if request.version.startswith("0.") else {}))
     return {
         "cniVersion": request.version,
         "interfaces": [
             {"name": host_interface, "mac": host_mac},
             {"name": request.interface, "mac": mac, "sandbox": request.netns},
         ],
-        "ips": [ip],
-        "routes": [{"dst": "0.0.0.0/0", "gw": gateway}],
+        "ips": ips,
+        "routes": [{"dst": "::/0" if ":" in a.gateway else "0.0.0.0/0", "gw": a.gateway} for a in addresses],
         "dns": {},
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 OVERHEAD = 50
@@ -17,7 +17,8 @@ class PodNetworkConfig:
     `pod_cidr` is this node's range (its first address is the gateway's), `cluster_cidr` the range of all nodes' pods
     (between which nothing is masqueraded; the same as `pod_cidr` by default). `mtu` 0 takes the uplink's
     less the `headroom`.
-    `directory` holds the leases and the agent's socket.
+    `directory` holds the leases and the agent's socket. With `pod_cidr6` (this node's IPv6 range, a /64 or so) and
+    `cluster_cidr6` (all nodes') pods have an address of each family.
     """
 
     bridge: str
@@ -29,6 +30,8 @@ class PodNetworkConfig:
     headroom: int = 0
     """Bytes of the uplink's MTU that packets to other nodes need for themselves."""
     name: str = "kumo"
+    pod_cidr6: str = ""
+    cluster_cidr6: str = ""
 
     @property
     def network(self) -> IPv4Network:
@@ -54,6 +57,29 @@ class PodNetworkConfig:
     def leases(self) -> Path:
         """The file of addresses given out."""
         return self.directory / "leases.json"
+
+    @property
+    def network6(self) -> IPv6Network | None:
+        """This node's range of IPv6 addresses, if pods have any."""
+        return IPv6Network(self.pod_cidr6) if self.pod_cidr6 else None
+
+    @property
+    def gateway6(self) -> str:
+        """The bridge's IPv6 address; empty without a range."""
+        network = self.network6
+        return str(network.network_address + 1) if network is not None else ""
+
+    @property
+    def cluster_network6(self) -> IPv6Network | None:
+        """All nodes' pods' IPv6 addresses."""
+        return IPv6Network(self.cluster_cidr6 or self.pod_cidr6) if self.pod_cidr6 else None
+
+    def address6(self, address: str) -> str:
+        """The IPv6 address of the pod with that IPv4 address: the same number within the range; empty without one."""
+        network = self.network6
+        if network is None:
+            return ""
+        return str(network.network_address + (int(IPv4Address(address)) - int(self.network.network_address)))
 
 
 @dataclass(frozen=True, slots=True)

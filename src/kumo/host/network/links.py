@@ -29,6 +29,8 @@ _IFF_TAP = 0x0002
 _IFF_MULTI_QUEUE = 0x0100
 _IFF_NO_PI = 0x1000
 _IFF_VNET_HDR = 0x4000
+_NO_DAD = 0x02
+"""IFA_F_NODAD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,18 +213,19 @@ class Links:
 
     # -- addresses and routes ---------------------------------------------------------------------------------------
 
-    def addresses(self, name: str) -> list[Address]:
-        """The device's IPv4 addresses."""
-        found = self._ip.get_addr(index=self.get(name).index, family=2)
+    def addresses(self, name: str, *, version: int = 4) -> list[Address]:
+        """The device's IPv4 (or, by `version`, IPv6) addresses."""
+        found = self._ip.get_addr(index=self.get(name).index, family=2 if version == 4 else 10)
         return [Address(m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"]) for m in found]
 
     def add_address(self, name: str, address: str, prefix_length: int) -> None:
-        """Give the device an IPv4 address."""
+        """Give the device an address; an IPv6 one serves at once, without looking for others who have it."""
+        options = {"flags": _NO_DAD} if ":" in address else {}
         with _ignoring(errno.EEXIST):
-            self._ip.addr("add", index=self.get(name).index, address=address, prefixlen=prefix_length)
+            self._ip.addr("add", index=self.get(name).index, address=address, prefixlen=prefix_length, **options)
 
     def delete_address(self, name: str, address: str, prefix_length: int) -> None:
-        """Take an IPv4 address away."""
+        """Take an address away."""
         with _ignoring(errno.EADDRNOTAVAIL):
             self._ip.addr("del", index=self.get(name).index, address=address, prefixlen=prefix_length)
 
@@ -237,7 +240,7 @@ class Links:
 
     def set_route(self, destination: str, *, device: str = "", gateway: str = "", source: str = "") -> None:
         """Put a route in place of any other to `destination` (`10.96.0.0/16`, or `default`)."""
-        wanted: dict[str, Any] = {"dst": destination}
+        wanted: dict[str, Any] = {"dst": "::/0" if destination == "default" and ":" in gateway else destination}
         if device:
             wanted["oif"] = self.get(device).index
         if gateway:

@@ -12,7 +12,7 @@ from kumo.host.network.config import PodNetworkConfig
 from kumo.host.network.leases import Lease
 from kumo.host.nftables import replaced
 
-FAMILY = "ip"
+FAMILY, FAMILY6 = "ip", "ip6"
 
 
 def ruleset(config: PodNetworkConfig, leases: Iterable[Lease]) -> str:
@@ -43,6 +43,15 @@ table ip {config.table} {{
 }}
 """
     return replaced(FAMILY, config.table) + table + "".join(port_elements("add", config, lease) for lease in leases)
+
+
+def ruleset6(config: PodNetworkConfig) -> str:
+    """The IPv6 table in place of whatever was there: pods leave under the node's address. Host ports are IPv4's."""
+    if config.network6 is None:
+        return replaced(FAMILY6, config.table)
+    rule = f'ip6 saddr {config.network6} ip6 daddr != {config.cluster_network6} oifname != "{config.bridge}" masquerade'
+    chain = f"chain postrouting {{ type nat hook postrouting priority srcnat; {rule}; }}"
+    return f"{replaced(FAMILY6, config.table)}table {FAMILY6} {config.table} {{ {chain} }}\n"
 
 
 def port_elements(verb: str, config: PodNetworkConfig, lease: Lease) -> str:

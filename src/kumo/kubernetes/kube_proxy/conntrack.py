@@ -1,4 +1,4 @@
-"""Forgetting UDP flows that lead to endpoints which are gone.
+"""Forgetting UDP flows that lead to endpoints which are gone, or nowhere.
 
 A client that keeps sending from one port (a resolver, say) would be led to the dead endpoint for as long as the
 connection-tracking entry lives. TCP needs nothing of the kind: a dead peer's connection breaks and a new one is looked
@@ -13,71 +13,104 @@ from typing import Any, NamedTuple
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
-from kumo.api.objects import Key
+from kumo.kubernetes.kube_proxy.config import Family
 from kumo.kubernetes.kube_proxy.services import ServicePort
 
 
-class Flow(NamedTuple):
-    """Where a client sent to, and who was made to answer; `node_port` flows may have been sent to any address."""
+class Way(NamedTuple):
+    """Where clients send to; the address is empty for a node port, which may be asked for at any of the node's."""
 
     address: str
     port: int
-    endpoint: str
 
 
-def stale_flows(
-    before: Mapping[Key, list[ServicePort]], after: Mapping[Key, list[ServicePort]]
-) -> tuple[set[Flow], set[tuple[str, int]]]:
-    """Flows to endpoints that are gone, and service addresses that had no endpoint and have one now. UDP only.
+class Flow(NamedTuple):
+    """An entry: where the client sent to, and who answers it."""
 
-    Flows to the latter were sent nowhere, and would be for as long as their entries are renewed.
-    """
-    old, new = _flows(before), _flows(after)
-    covered = {(f.address, f.port) for f in old}
-    woken = {(f.address, f.port) for f in new} - covered
-    return old - new, woken
+    address: str
+    port: int
+    answerer: str
 
 
-def _flows(services: Mapping[Key, list[ServicePort]]) -> set[Flow]:
-    found = set()
-    for ports in services.values():
-        for port in ports:
-            if port.protocol != "udp":
-                continue
-            targets = [(a, port.port) for a in (*port.cluster_addresses, *port.external_addresses)]
-            if port.node_port:
-                targets.append(("", port.node_port))
-            endpoints = {e.address for e in (*port.endpoints, *port.external_endpoints)}
-            found |= {Flow(address, number, e) for address, number in targets for e in endpoints}
+Answerers = Mapping[Way, frozenset[str]]
+"""Who may answer at each UDP way into the Services."""
+
+
+def answerers(ports: Iterable[ServicePort]) -> dict[Way, frozenset[str]]:
+    """Who may answer at the ports' UDP ways in."""
+    found: dict[Way, frozenset[str]] = {}
+    for port in ports:
+        if port.protocol != "udp":
+            continue
+        # Pods reach external addresses by the whole cluster's endpoints, whatever the policy is.
+        everybody = frozenset(e.address for e in (*port.cluster, *port.local))
+        for address in port.cluster_addresses:
+            found[Way(address, port.port)] = frozenset(e.address for e in port.inside)
+        for address in (*port.external_addresses, *port.balanced):
+            found[Way(address, port.port)] = everybody
+        if port.node_port:
+            found[Way("", port.node_port)] = everybody
     return found
 
 
-def forget(flows: Iterable[Flow], woken: Iterable[tuple[str, int]]) -> int:
-    """Delete the entries of those flows; how many there were. Blocks; raises OSError when the kernel can't."""
-    gone, fresh = set(flows), set(woken)
-    if not gone and not fresh:
+def disturbed(before: Answerers, after: Answerers) -> dict[Way, frozenset[str]]:
+    """The ways whose flows have to be looked at: somebody answers there no more, or somebody does where nobody did."""
+    found = {}
+    for way in {**before, **after}:
+        then, now = before.get(way, frozenset()), after.get(way, frozenset())
+        if then - now or (now and not then):
+            found[way] = now
+    return found
+
+
+def is_stale(flow: Flow, wanted: Answerers, is_local: bool) -> bool:
+    """Whether the flow came by one of the ways and is answered by nobody who may; `is_local`: it was sent to the node.
+
+    A flow that is answered by the very address it was sent to was led nowhere.
+    """
+    allowed = wanted.get(Way(flow.address, flow.port))
+    if allowed is None and (is_local or flow.answerer != flow.address):
+        allowed = wanted.get(Way("", flow.port))
+    return allowed is not None and flow.answerer not in allowed
+
+
+def forget(wanted: Answerers, family: Family) -> int:
+    """Delete the stale entries among the ways' flows; how many. Blocks; raises OSError when the kernel can't."""
+    if not wanted:
         return 0
-    count = 0
+    count, kind = 0, socket.AF_INET if family.version == 4 else socket.AF_INET6
+    ports = {way.port for way in wanted}
+    local: dict[str, bool] = {}
     tracker: Any = NFCTSocket()
     try:
-        wanted = NFCTAttrTuple(proto=socket.IPPROTO_UDP)
-        for entry in list(tracker.dump(tuple_orig=wanted)):
-            original = _tuple(entry, "CTA_TUPLE_ORIG")
-            reply = _tuple(entry, "CTA_TUPLE_REPLY")
-            if original is None or reply is None:
+        for entry in list(tracker.dump(tuple_orig=NFCTAttrTuple(kind, proto=socket.IPPROTO_UDP))):
+            if entry["nfgen_family"] != kind:
                 continue
-            target, port = original.daddr, original.dport
-            led = any(Flow(a, port, reply.saddr) in gone for a in (target, ""))
-            if led or (target, port) in fresh or ("", port) in fresh:
+            original, reply = _tuple(entry, "CTA_TUPLE_ORIG", kind), _tuple(entry, "CTA_TUPLE_REPLY", kind)
+            if original is None or reply is None or original.dport not in ports:
+                continue
+            address = original.daddr
+            if address not in local:
+                local[address] = _is_local(address, kind)
+            if is_stale(Flow(address, original.dport, reply.saddr), wanted, local[address]):
                 count += _delete(tracker, original)
     finally:
         tracker.close()
     return count
 
 
-def _tuple(entry: Any, name: str) -> Any:
+def _is_local(address: str, kind: int) -> bool:
+    with socket.socket(kind, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _tuple(entry: Any, name: str, kind: int) -> Any:
     found = entry.get_attr(name)
-    return NFCTAttrTuple.from_netlink(socket.AF_INET, found) if found is not None else None
+    return NFCTAttrTuple.from_netlink(kind, found) if found is not None else None
 
 
 def _delete(tracker: Any, original: Any) -> int:

@@ -4,130 +4,227 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import structlog
 
-from kumo.api.objects import Key, Object, key_of, labels_of, namespace_of
-from kumo.api.resources import ENDPOINTSLICES, SERVICES
+from kumo.api.objects import Key, Object
+from kumo.host.fragments import FragmentTable
 from kumo.host.network.links import Links
 from kumo.host.nftables import Nft, NftError
 from kumo.kubernetes.kube_proxy import conntrack, rules
-from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
-from kumo.kubernetes.kube_proxy.services import SERVICE_NAME_LABEL, ServicePort, service_ports
-from kumo.kubernetes.kube_proxy.table import Table
+from kumo.kubernetes.kube_proxy.announcement import Announcer
+from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
+from kumo.kubernetes.kube_proxy.figures import Figures
+from kumo.kubernetes.kube_proxy.health import ProxyHealth, ProxyPages, ServiceHealth
+from kumo.kubernetes.kube_proxy.services import ServicePort
+from kumo.kubernetes.kube_proxy.world import World
+from kumo.machinery.events import WARNING, EventRecorder
 from kumo.machinery.informer import Informers
 
 _log = structlog.get_logger("kumo.kube-proxy")
-_INDEX = "service"
 _RETRY_FIRST, _RETRY_LONGEST = 0.1, 30.0
+Ports = dict[Key, list[ServicePort]]
+
+
+class _Half:
+    """One family: its table, and what the kernel has of it."""
+
+    def __init__(self, config: KubeProxyConfig, network: Network) -> None:
+        self.network = network
+        self.family = network.family
+        self.table = FragmentTable(self.family.keyword, config.table)
+        self.writer = rules.Writer(network)
+        self.ports: Ports = {}
+
+    def settle(self, keys: Iterable[Key], found: Ports) -> None:
+        """Remember what the kernel has been given."""
+        for key in keys:
+            if found.get(key):
+                self.ports[key] = found[key]
+            else:
+                self.ports.pop(key, None)
+
+    def flows(self, keys: Iterable[Key], found: Ports) -> dict[conntrack.Way, frozenset[str]]:
+        """The ways whose UDP flows have to be looked at after the change."""
+        keys = list(keys)
+        before = conntrack.answerers(p for k in keys for p in self.ports.get(k, ()))
+        after = conntrack.answerers(p for k in keys for p in found.get(k, ()))
+        return conntrack.disturbed(before, after)
+
+    def without_local(self) -> dict[str, int]:
+        """How many ports have a Local policy and no endpoint here, though there are some elsewhere."""
+        elsewhere = [p for ports in self.ports.values() for p in ports if p.anywhere and not p.local]
+        return {
+            "internal": sum(p.internal_local for p in elsewhere),
+            "external": sum(p.external_local for p in elsewhere),
+        }
 
 
 class KubeProxy:
-    """Keeps the table as Services and EndpointSlices want it.
+    """Keeps the tables as Services and EndpointSlices want them.
 
-    At start the whole table is replaced in one transaction, so that neither leftovers of a killed run nor a gap matter;
+    At start the tables are replaced in one transaction, so that neither leftovers of a killed run nor a gap matter;
     then each change is a transaction of its own. The rules stay when the proxy stops: pods go on using Services.
     """
 
     name = "kube-proxy"
 
-    def __init__(self, config: KubeProxyConfig, informers: Informers) -> None:
+    def __init__(self, config: KubeProxyConfig, informers: Informers, recorder: EventRecorder | None = None) -> None:
         self.config = config
         self.ready = asyncio.Event()
         """Set once the first transaction is in the kernel."""
-        self._services = informers.informer(SERVICES)
-        self._slices = informers.informer(ENDPOINTSLICES)
-        self._slices.add_index(_INDEX, lambda o: [str(k)] if (k := _service_of(o)) else [])
+        self._recorder = recorder
         self._nft = Nft()
-        self._table = Table(config.table)
-        self._ports: dict[Key, list[ServicePort]] = {}
+        self._halves = [_Half(config, n) for n in config.networks]
+        families = tuple(h.family for h in self._halves)
+        self.figures = Figures(families)
+        self.health = ProxyHealth(tuple(f.kind for f in families), time.monotonic)
+        self._service_health = ServiceHealth(self.health)
+        self._announcer = Announcer(config.bridge, config.balancer_ranges)
+        self._announced: dict[Key, set[str]] = {}
         self._dirty: set[Key] = set()
+        self._whole = True
         self._wake = asyncio.Event()
-        self._services.on_change(self._changed)
-        self._slices.on_change(self._changed)
+        self._world = World(config, informers, self._changed, self._moved)
+        self._pages = ProxyPages(
+            self.health, self.figures, lambda: self._world.node, config.healthz_port, config.metrics_port
+        )
 
-    def _changed(self, old: Object | None, new: Object | None) -> None:
-        for obj in (old, new):
-            if obj is not None:
-                key = _service_of(obj) if obj.get("kind") == "EndpointSlice" else key_of(obj)
-                if key:
-                    self._dirty.add(key)
+    def _changed(self, key: Key, piece: bool) -> None:
+        self._dirty.add(key)
+        figures = self.figures
+        if piece:
+            figures.endpoints, figures.pending_endpoints = figures.endpoints + 1, figures.pending_endpoints + 1
+        else:
+            figures.services, figures.pending_services = figures.services + 1, figures.pending_services + 1
+        self._noticed()
+
+    def _moved(self) -> None:
+        self._dirty |= self._world.keys()
+        self._noticed()
+
+    def _noticed(self) -> None:
+        self.figures.queued()
+        self.health.queued()
         self._wake.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._services.wait_synced()
-        await self._slices.wait_synced()
-        delay, whole = _RETRY_FIRST, True
+        await self._world.wait_synced()
+        await self._pages.start()
+        try:
+            await self._keep()
+        finally:
+            await self._pages.stop()
+            await self._service_health.close()
+
+    async def _keep(self) -> None:
+        delay = _RETRY_FIRST
         while True:
             self._wake.clear()
             dirty = set(self._dirty)
             self._dirty.clear()
+            began, whole = time.monotonic(), self._whole
             try:
                 await (self._sync_all() if whole else self._sync(dirty))
-                delay, whole = _RETRY_FIRST, False
-                self.ready.set()
             except (NftError, OSError, LookupError) as error:
                 # Whatever the kernel has now, the next attempt replaces it.
                 _log.error("can't write the services' rules", error=str(error), again_in=delay)
-                whole = True
+                for half in self._halves:
+                    self.figures.failures[half.family.kind] += 1
+                self._whole = True
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _RETRY_LONGEST)
                 continue
+            self.figures.done(tuple(h.family.kind for h in self._halves), time.monotonic() - began, whole=whole)
+            delay, self._whole = _RETRY_FIRST, False
+            if not self._dirty:
+                self.health.updated()
+            self.ready.set()
             await self._wake.wait()
 
     async def remove(self) -> None:
-        """Take the table and the route away."""
+        """Take the tables and the routes away."""
         await asyncio.to_thread(self._remove)
 
     def _remove(self) -> None:
-        self._nft.delete_table(rules.FAMILY, self.config.table)
         with Links() as links:
-            links.delete_route(self.config.service_cidr, device=self.config.bridge)
+            for half in self._halves:
+                self._nft.delete_table(half.family.keyword, self.config.table)
+                links.delete_route(half.network.service_cidr, device=self.config.bridge)
 
     async def _sync_all(self) -> None:
         began = time.monotonic()
-        await asyncio.to_thread(self._set_route)
-        self._table.clear()
-        keys = {key_of(s) for s in self._services.objects()}
-        ports = {key: found for key in keys if (found := self._wanted(key))}
-        fragments = {key: rules.fragment(found, self.config) for key, found in ports.items()}
-        await self._nft.apply_async(rules.base(self.config) + self._table.change(fragments))
-        self._ports = ports
+        await asyncio.to_thread(self._set_routes)
+        keys, commands = self._world.keys(), ""
+        found = [{k: p for k in keys if (p := self._world.ports(k, h.family))} for h in self._halves]
+        for half, ports in zip(self._halves, found, strict=True):
+            half.writer = rules.Writer(half.network, self._world.own_addresses)
+            half.table.clear()
+            commands += rules.base(self.config, half.network)
+            commands += half.table.change({k: half.writer.fragment(listed) for k, listed in ports.items()})
+        await self._nft.apply_async(commands)
+        for half, ports in zip(self._halves, found, strict=True):
+            half.ports = ports
+            every = conntrack.answerers(port for listed in ports.values() for port in listed)
+            await self._forget(half, every)
+        await self._tell(keys)
         milliseconds = round((time.monotonic() - began) * 1000, 1)
-        _log.info("services' rules written", services=len(ports), milliseconds=milliseconds)
+        _log.info("services' rules written", services=len(keys), milliseconds=milliseconds)
 
     async def _sync(self, keys: set[Key]) -> None:
-        after = {key: self._wanted(key) for key in keys}
-        before = {key: self._ports.get(key, []) for key in keys}
-        changed = {key for key in keys if after[key] != before[key]}
-        if not changed:
+        commands = ""
+        changes: list[tuple[_Half, Ports, set[Key]]] = []
+        for half in self._halves:
+            after = {key: self._world.ports(key, half.family) for key in keys}
+            changed = {key for key in keys if after[key] != half.ports.get(key, [])}
+            if changed:
+                commands += half.table.change({k: half.writer.fragment(after[k]) for k in changed})
+                changes.append((half, after, changed))
+        if commands:
+            await self._nft.apply_async(commands)
+        for half, after, changed in changes:
+            flows = half.flows(changed, after)
+            half.settle(changed, after)
+            await self._forget(half, flows)
+        await self._tell(keys)
+
+    async def _forget(self, half: _Half, flows: dict[conntrack.Way, frozenset[str]]) -> None:
+        kind = half.family.kind
+        self.figures.without_local[kind] = half.without_local()
+        if not flows:
             return
-        await self._nft.apply_async(self._table.change({k: rules.fragment(after[k], self.config) for k in changed}))
-        for key in changed:
-            if after[key]:
-                self._ports[key] = after[key]
+        began = time.monotonic()
+        try:
+            self.figures.forgotten[kind] += await asyncio.to_thread(conntrack.forget, flows, half.family)
+        except OSError as error:
+            _log.warning("can't forget UDP flows to endpoints that are gone", error=str(error))
+        self.figures.forgetting[kind].observe(time.monotonic() - began)
+
+    async def _tell(self, keys: set[Key]) -> None:
+        """Answer those who ask for the Services' health, and for the balancers' addresses."""
+        states = {key: self._world.health(key) for key in keys}
+        ports, counts = {k: s[0] for k, s in states.items()}, {k: s[1] for k, s in states.items()}
+        for key, port, error in await self._service_health.change(ports, counts):
+            self._complain(self._world.service(key), key, port, error)
+        for key in keys:
+            found = self._world.announced(key)
+            if found:
+                self._announced[key] = found
             else:
-                self._ports.pop(key, None)
-        flows, woken = conntrack.stale_flows(before, after)
-        if flows or woken:
-            try:
-                await asyncio.to_thread(conntrack.forget, flows, woken)
-            except OSError as error:
-                _log.warning("can't forget UDP flows to endpoints that are gone", error=str(error))
+                self._announced.pop(key, None)
+        await asyncio.to_thread(self._announcer.hold, set().union(*self._announced.values()))
 
-    def _wanted(self, key: Key) -> list[ServicePort]:
-        service = self._services.get_key(key)
-        if service is None:
-            return []
-        return service_ports(service, self._slices.by_index(_INDEX, str(key)), self.config.node_name)
+    def _complain(self, service: Object | None, key: Key, port: int, error: str) -> None:
+        text = f'node {self.config.node_name} failed to start healthcheck "{key}" on port {port}: {error}'
+        _log.warning("a service's health-check port is not served", service=str(key), port=port, error=error)
+        if self._recorder is not None and service is not None:
+            self._recorder.event(service, WARNING, "FailedToStartServiceHealthcheck", text)
 
-    def _set_route(self) -> None:
+    def _set_routes(self) -> None:
         """The node's own connections to Services need a way to take before their address is translated."""
         with Links() as links:
-            links.set_route(self.config.service_cidr, device=self.config.bridge, source=self.config.gateway)
-
-
-def _service_of(piece: Object) -> Key | None:
-    name = labels_of(piece).get(SERVICE_NAME_LABEL)
-    return Key(namespace_of(piece), name) if name else None
+            for half in self._halves:
+                network = half.network
+                links.set_route(network.service_cidr, device=self.config.bridge, source=network.gateway)

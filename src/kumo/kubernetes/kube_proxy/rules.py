@@ -1,74 +1,61 @@
-"""The wanted state in nft's language: the table's fixed part, and the `Fragment` that each Service port adds. No I/O.
+"""The wanted state in nft's language: one family's table without Services, and the `Fragment` of each Service. No I/O.
 
-service-ips        address . protocol . port -> chain of the Service port (or of its external way)
-service-nodeports  protocol . port           -> its external way
-refused-*          the same, for ports that have no endpoint
-hairpin            address . address of every endpoint among the pods: who reaches himself is masqueraded
+service-ips          address . protocol . port -> chain of the Service port (or of its external way)
+service-nodeports    protocol . port           -> its external way
+unanswered-*         the same, for ports that nobody answers: refused, or dropped where only another node may answer
+balanced             addresses of load balancers: whatever is no port of theirs is refused
+hairpin              address . address of every endpoint among the pods: who reaches himself is masqueraded
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
+from ipaddress import ip_address, ip_network
 
+from kumo.host.fragments import Element, Fragment
 from kumo.host.nftables import replaced
-from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
-from kumo.kubernetes.kube_proxy.services import Endpoint, ServicePort
-
-FAMILY = "ip"
-
-
-class Element(NamedTuple):
-    """Where an element is: the set's or map's name, and the key."""
-
-    where: str
-    key: str
+from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
+from kumo.kubernetes.kube_proxy.endpoints import Endpoint
+from kumo.kubernetes.kube_proxy.services import ServicePort
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """What one owner adds to the table: sets by name, chains with their rules, elements with their value ("" in sets).
-
-    Rules may name sets and chains of the same fragment only, and of the fixed part.
-    """
-
-    sets: dict[str, str] = field(default_factory=dict)
-    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    elements: dict[Element, str] = field(default_factory=dict)
-
-
-def base(config: KubeProxyConfig) -> str:
-    """The table without any Service, in place of whatever was there.
+def base(config: KubeProxyConfig, network: Network) -> str:
+    """The family's table without any Service, in place of whatever was there.
 
     Refusals come after the address translation (priority 0): what still has an address of the service range then has
     no Service, no such port or no endpoint.
     """
-    mark = f"{config.mark:#x}"
-    return f"""{replaced(FAMILY, config.table)}
-table ip {config.table} {{
-    map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+    mark, family = f"{config.mark:#x}", network.family
+    ip, address = family.keyword, family.address_type
+    ports = [n for n in config.node_port_addresses if ip_network(n, strict=False).version == family.version]
+    on_node = f"{ip} daddr {{ {', '.join(ports)} }} " if ports else ""
+    loopback = f"""
+        ct status dnat ip saddr 127.0.0.0/8 ip daddr {network.cluster_cidr} masquerade fully-random"""
+    nowhere = config.node_port_addresses and not ports
+    node_ports = f"{on_node}fib daddr type local {ip} daddr != @balanced meta l4proto . th dport"
+    return f"""{replaced(ip, config.table)}
+table {ip} {config.table} {{
+    map service-ips {{ type {address} . inet_proto . inet_service : verdict; }}
     map service-nodeports {{ type inet_proto . inet_service : verdict; }}
-    set refused-ips {{ type ipv4_addr . inet_proto . inet_service; }}
-    set refused-nodeports {{ type inet_proto . inet_service; }}
-    set hairpin {{ type ipv4_addr . ipv4_addr; }}
+    map unanswered-ips {{ type {address} . inet_proto . inet_service : verdict; }}
+    map unanswered-nodeports {{ type inet_proto . inet_service : verdict; }}
+    set balanced {{ type {address}; }}
+    set hairpin {{ type {address} . {address}; }}
 
     chain mark-for-masquerade {{
         meta mark set meta mark or {mark}
     }}
     chain services {{
-        ip daddr {config.service_cidr} ip saddr != {config.cluster_cidr} jump mark-for-masquerade
-        ip daddr . meta l4proto . th dport vmap @service-ips
-        fib daddr type local meta l4proto . th dport vmap @service-nodeports
+        {ip} daddr {network.service_cidr} {ip} saddr != {network.cluster_cidr} jump mark-for-masquerade
+        {ip} daddr . meta l4proto . th dport vmap @service-ips
+        {"" if nowhere else f"{node_ports} vmap @service-nodeports"}
     }}
     chain prerouting {{ type nat hook prerouting priority dstnat; goto services; }}
     chain output {{ type nat hook output priority -100; goto services; }}
     chain postrouting {{
         type nat hook postrouting priority srcnat;
-        ct status dnat ip saddr . ip daddr @hairpin masquerade fully-random
-        ct status dnat ip saddr 127.0.0.0/8 ip daddr {config.cluster_cidr} masquerade fully-random
+        ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade fully-random{loopback if ip == "ip" else ""}
         meta mark and {mark} != {mark} return
         meta mark set meta mark xor {mark}
         masquerade fully-random
@@ -78,9 +65,10 @@ table ip {config.table} {{
         reject
     }}
     chain refuse-new {{
-        ip daddr {config.service_cidr} goto refuse
-        ip daddr . meta l4proto . th dport @refused-ips goto refuse
-        fib daddr type local meta l4proto . th dport @refused-nodeports goto refuse
+        {ip} daddr . meta l4proto . th dport vmap @unanswered-ips
+        {ip} daddr {network.service_cidr} goto refuse
+        {ip} daddr @balanced meta l4proto {{ tcp, udp, sctp }} goto refuse
+        {"" if nowhere else f"{node_ports} vmap @unanswered-nodeports"}
     }}
     chain filter-input {{ type filter hook input priority filter; ct state new goto refuse-new; }}
     chain filter-forward {{ type filter hook forward priority filter; ct state new goto refuse-new; }}
@@ -89,106 +77,144 @@ table ip {config.table} {{
 """
 
 
-def fragment(ports: Iterable[ServicePort], config: KubeProxyConfig) -> Fragment:
-    """What a Service's ports add."""
-    made = Fragment()
-    pods = IPv4Network(config.cluster_cidr)
-    for port in ports:
-        _add_port(made, port, config)
-        for endpoint in {*port.endpoints, *port.external_endpoints}:
-            if IPv4Address(endpoint.address) in pods:
-                made.elements[Element("hairpin", f"{endpoint.address} . {endpoint.address}")] = ""
-    return made
+class Writer:
+    """Fragments of one family. `own_addresses` are the node's, as far as they decide about source ranges."""
+
+    def __init__(self, network: Network, own_addresses: Iterable[str] = ()) -> None:
+        self._network = network
+        self._family = network.family
+        self._pods = ip_network(network.cluster_cidr)
+        own = [ip_address(a) for a in own_addresses]
+        self._own = [a for a in own if a.version == self._family.version]
+
+    def fragment(self, ports: Iterable[ServicePort]) -> Fragment:
+        """What a Service's ports add."""
+        made = Fragment()
+        for port in ports:
+            self._add_port(made, port)
+            for endpoint in {*port.inside, *((*port.cluster, *port.local) if port.is_external else ())}:
+                if ip_address(endpoint.address) in self._pods:
+                    made.elements[Element("hairpin", f"{endpoint.address} . {endpoint.address}")] = ""
+            for address in port.balanced:
+                made.elements[Element("balanced", address)] = ""
+        return made
+
+    def _add_port(self, made: Fragment, port: ServicePort) -> None:
+        inside = self._add_choice(made, port, port.inside)
+        for address in port.cluster_addresses:
+            # Without any endpoint there is nothing to do: the rest of the service range is refused anyway.
+            if inside:
+                made.elements[Element("service-ips", _address_key(address, port))] = f"goto {inside}"
+            elif port.anywhere:
+                made.elements[Element("unanswered-ips", _address_key(address, port))] = "drop"
+        if not port.is_external:
+            return
+        outside = self._add_external(made, port)
+        guarded = self._add_guard(made, port, outside) if outside and port.balanced and port.source_ranges else outside
+        for addresses, chain in ((port.external_addresses, outside), (port.balanced, guarded)):
+            for address in addresses:
+                _lead(made, "ips", _address_key(address, port), chain)
+        if port.node_port:
+            _lead(made, "nodeports", f"{port.protocol} . {port.node_port}", outside)
+
+    def _add_external(self, made: Fragment, port: ServicePort) -> str:
+        """The way in from outside: masqueraded, or only to this node's endpoints with the client's address kept.
+
+        Pods and the node itself use the whole cluster's endpoints even where the policy is Local. The chain's name, or
+        "" when there is nobody to answer.
+        """
+        if not port.anywhere:
+            return ""
+        cluster = self._add_choice(made, port, port.cluster)
+        name = _name("ext", port, "")
+        if not port.external_local:
+            if not cluster:
+                return ""
+            made.chains[name] = ("jump mark-for-masquerade", f"goto {cluster}")
+            return name
+        local = self._add_choice(made, port, port.local)
+        rules = []
+        if cluster:
+            rules += [
+                f"{self._family.keyword} saddr {self._network.cluster_cidr} goto {cluster}",
+                "fib saddr type local jump mark-for-masquerade",
+                f"fib saddr type local goto {cluster}",
+            ]
+        rules.append(f"goto {local}" if local else "drop")
+        made.chains[name] = tuple(rules)
+        return name
+
+    def _add_guard(self, made: Fragment, port: ServicePort, outside: str) -> str:
+        """What only the source ranges may pass; and the node (as the balancer's address), if its own is in them."""
+        ranges = [ip_network(r) for r in port.source_ranges]
+        sources = list(port.source_ranges)
+        if any(a in r for a in self._own for r in ranges):
+            sources += [a for a in port.balanced if not any(ip_address(a) in r for r in ranges)]
+        name = _name("fw", port, "")
+        made.chains[name] = (
+            f"{self._family.keyword} saddr != {{ {', '.join(_disjoint(sources))} }} drop",
+            f"goto {outside}",
+        )
+        return name
+
+    def _add_choice(self, made: Fragment, port: ServicePort, endpoints: tuple[Endpoint, ...]) -> str:
+        """The chain that leads to the endpoints by turns; its name, or "" without endpoints."""
+        if not endpoints:
+            return ""
+        # The set of endpoints is in the name where the policies differ, so that each has its chain.
+        name = _name("svc" if endpoints == port.cluster else "loc", port, "")
+        if name in made.chains:
+            return name
+        if port.affinity:
+            made.chains[name] = self._sticky(made, port, endpoints)
+        elif len(endpoints) == 1:
+            target = self._family.target(*endpoints[0])
+            made.chains[name] = (f"meta l4proto {port.protocol} dnat to {target}",)
+        else:
+            choices = ", ".join(f"{n} : {e.address} . {e.port}" for n, e in enumerate(endpoints))
+            made.chains[name] = (
+                f"meta l4proto {port.protocol} dnat {self._family.keyword} to "
+                f"numgen inc mod {len(endpoints)} map {{ {choices} }}",
+            )
+        return name
+
+    def _sticky(self, made: Fragment, port: ServicePort, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
+        """Each endpoint has a set of the clients it served of late, in which they are looked up first."""
+        ip, rules, choices = self._family.keyword, [], []
+        for number, endpoint in enumerate(endpoints):
+            target = self._family.target(*endpoint)
+            clients = _name("aff", port, f"{target}/{port.affinity}")
+            chain = _name("ep", port, f"{target}/{port.affinity}")
+            made.sets[clients] = (
+                f"type {self._family.address_type}; size 65535; flags dynamic,timeout; timeout {port.affinity}s;"
+            )
+            made.chains[chain] = (
+                f"update @{clients} {{ {ip} saddr }}",
+                f"meta l4proto {port.protocol} dnat to {target}",
+            )
+            rules.append(f"{ip} saddr @{clients} goto {chain}")
+            choices.append(f"{number} : goto {chain}")
+        rules.append(f"numgen inc mod {len(endpoints)} vmap {{ {', '.join(choices)} }}")
+        return tuple(rules)
 
 
-def _add_port(made: Fragment, port: ServicePort, config: KubeProxyConfig) -> None:
-    inside = _add_chains(made, port, port.endpoints, "svc")
-    outside = inside
-    if port.external_addresses or port.node_port:
-        outside = _add_external(made, port, inside, config)
-    for address in port.cluster_addresses:
-        # Without an endpoint there is nothing to do: the rest of the service range is refused anyway.
-        if inside:
-            made.elements[Element("service-ips", _address_key(address, port))] = f"goto {inside}"
-    for address in port.external_addresses:
-        where, value = _place("ips", outside)
-        made.elements[Element(where, _address_key(address, port))] = value
-    if port.node_port:
-        where, value = _place("nodeports", outside)
-        made.elements[Element(where, f"{port.protocol} . {port.node_port}")] = value
-
-
-def _place(kind: str, chain: str) -> tuple[str, str]:
-    return (f"service-{kind}", f"goto {chain}") if chain else (f"refused-{kind}", "")
+def _lead(made: Fragment, kind: str, key: str, chain: str) -> None:
+    place, value = (f"service-{kind}", f"goto {chain}") if chain else (f"unanswered-{kind}", "goto refuse")
+    made.elements[Element(place, key)] = value
 
 
 def _address_key(address: str, port: ServicePort) -> str:
     return f"{address} . {port.protocol} . {port.port}"
 
 
-def _add_external(made: Fragment, port: ServicePort, inside: str, config: KubeProxyConfig) -> str:
-    """The way in from outside: masqueraded, or only to this node's endpoints with the client's address kept.
-
-    Pods and the node itself use the Service as from inside even where the policy is Local. The chain's name, or "" when
-    there is nobody to answer.
-    """
-    if not port.external_local:
-        if not inside:
-            return ""
-        name = _name("ext", port, "")
-        made.chains[name] = ("jump mark-for-masquerade", f"goto {inside}")
-        return name
-    local = _add_chains(made, port, port.external_endpoints, "loc")
-    if not inside and not local:
-        return ""
-    rules = []
-    if inside:
-        rules += [
-            f"ip saddr {config.cluster_cidr} goto {inside}",
-            "fib saddr type local jump mark-for-masquerade",
-            f"fib saddr type local goto {inside}",
-        ]
-    rules.append(f"goto {local}" if local else "drop")
-    name = _name("ext", port, "")
-    made.chains[name] = tuple(rules)
-    return name
-
-
-def _add_chains(made: Fragment, port: ServicePort, endpoints: tuple[Endpoint, ...], prefix: str) -> str:
-    """The chain that leads to one of the endpoints at random; its name, or "" without endpoints."""
-    if not endpoints:
-        return ""
-    name = _name(prefix, port, "")
-    if port.affinity:
-        made.chains[name] = _with_affinity(made, port, endpoints, prefix)
-    elif len(endpoints) == 1:
-        made.chains[name] = (f"meta l4proto {port.protocol} dnat to {_target(endpoints[0])}",)
-    else:
-        choices = ", ".join(f"{i} : {e.address} . {e.port}" for i, e in enumerate(endpoints))
-        choose = f"numgen random mod {len(endpoints)} map {{ {choices} }}"
-        made.chains[name] = (f"meta l4proto {port.protocol} dnat ip to {choose}",)
-    return name
-
-
-def _with_affinity(made: Fragment, port: ServicePort, endpoints: tuple[Endpoint, ...], prefix: str) -> tuple[str, ...]:
-    """Each endpoint has a set of the clients it served of late, in which they are looked up first."""
-    rules, choices = [], []
-    for number, endpoint in enumerate(endpoints):
-        clients = _name("aff", port, f"{prefix}/{_target(endpoint)}/{port.affinity}")
-        chain = _name("ep", port, f"{prefix}/{_target(endpoint)}/{port.affinity}")
-        made.sets[clients] = f"type ipv4_addr; size 65535; flags dynamic,timeout; timeout {port.affinity}s;"
-        made.chains[chain] = (
-            f"update @{clients} {{ ip saddr }}",
-            f"meta l4proto {port.protocol} dnat to {_target(endpoint)}",
-        )
-        rules.append(f"ip saddr @{clients} goto {chain}")
-        choices.append(f"{number} : goto {chain}")
-    rules.append(f"numgen random mod {len(endpoints)} vmap {{ {', '.join(choices)} }}")
-    return tuple(rules)
-
-
-def _target(endpoint: Endpoint) -> str:
-    return f"{endpoint.address}:{endpoint.port}"
+def _disjoint(sources: Iterable[str]) -> list[str]:
+    """The ranges without those that lie in others: a set of intervals takes no overlaps."""
+    networks = sorted({ip_network(s) for s in sources}, key=lambda n: n.prefixlen)
+    kept: list[str] = []
+    for number, network in enumerate(networks):
+        if not any(network.subnet_of(wider) for wider in networks[:number]):  # type: ignore[arg-type]
+            kept.append(str(network))
+    return kept
 
 
 def _name(prefix: str, port: ServicePort, more: str) -> str:

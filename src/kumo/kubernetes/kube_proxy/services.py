@@ -1,37 +1,34 @@
-"""What is wanted: Services and their EndpointSlices in, `ServicePort` values out. No I/O.
+"""What is wanted: Services and their EndpointSlices in, `ServicePort` values of one family out. No I/O.
 
-Sources: the Service and EndpointSlice APIs (core/v1, discovery.k8s.io/v1), and kube-proxy's documented behaviour for
-readiness, terminating endpoints, traffic policies and session affinity.
+Sources: the Service API (core/v1), and kube-proxy's documented behaviour for traffic policies, session affinity,
+external addresses and load balancers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
-from typing import Any, NamedTuple
+from ipaddress import ip_network
+from typing import Any
 
-from kumo.api.objects import Object, labels_of, name_of, namespace_of
+from kumo.api.objects import Object, annotations_of, labels_of, name_of, namespace_of
+from kumo.kubernetes.kube_proxy.config import IPV4, Family
+from kumo.kubernetes.kube_proxy.endpoints import Endpoint, Place, addresses_of, known, usable
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 DEFAULT_AFFINITY_SECONDS = 10800
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-class Endpoint(NamedTuple):
-    """Where a connection is led to."""
-
-    address: str
-    port: int
-
-
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port of one Service, and all that decides how it is reached.
+    """One port of one Service in one family, and all that decides how it is reached.
 
-    `endpoints` serve connections from inside the cluster, `external_endpoints` those that come by a node port or an
-    external address; the two differ only by the traffic policies. `affinity` is in seconds, 0 for none.
+    `cluster` are the endpoints of the policy Cluster, `local` those of the policy Local; `anywhere` says whether some
+    node could answer. `balanced` are the load balancer's addresses, open to `source_ranges` only if there are any.
+    `affinity` is in seconds, 0 for none.
     """
 
     namespace: str
@@ -41,16 +38,35 @@ class ServicePort:
     port: int
     cluster_addresses: tuple[str, ...] = ()
     external_addresses: tuple[str, ...] = ()
+    balanced: tuple[str, ...] = ()
+    source_ranges: tuple[str, ...] = ()
     node_port: int = 0
     affinity: int = 0
+    internal_local: bool = False
     external_local: bool = False
-    endpoints: tuple[Endpoint, ...] = ()
-    external_endpoints: tuple[Endpoint, ...] = ()
+    cluster: tuple[Endpoint, ...] = ()
+    local: tuple[Endpoint, ...] = ()
+    anywhere: bool = False
 
     @property
     def title(self) -> str:
         """`namespace/name/port`, how people and rules name it."""
         return f"{self.namespace}/{self.name}/{self.port_name or self.port}"
+
+    @property
+    def inside(self) -> tuple[Endpoint, ...]:
+        """The endpoints for connections to the cluster IP."""
+        return self.local if self.internal_local else self.cluster
+
+    @property
+    def outside(self) -> tuple[Endpoint, ...]:
+        """The endpoints for connections from outside, by node port or external address."""
+        return self.local if self.external_local else self.cluster
+
+    @property
+    def is_external(self) -> bool:
+        """Whether there is a way in from outside."""
+        return bool(self.node_port or self.external_addresses or self.balanced)
 
 
 def is_ours(service: Object) -> bool:
@@ -61,53 +77,86 @@ def is_ours(service: Object) -> bool:
     return spec.get("clusterIP") not in (None, "", "None")
 
 
-def service_ports(service: Object, slices: Iterable[Object], node: str) -> list[ServicePort]:
-    """The ports of the Service with the endpoints that its slices give, as seen from the node named `node`."""
+def service_ports(service: Object, slices: Iterable[Object], place: Place, family: Family = IPV4) -> list[ServicePort]:
+    """The ports of the Service in that family, with the endpoints that its slices give, as seen from `place`."""
     if not is_ours(service):
         return []
-    spec = service["spec"]
-    relevant = [s for s in slices if s.get("addressType") == "IPv4"]
-    external_local = spec.get("externalTrafficPolicy") == "Local"
-    internal_local = spec.get("internalTrafficPolicy") == "Local"
+    spec, pieces, kind = service["spec"], list(slices), family.kind
+    addresses = tuple(addresses_of(spec.get("clusterIPs") or [spec["clusterIP"]], kind))
+    if not addresses:
+        return []
+    common: dict[str, Any] = {
+        "namespace": namespace_of(service),
+        "name": name_of(service),
+        "cluster_addresses": addresses,
+        "external_addresses": tuple(addresses_of(spec.get("externalIPs") or (), kind)),
+        "balanced": tuple(addresses_of(balancer_addresses(service), kind)),
+        "source_ranges": _source_ranges(service, family),
+        "affinity": _affinity(spec),
+        "internal_local": spec.get("internalTrafficPolicy") == "Local",
+        "external_local": spec.get("externalTrafficPolicy") == "Local",
+    }
     found = []
     for port in spec.get("ports") or ():
         protocol = str(port.get("protocol") or "TCP").lower()
         if protocol not in _PROTOCOLS:
             continue
-        everywhere = _endpoints(relevant, port.get("name") or "", protocol, "")
-        here = _endpoints(relevant, port.get("name") or "", protocol, node) if external_local or internal_local else ()
+        name = port.get("name") or ""
+        use = usable(known(pieces, kind, name, protocol), place)
+        number = int(port["port"])
         found.append(
             ServicePort(
-                namespace=namespace_of(service),
-                name=name_of(service),
-                port_name=port.get("name") or "",
+                port_name=name,
                 protocol=protocol,
-                port=int(port["port"]),
-                cluster_addresses=_ipv4(spec.get("clusterIPs") or [spec["clusterIP"]]),
-                external_addresses=_external_addresses(service),
+                port=number,
                 node_port=int(port.get("nodePort") or 0),
-                affinity=_affinity(spec),
-                external_local=external_local,
-                endpoints=here if internal_local else everywhere,
-                external_endpoints=here if external_local else everywhere,
+                cluster=use.cluster,
+                local=use.local,
+                anywhere=use.anywhere,
+                **common,
             )
         )
     return found
 
 
-def _external_addresses(service: Object) -> tuple[str, ...]:
+def balancer_addresses(service: Object) -> list[str]:
+    """The addresses in the Service's status that packets bear when they come to a node (`ipMode: VIP`)."""
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    balanced = [i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") == "VIP"]
-    return _ipv4([*(service["spec"].get("externalIPs") or ()), *balanced])
+    return [i["ip"] for i in ingress if i.get("ip") and (i.get("ipMode") or "VIP") == "VIP"]
 
 
-def _ipv4(addresses: Iterable[str]) -> tuple[str, ...]:
+def health_port(service: Object) -> int:
+    """The node port on which load balancers ask whether this node has endpoints; 0 if the Service has none."""
+    spec = service.get("spec") or {}
+    wanted = spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local" and is_ours(service)
+    return int(spec.get("healthCheckNodePort") or 0) if wanted else 0
+
+
+def local_count(slices: Iterable[Object], node: str) -> int:
+    """How many ready endpoints the node has, whatever their ports."""
+    found = {
+        tuple(e["addresses"])
+        for piece in slices
+        if piece.get("addressType") in ("IPv4", "IPv6")
+        for e in piece.get("endpoints") or ()
+        if e.get("nodeName") == node and (e.get("conditions") or {}).get("ready") is not False
+    }
+    families = {":" in addresses[0] for addresses in found if addresses}
+    return max((sum((":" in a[0]) == six for a in found if a) for six in families), default=0)
+
+
+def _source_ranges(service: Object, family: Family) -> tuple[str, ...]:
+    texts = service["spec"].get("loadBalancerSourceRanges") or ()
+    if not texts:
+        texts = [t.strip() for t in annotations_of(service).get(SOURCE_RANGES, "").split(",") if t.strip()]
     found = []
-    for address in addresses:
+    for text in texts:
         try:
-            found.append(str(IPv4Address(address)))
+            network = ip_network(text.strip(), strict=False)
         except ValueError:
             continue
+        if network.version == family.version:
+            found.append(str(network))
     return tuple(dict.fromkeys(found))
 
 
@@ -116,29 +165,3 @@ def _affinity(spec: dict[str, Any]) -> int:
         return 0
     client = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
     return int(client.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
-
-
-def _endpoints(slices: list[Object], port_name: str, protocol: str, node: str) -> tuple[Endpoint, ...]:
-    """Ready endpoints, or if there is none those that still serve while they terminate; of one node if it is given."""
-    ready: set[Endpoint] = set()
-    ending: set[Endpoint] = set()
-    for piece in slices:
-        numbers = [
-            int(p["port"])
-            for p in piece.get("ports") or ()
-            if (p.get("name") or "") == port_name
-            and str(p.get("protocol") or "TCP").lower() == protocol
-            and p.get("port")
-        ]
-        for endpoint in piece.get("endpoints") or ():
-            if node and endpoint.get("nodeName") != node:
-                continue
-            conditions = endpoint.get("conditions") or {}
-            if conditions.get("ready") is not False:
-                target = ready
-            elif conditions.get("serving") and conditions.get("terminating"):
-                target = ending
-            else:
-                continue
-            target.update(Endpoint(address, n) for address in _ipv4(endpoint["addresses"]) for n in numbers)
-    return tuple(sorted(ready or ending))

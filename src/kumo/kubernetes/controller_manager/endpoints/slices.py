@@ -16,6 +16,7 @@ MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS = "service.kubernetes.io/headless"
 CAPACITY = 100
 """Endpoints a slice."""
+_CLOSE = ("PreferClose", "PreferSameZone", "PreferSameNode")
 
 
 @dataclass(slots=True)
@@ -36,16 +37,31 @@ def slice_labels(service: Object) -> dict[str, str]:
     return {**labels, SERVICE_NAME: name_of(service), MANAGED_BY: MANAGER}
 
 
-def as_endpoint(found: Endpoint) -> dict[str, Any]:
-    """An entry of a slice's `endpoints`."""
+def as_endpoint(found: Endpoint, distribution: str = "") -> dict[str, Any]:
+    """An entry of a slice's `endpoints`; `distribution` is the service's `trafficDistribution`."""
     namespace, name, uid = found.pod
     entry: dict[str, Any] = {
         "addresses": [found.address],
         "conditions": {"ready": found.ready, "serving": found.serving, "terminating": found.terminating},
         "targetRef": {"kind": "Pod", "namespace": namespace, "name": name, "uid": uid},
     }
-    optional = {"nodeName": found.node, "zone": found.zone, "hostname": found.hostname}
+    optional = {
+        "nodeName": found.node,
+        "zone": found.zone,
+        "hostname": found.hostname,
+        "hints": hints(found, distribution),
+    }
     return entry | {k: v for k, v in optional.items() if v}
+
+
+def hints(found: Endpoint, distribution: str) -> dict[str, Any]:
+    """For whom the endpoint is meant, by the service's `trafficDistribution` (upstream's package trafficdist)."""
+    if distribution not in _CLOSE or not found.ready:
+        return {}
+    made: dict[str, Any] = {"forZones": [{"name": found.zone}]} if found.zone else {}
+    if distribution == "PreferSameNode" and found.node:
+        made["forNodes"] = [{"name": found.node}]
+    return made
 
 
 def as_ports(ports: Iterable[Port]) -> list[dict[str, Any]]:
@@ -93,7 +109,8 @@ def _pack(
     existing: list[Object],
     made: Changes,
 ) -> None:
-    wanted = {e.pod[2]: as_endpoint(e) for e in group}
+    distribution = (service.get("spec") or {}).get("trafficDistribution") or ""
+    wanted = {e.pod[2]: as_endpoint(e, distribution) for e in group}
     labels = slice_labels(service)
     kept: list[tuple[Object, list[dict[str, Any]]]] = []
     for found in existing:

@@ -1,24 +1,46 @@
-"""From one state of the table to the next by the smallest transaction. No I/O.
+"""Rules, sets and elements that many owners add to one nftables table, and the smallest transaction between two states.
 
-Several owners may claim the same element: endpoints that two Services share, or a node port or external address that
-two Services ask for. The first owner by name has it, and the next one gets it when he goes.
+No I/O: `FragmentTable.change` gives commands in nft's language for `kumo.host.nftables`. Several owners may claim the
+same element (endpoints that two Services share, a node port that two ask for): the first owner by key has it, and the
+next one gets it when he goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kumo.api.objects import Key
-from kumo.kubernetes.kube_proxy.rules import FAMILY, Element, Fragment
+
+
+class Element(NamedTuple):
+    """Where an element is: the set's or map's name, and the key."""
+
+    where: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What one owner adds to the table: sets by name, chains with their rules, elements with their value ("" in sets).
+
+    Rules may name sets and chains of the same fragment only, and of the table's fixed part.
+    """
+
+    sets: dict[str, str] = field(default_factory=dict)
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    elements: dict[Element, str] = field(default_factory=dict)
+
 
 _EMPTY = Fragment()
 
 
-class Table:
+class FragmentTable:
     """What the kernel has, as fragments by owner. `change` gives the commands and remembers the new state."""
 
-    def __init__(self, name: str) -> None:
-        self._name = f"{FAMILY} {name}"
+    def __init__(self, family: str, name: str) -> None:
+        self._name = f"{family} {name}"
         self._fragments: dict[Key, Fragment] = {}
         self._claims: dict[Element, dict[Key, str]] = {}
 

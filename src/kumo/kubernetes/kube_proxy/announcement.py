@@ -1,0 +1,109 @@
+"""Which node answers for the addresses of load balancers, and how: the address on the bridge, and a word to neighbours.
+
+A machine answers ARP for each of its addresses on every device, so an address on the bridge is one that the whole
+segment reaches. For each address one node is chosen by hashing; all nodes come to the same choice without talking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from kumo.api.conditions import is_true
+from kumo.api.objects import Object, labels_of, name_of
+from kumo.host.network.links import Links
+from kumo.kubernetes.kube_proxy.services import balancer_addresses, is_ours
+
+_EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+_ARP, _BROADCAST = 0x0806, b"\xff" * 6
+
+
+def candidates(nodes: Iterable[Object], own: str) -> list[str]:
+    """The nodes that may answer: those that are ready and not excluded; ourselves, where none is known to be."""
+    found = [name_of(n) for n in nodes if is_true(n, "Ready") and _EXCLUDED not in labels_of(n)]
+    return sorted(found) or [own]
+
+
+def chosen(address: str, nodes: Iterable[str]) -> str:
+    """The node that answers for the address; when a node comes or goes, few addresses move."""
+    return max(nodes, key=lambda n: hashlib.sha256(f"{address}/{n}".encode()).digest(), default="")
+
+
+def addresses(
+    service: Object, serving: Mapping[str, int], nodes: list[str], own: str, ranges: Iterable[str]
+) -> set[str]:
+    """The Service's balancer addresses that node `own` answers for; `serving` is its ready endpoints by node.
+
+    Where the client's address is to be kept (externalTrafficPolicy Local), only nodes with endpoints count.
+    """
+    if not is_ours(service) or (service.get("spec") or {}).get("type") != "LoadBalancer":
+        return set()
+    pools = [ip_network(r) for r in ranges]
+    able = nodes
+    if service["spec"].get("externalTrafficPolicy") == "Local":
+        able = [n for n in nodes if serving.get(n)] or nodes
+    found = set()
+    for text in balancer_addresses(service):
+        try:
+            address = ip_address(text)
+        except ValueError:
+            continue
+        if any(address in p for p in pools) and chosen(str(address), able) == own:
+            found.add(str(address))
+    return found
+
+
+class Announcer:
+    """The addresses of the pools on one device. Blocks; idempotent; finds what a killed run has left."""
+
+    def __init__(self, device: str, ranges: Iterable[str]) -> None:
+        self._device = device
+        self._texts = tuple(ranges)
+        self._pools = [ip_network(r) for r in self._texts]
+        self._held: set[str] | None = None
+
+    def hold(self, wanted: set[str]) -> None:
+        """Have just these of the pools' addresses. Raises LookupError without the device, and OSError."""
+        if not self._pools or wanted == self._held:
+            return
+        with Links() as links:
+            families = {4 if ":" not in a else 6 for a in self._texts}
+            held = [a.address for f in sorted(families) for a in links.addresses(self._device, version=f)]
+            present = {a for a in held if self._ours(a)}
+            for address in present - wanted:
+                links.delete_address(self._device, address, _whole(address))
+            for address in wanted - present:
+                links.add_address(self._device, address, _whole(address))
+            uplink = links.uplink()
+        if uplink is not None and uplink.mac:
+            for address in wanted - present:
+                if ":" not in address:
+                    _tell_neighbours(uplink.name, uplink.mac, address)
+        self._held = set(wanted)
+
+    def _ours(self, address: str) -> bool:
+        return any(ip_address(address) in p for p in self._pools)
+
+
+def _whole(address: str) -> int:
+    return 32 if ":" not in address else 128
+
+
+def gratuitous_arp(mac: str, address: str) -> bytes:
+    """The frame that says `address` is at `mac` (RFC 826, RFC 5227's announcement)."""
+    own, ip = bytes.fromhex(mac.replace(":", "")), IPv4Address(address).packed
+    head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    return _BROADCAST + own + struct.pack("!H", _ARP) + head + own + ip + b"\0" * 6 + ip
+
+
+def _tell_neighbours(device: str, mac: str, address: str) -> None:
+    """Neighbours that know the address at another node learn at once; who can't be told learns by asking."""
+    try:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP)) as wire:
+            wire.bind((device, 0))
+            wire.send(gratuitous_arp(mac, address))
+    except OSError:
+        return
