@@ -1,7 +1,8 @@
 """An API server that is killed again and again under its clients, and what must be true of it afterwards.
 
-Run as a program (`python kills.py DIRECTORY PORT`) this is the server's parent: it has imported everything, and for
-each line on its standard input makes a child that serves, until somebody kills that.
+Run as a program (`python kills.py DIRECTORY PORT [controllers]`) this is the server's parent: it has imported
+everything, and for each line on its standard input makes a child that serves, until somebody kills that; if asked, with
+all controllers in its process.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from pathlib import Path
 
 import uvloop
 
-from kumo.api.users import MASTERS_GROUP
+from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.server import ApiServer
+from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
 from kumo.machinery import tls
 from kumo.machinery.client import Client
+from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener
-from kumo.machinery.transport import HttpTransport
+from kumo.machinery.transport import HttpTransport, InProcessTransport
 from kumo.store.sqlite import SqliteStore
 from support.api_load import ApiLoad
 from support.history import Change, History
@@ -87,11 +90,11 @@ async def kill_again_and_again(directory: Path, port: int, *, kills: int, writer
     )
 
 
-def _parent(directory: Path, port: int) -> subprocess.Popen[str]:
+def _parent(directory: Path, port: int, *options: str) -> subprocess.Popen[str]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "server.log").open("wb") as server_log:
         return subprocess.Popen(
-            [sys.executable, __file__, str(directory), str(port)],
+            [sys.executable, __file__, str(directory), str(port), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=server_log,
@@ -101,9 +104,14 @@ def _parent(directory: Path, port: int) -> subprocess.Popen[str]:
 
 
 @asynccontextmanager
-async def server_program(directory: Path, port: int) -> AsyncIterator[tuple[Callable[[], Awaitable[int]], int]]:
-    """A server in a process of its own: how to start it anew once it has been killed, and its pid now."""
-    parent = _parent(directory, port)
+async def server_program(
+    directory: Path, port: int, *options: str
+) -> AsyncIterator[tuple[Callable[[], Awaitable[int]], int]]:
+    """A server in a process of its own: how to start it anew once it has been killed, and its pid now.
+
+    With the option `controllers` it is a control plane.
+    """
+    parent = _parent(directory, port, *options)
     try:
         yield lambda: _start(parent), await _start(parent)
     finally:
@@ -151,7 +159,7 @@ async def _log(path: Path) -> list[Change]:
 # -- the server's parent ---------------------------------------------------------------------------------------------
 
 
-async def _serve(directory: Path, port: int, ready: int) -> None:
+async def _serve(directory: Path, port: int, ready: int, *, with_controllers: bool) -> None:
     pki = directory / "pki"
     pki.mkdir(exist_ok=True)
     ca = tls.ensure_ca(pki)
@@ -169,7 +177,18 @@ async def _serve(directory: Path, port: int, ready: int) -> None:
     await server.start()
     await Listener(server.handle, port=port, tls=context).start()
     os.write(ready, f"{os.getpid()}\n".encode())
-    await server.run()
+    if not with_controllers:
+        await server.run()
+        return
+
+    def client_for(name: str) -> Client:
+        return Client(InProcessTransport(server.handle, service_account_user("kube-system", name)))
+
+    informers = Informers(Client(InProcessTransport(server.handle, UserInfo("informers", (MASTERS_GROUP,)))))
+    manager = ControllerManagerConfig(root_ca=ca.files.cert.read_text())
+    async with asyncio.TaskGroup() as group:
+        for component in (server, informers, *controllers(client_for, informers, manager)):
+            group.create_task(component.run())
 
 
 def main() -> None:
@@ -183,7 +202,7 @@ def main() -> None:
             os.waitpid(child, 0)  # It has been killed.
         child = os.fork()
         if not child:
-            uvloop.run(_serve(directory, port, ready))
+            uvloop.run(_serve(directory, port, ready, with_controllers="controllers" in sys.argv))
             os._exit(0)
     if child:
         with suppress(ProcessLookupError):
