@@ -113,6 +113,21 @@ def mount_points() -> list[MountPoint]:
     return found
 
 
+def binds_of(directory: str | Path) -> list[str]:
+    """Where else a directory is mounted (by bind)."""
+    path = os.path.realpath(directory)
+    number = Path(path).stat().st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split(" ")
+        root, point = _unescape(fields[3]), _unescape(fields[4])
+        # The root is told within its file system: the last part of the path.
+        if fields[2] == device and root != "/" and path.endswith(root) and point != path:
+            found.append(point)
+    return found
+
+
 def is_mounted(path: str | Path) -> bool:
     """Whether something is mounted exactly there."""
     wanted = os.path.normpath(path)
