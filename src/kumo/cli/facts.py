@@ -179,7 +179,8 @@ def before_up(instance: Instance, *, node: bool) -> Iterator[Fact]:
     yield user()
     yield generated_files()
     yield disk(instance.root)
-    yield port_free(instance.port, "API server", "another --port")
+    if not instance.joined:
+        yield port_free(instance.port, "API server", "another --port")
     if node:
         yield kernel()
         yield cgroups()

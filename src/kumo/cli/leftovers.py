@@ -128,6 +128,25 @@ def remove_namespace(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def lend(instance: Instance) -> None:
+    """Let launchers find libvirt's capabilities where the cluster's control plane tells them to look."""
+    own, wanted = engines.capabilities(instance), Path(instance.cluster_capabilities)
+    if instance.cluster_capabilities and wanted != own and not wanted.exists():
+        with contextlib.suppress(OSError):
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            wanted.symlink_to(own)
+
+
+def _take_back(instance: Instance) -> None:
+    """Undo `lend`, if what is there is ours."""
+    wanted = Path(instance.cluster_capabilities)
+    with contextlib.suppress(OSError):
+        if instance.cluster_capabilities and wanted.readlink() == engines.capabilities(instance):
+            wanted.unlink()
+            for folder in list(wanted.parents)[:3]:
+                folder.rmdir()
+
+
 def end_pods(instance: Instance) -> None:
     """End every container and virtual machine of the instance at once, and their shims."""
     socket = os.fsencode(str(engines.containerd(instance).socket))
@@ -141,6 +160,7 @@ def end_pods(instance: Instance) -> None:
 def remove(instance: Instance) -> None:
     """Take away all of it: processes, mounts, namespaces, links, rules, cgroups, files. Idempotent."""
     from kumo.host.network.agent import PodNetwork  # netlink is loaded where something is removed, not at every start
+    from kumo.host.network.links import Links
     from kumo.host.nftables import Nft
     from kumo.kubevirt.virt_handler.capabilities import remove_scratch
 
@@ -148,6 +168,8 @@ def remove(instance: Instance) -> None:
     end_pods(instance)
     network = PodNetwork(engines.pod_network(instance))
     network.remove()
+    with Links() as links:
+        links.delete(instance.overlay)
     for path in spaces:
         remove_namespace(path)
     nft = Nft()
@@ -155,6 +177,7 @@ def remove(instance: Instance) -> None:
         if table.startswith(f"{instance.table_prefix}-"):
             nft.delete_table(family, table)
     remove_scratch(engines.capabilities(instance))
+    _take_back(instance)
     for path in instance.root.iterdir():
         mounts.unmount_below(path)
     for socket in sockets:

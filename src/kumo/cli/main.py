@@ -13,6 +13,8 @@ from kumo.cli.instance import DEFAULT_DATA_DIR, InstanceError
 
 _COMMANDS = {
     "up": "kumo.cli.up",
+    "join": "kumo.cli.join",
+    "token": "kumo.cli.token",
     "down": "kumo.cli.down",
     "reset": "kumo.cli.reset",
     "status": "kumo.cli.status",

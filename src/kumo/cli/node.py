@@ -18,6 +18,8 @@ from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
 from kumo.cli.instance import Instance, InstanceError, load
+from kumo.cli.node_access import access
+from kumo.cli.node_range import RangeKeeper
 from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
 from kumo.host.containerd.engine import Containerd
@@ -25,6 +27,7 @@ from kumo.host.containerd.process import wait_ready
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.kvm import recorded
 from kumo.host.network.agent import PodNetwork, install
+from kumo.host.network.overlay import network_identifier
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
 from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
@@ -32,11 +35,12 @@ from kumo.kubernetes.kube_proxy.proxy import KubeProxy
 from kumo.kubernetes.kubelet.config import DeviceNode, DeviceResource, KubeletConfig
 from kumo.kubernetes.kubelet.kubelet import Kubelet
 from kumo.kubernetes.kubelet.server.guard import NodeGuard
+from kumo.kubernetes.pod_network.agent import NodeNetwork, RangeChanged
 from kumo.kubevirt.virt_handler import launcher_image
 from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
 from kumo.kubevirt.virt_handler.devices import node_devices
 from kumo.kubevirt.virt_handler.handler import VirtHandler
-from kumo.machinery import logs, tls
+from kumo.machinery import logs
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Component
 from kumo.machinery.events import EventRecorder
@@ -44,7 +48,6 @@ from kumo.machinery.http import Answer, Handler, Request, Response
 from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener, ListenError
 from kumo.machinery.rotation import RotatingContext
-from kumo.machinery.transport import HttpTransport
 
 PROCESS = "node"
 _log = structlog.get_logger("kumo.node")
@@ -56,17 +59,11 @@ class Node:
     def __init__(self, instance: Instance, reporter: Reporter) -> None:
         self._instance = instance
         self._reporter = reporter
-        self._pki = prepare.certificates(instance)
+        self._access = access(instance)
         self._address = instance.address
         self._engine: Containerd
-        self._transports: list[HttpTransport] = []
         self.end_pods = False
         """Set when the machine's pods are to be ended, not only this process."""
-
-    def _client(self, pair: tls.KeyPair) -> Client:
-        transport = HttpTransport(self._instance.url, ca=self._pki.ca, cert=pair.cert, key=pair.key)
-        self._transports.append(transport)
-        return Client(transport)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, report it, run until `stop` is set. Raises ListenError and InstanceError."""
@@ -76,11 +73,10 @@ class Node:
             await self._engine.close()
             return
         kvm = await self._find_virtualization()
-        networks = PodNetwork(engines.pod_network(self._instance))
         virt = self._virt_handler_config()
-        kubelet_client, virt_client = self._client(self._pki.node), self._client(self._pki.virt_handler)
-        clients = (kubelet_client, self._client(self._pki.kube_proxy), virt_client, self._client(self._pki.dns))
-        sets = [Informers(c) for c in clients]
+        known = self._access
+        kubelet_client, virt_client = known.kubelet, known.virt
+        sets = [Informers(c) for c in (kubelet_client, known.proxy, virt_client, known.dns)]
         host = self._instance.node_name
         devices = await asyncio.to_thread(node_devices, virt, kvm=kvm)
         kubelet = Kubelet(
@@ -99,7 +95,7 @@ class Node:
             _dispatch(NodeGuard(kubelet_client, host).protect(kubelet.handler), only_api_server(handler.handler)),
             host="0.0.0.0",
             port=self._instance.node_port,
-            tls=RotatingContext.of(self._pki.node_server, self._pki.ca),
+            tls=RotatingContext.of(known.server, known.ca),
             name="node",
         )
         await listener.start()
@@ -108,19 +104,27 @@ class Node:
                 return
             async with asyncio.TaskGroup() as group:
                 # Pods give their addresses back when they end: the network goes last.
-                network = group.create_task(_for_ever(networks), name=networks.name)
-                components: list[Component] = [kubelet, proxy, dns, handler]
+                networks = [group.create_task(_for_ever(c), name=c.name) for c in self._networks(sets[0])]
+                components: list[Component] = [kubelet, proxy, dns, handler, *known.keepers]
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
                     with contextlib.suppress(EngineError):
                         ended = await kubelet.end_pods()
                         _log.info("ended the pods of this node", count=ended)
-                network.cancel()
+                for network in networks:
+                    network.cancel()
         finally:
             await listener.stop()
-            for transport in self._transports:
-                await transport.close()
+            await known.close()
             await self._engine.close()
+
+    def _networks(self, informers: Informers) -> list[Component]:
+        """This node's pods and the way to the others', unless that is another CNI's."""
+        if self._instance.cni_conf:
+            return []
+        vni = network_identifier(self._access.ca.read_bytes())
+        overlay = NodeNetwork(engines.overlay(self._instance, vni), self._instance.node_name, informers)
+        return [PodNetwork(engines.pod_network(self._instance)), RangeKeeper(self._instance, overlay)]
 
     def _asked_to_end(self, stop: asyncio.Event) -> None:
         self.end_pods = True
@@ -130,9 +134,10 @@ class Node:
         settings = engines.containerd(self._instance)
         network = engines.pod_network(self._instance)
         with self._reporter.timed("containerd"):
-            await asyncio.to_thread(
-                install, settings.cni_bin_dir, settings.cni_conf_dir, engines.native_binary("cni"), network
-            )
+            if not self._instance.cni_conf:
+                await asyncio.to_thread(
+                    install, settings.cni_bin_dir, settings.cni_conf_dir, engines.native_binary("cni"), network
+                )
             await wait_ready(settings.socket)
         with self._reporter.timed("Images of the sandbox and the launcher"):
             await self._engine.ensure_pause(settings.sandbox_image)
@@ -153,13 +158,19 @@ class Node:
             tasks += [group.create_task(_for_ever(c), name=c.name) for c in components]
             with self._reporter.timed("Node: registered and ready"):
                 ended = asyncio.create_task(stop.wait())
-                ready = asyncio.create_task(_ready(client, self._instance.node_name))
+                ready = asyncio.create_task(self._ready(client))
                 await asyncio.wait({ended, ready}, return_when=asyncio.FIRST_COMPLETED)
                 ready.cancel()
             self._reporter.ready()
             await ended
             for task in tasks:
                 task.cancel()
+
+    async def _ready(self, client: Client) -> None:
+        """Return once the Node is Ready, and can prove to the API server that it is this node."""
+        await _ready(client, self._instance.node_name)
+        for keeper in self._access.keepers:
+            await keeper.valid.wait()
 
     # -- what each component is told --------------------------------------------------------------------------------
 
@@ -171,7 +182,8 @@ class Node:
             directory=instance.node_dir,
             cgroup_parent=instance.cgroup_root,
             port=instance.node_port,
-            pod_cidr=instance.node_pod_cidr,
+            pod_cidr="" if instance.joined else instance.node_pod_cidr,
+            lease_seconds=instance.lease_seconds,
             cluster_dns=(instance.cluster_dns,),
             devices=devices,
         )
@@ -192,14 +204,14 @@ class Node:
             node_name=instance.node_name,
             service_cidr=instance.service_cidr4,
             cluster_cidr=instance.pod_cidr,
-            bridge=instance.bridge,
+            bridge="" if instance.cni_conf else instance.bridge,
             gateway=engines.pod_network(instance).gateway,
         )
 
     def _dns_config(self) -> ClusterDnsConfig:
         instance = self._instance
         return ClusterDnsConfig(
-            address=engines.pod_network(instance).gateway,
+            address=self._address if instance.cni_conf else engines.pod_network(instance).gateway,
             service_address=instance.cluster_dns,
             node_name=instance.node_name,
             own_ranges=(instance.pod_cidr, instance.service_cidr4),
@@ -255,7 +267,7 @@ def main() -> int:
     logs.set_up(level="info")
     reporter = Reporter(instance.notify_socket, PROCESS)
     work: Callable[[asyncio.Event], Awaitable[None]] = Node(instance, reporter).run
-    return run_until_told(work, reporter, (ListenError, InstanceError))
+    return run_until_told(work, reporter, (ListenError, InstanceError), cured=(RangeChanged,))
 
 
 if __name__ == "__main__":

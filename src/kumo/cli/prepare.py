@@ -95,6 +95,8 @@ def plan(instance: Instance, *, node: bool) -> list[Process]:
         env = {"GRPC_ENABLE_FORK_SUPPORT": "0", "GRPC_VERBOSITY": "NONE"}
         return Process(name, argv, env, after=after, reports=True, stop_signal=stop_signal)
 
+    if instance.joined:
+        return [_containerd_process(instance), own("node", "kumo.cli.node", "", STOP_NODE)]
     found = [own("control-plane", "kumo.cli.control_plane", "", signal.SIGTERM)]
     if node:
         found.insert(0, _containerd_process(instance))

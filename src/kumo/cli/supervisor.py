@@ -191,12 +191,16 @@ class Supervisor:
         if self.announced or not all(p.ready for p in self.processes):
             return
         self.announced = True
-        self._say(f"\nReady in {time.monotonic() - self.began:.1f} s. Try next:\n")
+        took = f"Ready in {time.monotonic() - self.began:.1f} s."
         prefix = "" if self.instance.data_dir == "/var/lib/kumo" else f" --data-dir {self.instance.data_dir}"
-        self._say(f"  export KUBECONFIG={self.instance.kubeconfig}")
-        self._say("  kubectl get nodes")
-        self._say(f"  export OS_CLIENT_CONFIG_FILE={self.instance.clouds_yaml} OS_CLOUD=kumo")
-        self._say("  openstack server list")
+        if self.instance.joined:
+            self._say(f"\n{took} This machine is node {self.instance.node_name} of {self.instance.server}.\n")
+        else:
+            self._say(f"\n{took} Try next:\n")
+            self._say(f"  export KUBECONFIG={self.instance.kubeconfig}")
+            self._say("  kubectl get nodes")
+            self._say(f"  export OS_CLIENT_CONFIG_FILE={self.instance.clouds_yaml} OS_CLOUD=kumo")
+            self._say("  openstack server list")
         self._say(f"  kumo status{prefix}")
         (self.instance.run_dir / "ready").write_text("")
         if self.starter >= 0:

@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from kumo.cli import addresses, admission, facts, identity, leftovers, operation, prepare, ranges, stores
+from kumo.cli import addresses, admission, autoscaling, facts, identity, leftovers, operation, prepare, ranges, stores
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.joining import Joining
 from kumo.cli.joining import options as joining_options
 from kumo.cli.main import data_dir_option
-from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, lock_holder
+from kumo.cli.supervisor import ALREADY_RUNS, DETACHED, Process, lock_holder
 from kumo.host import kvm
 
+T = TypeVar("T")
 JOINED = (
     "{data_dir} is a node of the cluster at {server}: 'kumo join --data-dir {data_dir}' starts it again. For a cloud "
     "of its own, choose another --data-dir"
@@ -43,6 +44,7 @@ JOINED = (
 @operation.options
 @stores.options
 @ranges.options
+@autoscaling.options
 @addresses.options
 @joining_options
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready; it goes on in the background.")
@@ -57,19 +59,19 @@ def command(
 ) -> None:
     """Turn this machine into a cloud, and keep it running until interrupted (or, with --detach, in the background)."""
     began = time.monotonic()
-    _require(facts.user())
+    require(facts.user())
     instance = choose(data_dir, port=port, node_name=node_name)
     if instance.joined:
         raise InstanceError(JOINED.format(data_dir=instance.data_dir, server=instance.server))
     holder = lock_holder(instance)
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
-    instance = replace(instance, mirrors=instance.mirrors | dict(_mirror(m) for m in mirrors))
+    instance = replace(instance, mirrors=instance.mirrors | dict(mirror(m) for m in mirrors))
     instance = ranges.choose(stores.choose(instance, providers), providers)
-    instance = addresses.choose(instance, providers)
-    _step("This machine has what a cloud needs", lambda: _look(instance, node=not no_node))
+    instance = autoscaling.choose(addresses.choose(instance, providers), providers)
+    step("This machine has what a cloud needs", lambda: look(instance, node=not no_node))
     if instance.etcd:
-        _step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))
+        step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))
     joining = Joining(instance, providers)
     instance = joining.join(instance, node=not no_node)
     identity.keep(instance.root, providers)
@@ -78,9 +80,13 @@ def command(
     save(instance)
     prepare.directories(instance)
     kvm.begin(instance.kvm_path)  # takes half a second on a machine without: may go on meanwhile
-    _step("Certificates", lambda: prepare.certificates(instance))
+    step("Certificates", lambda: prepare.certificates(instance))
     joining.share(instance)
-    plan = prepare.plan(instance, node=not no_node)
+    begin(instance, prepare.plan(instance, node=not no_node), began=began, detach=detach)
+
+
+def begin(instance: Instance, plan: list[Process], *, began: float, detach: bool) -> None:
+    """Become the supervisor of the plan's processes, or (`detach`) start one and wait until all is ready."""
     instance.plan_path.write_text(json.dumps([asdict(p) for p in plan], indent=2))
     sys.stdout.flush()
     spent = f"{time.monotonic() - began:.2f}"
@@ -90,12 +96,13 @@ def command(
     os.execv(sys.executable, argv)  # the supervisor stays: it must not carry what the preparations needed
 
 
-def _require(fact: facts.Fact) -> None:
+def require(fact: facts.Fact) -> None:
+    """Raise InstanceError for a fact that is a fault."""
     if fact.level == "fault":
         raise InstanceError(f"{fact.name}: {fact.found}. To fix it: {fact.fix}")
 
 
-def _look(instance: Instance, *, node: bool) -> None:
+def look(instance: Instance, *, node: bool) -> None:
     """Wait for what a killed supervisor has left, then raise InstanceError unless the instance can run here."""
     leftovers.end_daemons(instance)
     faults = [f for f in facts.before_up(instance, node=node) if f.level == "fault"]
@@ -104,14 +111,17 @@ def _look(instance: Instance, *, node: bool) -> None:
         raise InstanceError(f"this machine can't run kumo yet ('kumo doctor' shows every fact):\n{lines}")
 
 
-def _step(text: str, deed: Callable[[], object]) -> None:
+def step(text: str, deed: Callable[[], T]) -> T:
+    """What the deed gives; it is shown, with its time, once it is done."""
     began = time.monotonic()
-    deed()
+    given = deed()
     tick = click.style("✓", fg="green")
     click.echo(f"  {tick} {text:<58} {time.monotonic() - began:5.1f} s")
+    return given
 
 
-def _mirror(text: str) -> tuple[str, str]:
+def mirror(text: str) -> tuple[str, str]:
+    """Host and URL of a mirror given as HOST=URL. Raises InstanceError."""
     host, _, url = text.partition("=")
     if not host or not url.startswith(("http://", "https://")):
         raise InstanceError(f"--mirror {text!r} is not HOST=URL, e.g. --mirror docker.io=http://127.0.0.1:5000")

@@ -122,7 +122,7 @@ def lease_object(config: KubeletConfig, node: Object | None) -> Object:
         "metadata": metadata,
         "spec": {
             "holderIdentity": config.node_name,
-            "leaseDurationSeconds": 40,
+            "leaseDurationSeconds": max(1, round(4 * config.lease_seconds)),
             "renewTime": micro_timestamp(),
         },
     }
