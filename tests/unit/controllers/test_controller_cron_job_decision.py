@@ -8,7 +8,7 @@ import pytest
 
 from kumo.api.objects import parse_timestamp, timestamp
 from kumo.kubernetes.controller_manager.cron_job import books
-from kumo.kubernetes.controller_manager.cron_job.decision import SCHEDULED, job_for, plan
+from kumo.kubernetes.controller_manager.cron_job.decision import SCHEDULED, delay_after_change, job_for, plan
 
 pytestmark = pytest.mark.unit
 
@@ -134,3 +134,25 @@ def test_cron_job_gives_up_the_oldest(limits: dict[str, int], expected: list[str
     jobs = [job(f"good-{n}", "Complete", timestamp(at("00:00:00") + n)) for n in (3, 1, 2)]
     jobs += [job("bad-1", "Failed"), job("running")]
     assert [j["metadata"]["name"] for j in books.surplus(cron_job(**limits), jobs)] == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "delay"),
+    [
+        (None, cron_job(), 0),
+        (cron_job(), None, 0),
+        (cron_job(), cron_job(suspend=True), 0),
+        # What a changed schedule would have started already is not made up for.
+        (cron_job("0 0 1 1 *"), cron_job("*/10 * * * *"), 300.1),
+        (cron_job(), cron_job(timeZone="Asia/Tokyo"), 300.1),
+        (cron_job(), cron_job(timeZone="No/Where"), 0),
+        (cron_job(), cron_job("0 0 31 2 *"), 0),
+    ],
+)
+def test_controller_cron_job_whose_schedule_changes_waits_for_its_next_start(old: Any, new: Any, delay: float) -> None:
+    assert delay_after_change(old, new, at("00:35:00")) == pytest.approx(delay)
+
+
+def test_controller_cron_job_of_an_unreadable_new_schedule() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        delay_after_change(cron_job(), cron_job("nonsense"), at("00:35:00"))

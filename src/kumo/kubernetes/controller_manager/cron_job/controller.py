@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
-from kumo.api.objects import Key, Object, controller_of, name_of, namespace_of, timestamp, uid_of
+from kumo.api.objects import Key, Object, controller_of, key_of, name_of, namespace_of, timestamp, uid_of
 from kumo.api.resources import GVR
 from kumo.kubernetes.controller_manager import ownership
 from kumo.kubernetes.controller_manager.cron_job import books
-from kumo.kubernetes.controller_manager.cron_job.decision import Plan, job_for, plan
+from kumo.kubernetes.controller_manager.cron_job.decision import Plan, delay_after_change, job_for, plan
 from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
@@ -34,12 +35,26 @@ class CronJobController:
         self._jobs = informers.informer(JOBS)
         self._jobs.add_index(ownership.OWNER_INDEX, ownership.controller_index)
         self._controller = Controller(self.name, self._reconcile, workers=workers)
-        self._controller.watch(self._cron_jobs)
+        self._controller.watch(self._cron_jobs, lambda _: ())
+        self._cron_jobs.on_change(self._changed)
         self._controller.watch_owned(self._jobs, "CronJob")
 
     async def run(self) -> None:
         """Run until cancelled."""
         await self._controller.run()
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        """Look at once, but after a change of the schedule not before its next start: what it missed is not made up."""
+        known = old if new is None else new
+        if known is None:
+            return
+        try:
+            delay = delay_after_change(old, new, time.time())
+        except ValueError:
+            words = f"unparseable schedule for cronjob: {known['spec'].get('schedule')}"
+            self._recorder.event(known, WARNING, "UnParseableCronJobSchedule", words)
+            return
+        self._controller.queue.add_after(key_of(known), delay)
 
     async def _reconcile(self, key: Key) -> float | None:
         cron_job = self._cron_jobs.get_key(key)
@@ -51,8 +66,10 @@ class CronJobController:
             if cron_job is None:
                 return None
         removed = [uid_of(job) for job in books.surplus(cron_job, jobs) if await self._delete(cron_job, job)]
-        status, events = books.settle(cron_job, jobs, await self._gone(cron_job, jobs))
+        status: books.Status = deepcopy(cron_job.get("status") or {})
         books.drop(status, removed)
+        kept: Object = {**cron_job, "status": status}
+        status, events = books.settle(kept, jobs, await self._gone(kept, jobs))
         current: Object = {**cron_job, "status": status}
         made = plan(current, time.time())
         for kind, reason, message in [*events, *made.events]:

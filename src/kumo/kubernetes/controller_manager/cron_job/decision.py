@@ -61,6 +61,24 @@ def plan(cron_job: Object, now: float) -> Plan:
     return made
 
 
+def delay_after_change(old: Object | None, new: Object | None, now: float) -> float:
+    """Seconds after which a change is to be looked at: none, or the time to the next start of a changed schedule.
+
+    Raises ValueError for a new schedule that can't be read.
+    """
+    if (
+        old is None
+        or new is None
+        or not any(old["spec"].get(k) != new["spec"].get(k) for k in ("schedule", "timeZone"))
+    ):
+        return 0.0
+    try:
+        found = timing.wait(new, timing.schedule_of(new), now)
+    except KeyError:
+        return 0.0
+    return 0.0 if found is None else found
+
+
 def _decide(made: Plan, cron_job: Object, found: timing.Due, start: float, now: float) -> None:
     spec, status = cron_job["spec"], cron_job.get("status") or {}
     if found.missed > timing.MANY:
