@@ -16,6 +16,7 @@ from kumo.cli.cluster_info import cluster_info
 from kumo.cli.identity import authentication
 from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.late import LateHandler
+from kumo.cli.metrics import metrics_server
 from kumo.cli.node_rights import ClusterSettings, node_objects
 from kumo.cli.operation import operation
 from kumo.cli.process import ended_before, run_until_told
@@ -31,6 +32,8 @@ from kumo.kubernetes.controller_manager import ControllerManagerConfig, controll
 from kumo.kubernetes.controller_manager.certificates import SigningAuthority
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
+from kumo.kubernetes.metrics_server import MetricsServer
+from kumo.kubernetes.local_csi import objects as local_csi
 from kumo.kubernetes.scheduler import Scheduler
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
@@ -57,6 +60,7 @@ class ControlPlane:
         self._late = LateHandler()
         self._pki = prepare.certificates(instance)
         self._informers = Informers(self.client_for(UserInfo("system:kumo-informers", (MASTERS_GROUP,))))
+        self._metrics = metrics_server(instance, self._pki, self._informers)
         self._wings: list[Wing] = []
         self._api: ApiServer
 
@@ -118,7 +122,7 @@ class ControlPlane:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(server.run()), group.create_task(self._informers.run())]
             if await ended_before(stop, self._install()):
-                controllers = [*self._controllers(), *(c for w in self._wings for c in w.components)]
+                controllers = [self._metrics, *self._controllers(), *(c for w in self._wings for c in w.components)]
                 server.measure_queues(list(queues(controllers)))
                 components = self._elected(controllers)
                 tasks += [group.create_task(c.run(), name=c.name) for c in components]
@@ -133,7 +137,7 @@ class ControlPlane:
         """The components; with several control planes on one store, those that act do so in one of them only."""
         if not self._instance.etcd:
             return components
-        everywhere = [c for c in components if isinstance(c, Informers)]
+        everywhere = [c for c in components if isinstance(c, (Informers, MetricsServer))]
         identity = f"{self._instance.node_name}_{uuid.uuid4()}"
         client = self.client_for(UserInfo("system:kumo-leader-election", (MASTERS_GROUP,)))
         elected = Elected(
@@ -158,12 +162,13 @@ class ControlPlane:
             advertise_address=address,
             port=instance.port,
             service_cidr=instance.service_cidr,
-            groups=[g for w in self._wings for g in w.groups],
+            groups=[*self._metrics.groups, *(g for w in self._wings for g in w.groups)],
             hooks=[h for w in self._wings for h in w.hooks],
             default_objects=[
                 *rights(),
                 *cluster_info(f"https://{address}:{instance.port}", pki.ca.read_text()),
                 *node_objects(settings_of(instance)),
+                *local_csi.objects(),
             ],
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )

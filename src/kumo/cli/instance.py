@@ -56,6 +56,14 @@ class Instance:
     """For how many seconds a node may be silent; 0: as upstream."""
     cluster_capabilities: str = ""
     """Where launchers expect libvirt's capabilities, if the cluster joined says another directory than our own."""
+    autoscaler_sync: float = 0.0
+    """Seconds between two looks of an autoscaler; 0: as upstream."""
+    metric_resolution: float = 0.0
+    """Seconds between two looks at what nodes and pods use; 0: as upstream."""
+    load_balancer_range: str = ""
+    """The ranges of load balancers' addresses by comma, or `none`; empty: `default_balancer_range`."""
+    node_port_addresses: str = ""
+    """The ranges, by comma, of the node's addresses that serve node ports; empty: all."""
 
     @property
     def root(self) -> Path:
@@ -159,8 +167,38 @@ class Instance:
 
     @property
     def service_cidr4(self) -> str:
-        """The IPv4 range of services: all that the node knows of."""
+        """The IPv4 range of services."""
         return self.service_cidr.partition(",")[0]
+
+    @property
+    def service_cidr6(self) -> str:
+        """The IPv6 range of services; empty without one."""
+        return self.service_cidr.partition(",")[2]
+
+    @property
+    def pod_cidr6(self) -> str:
+        """The IPv6 range of all nodes' pods (RFC 4193), the same on every node; empty where services have none."""
+        if not self.service_cidr6:
+            return ""
+        digest = hashlib.sha256(f"pods of {self.service_cidr6}".encode()).digest()
+        return str(ipaddress.IPv6Network((b"\xfd" + digest[:5] + bytes(10), 48)))
+
+    @property
+    def node_pod_cidr6(self) -> str:
+        """This node's part of `pod_cidr6`: a /64 with the number that `node_pod_cidr` has among its like."""
+        if not self.pod_cidr6:
+            return ""
+        own, whole = ipaddress.IPv4Network(self.node_pod_cidr), ipaddress.IPv4Network(self.pod_cidr)
+        number = (int(own.network_address) - int(whole.network_address)) // own.num_addresses
+        base = int(ipaddress.IPv6Network(self.pod_cidr6).network_address)
+        return str(ipaddress.IPv6Network((base + (number << 64), 64)))
+
+    @property
+    def balancer_ranges(self) -> tuple[str, ...]:
+        """The ranges that load balancers get addresses of; none where another controller gives them."""
+        if self.load_balancer_range == "none":
+            return ()
+        return tuple((self.load_balancer_range or default_balancer_range(self.id)).split(","))
 
     @property
     def cluster_dns(self) -> str:
@@ -309,6 +347,12 @@ def _choose(data_dir: Path, port: int, node_name: str) -> Instance:
         service_cidr=f"10.{services}.0.0/16",
         mirrors={},
     )
+
+
+def default_balancer_range(identity: str) -> str:
+    """A range beside those that any instance's pods and services have (`_choose`)."""
+    digest = hashlib.sha256(identity.encode()).digest()
+    return f"10.{92 + digest[0] % 4}.{digest[1]}.0/24"
 
 
 def _node_port(port: int) -> int:

@@ -27,7 +27,16 @@ def rights() -> list[tuple[GVR, Object]]:
         (CLUSTERROLEBINDINGS, {**_head("ClusterRoleBinding"), **_binding("ClusterRole")}),
         (ROLES, {**_head("Role", "kube-system"), "rules": own}),
         (ROLEBINDINGS, {**_head("RoleBinding", "kube-system"), **_binding("Role")}),
+        (CLUSTERROLES, _metrics_reader()),
     ]
+
+
+def _metrics_reader() -> Object:
+    """Who may look at pods may see what they use: the role that comes with upstream's metrics-server."""
+    labels = {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true" for role in ("admin", "edit", "view")}
+    rules = [{"apiGroups": ["metrics.k8s.io"], "resources": ["pods", "nodes"], "verbs": _READ}]
+    metadata: Object = {"name": "system:aggregated-metrics-reader", "labels": labels}
+    return {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
 
 
 def _head(kind: str, namespace: str = "") -> Object:

@@ -67,7 +67,7 @@ def command(
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(mirror(m) for m in mirrors))
-    instance = ranges.choose(stores.choose(instance, providers), providers)
+    instance = ranges.choose_outside(ranges.choose(stores.choose(instance, providers), providers), providers)
     instance = autoscaling.choose(addresses.choose(instance, providers), providers)
     step("This machine has what a cloud needs", lambda: look(instance, node=not no_node))
     if instance.etcd:

@@ -40,6 +40,7 @@ _GROUPS = {
     "discovery.k8s.io": 16200,
     "resource.k8s.io": 16200,
     "flowcontrol.apiserver.k8s.io": 16100,
+    "metrics.k8s.io": 100,
 }
 _OTHERS = 1000
 _VERSIONS = {
@@ -47,6 +48,7 @@ _VERSIONS = {
     ("autoscaling", "v2"): 30,
     ("flowcontrol.apiserver.k8s.io", "v1"): 21,
     ("resource.k8s.io", "v1"): 21,
+    ("metrics.k8s.io", "v1beta1"): 100,
 }
 _STABLE, _UNSTABLE, _CUSTOM = 15, 9, 100
 

@@ -1,0 +1,196 @@
+"""Asks the nodes, again and again, what they use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kumo.api.conditions import is_true
+from kumo.api.objects import Object, name_of
+from kumo.api.resources import NODES, PODS
+from kumo.kubernetes.metrics_server.api import NodeRow, PodRow, metrics_group
+from kumo.kubernetes.metrics_server.page import read
+from kumo.kubernetes.metrics_server.points import NodePoints, Usage, usage
+from kumo.machinery.client import Transport, raise_for_status
+from kumo.machinery.extension import ApiGroup
+from kumo.machinery.informer import Informer, Informers
+
+_PATH = "/metrics/resource"
+_ADDRESSES = ("InternalIP", "Hostname", "ExternalIP")
+_NODE_INDEX, _SPACE_INDEX = "metrics-server/node", "metrics-server/namespace"
+_log = structlog.get_logger("kumo.metrics-server")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsServerConfig:
+    """Times in seconds."""
+
+    resolution: float = 15.0
+    """How often a node with pods is asked (metrics-server's `--metric-resolution`)."""
+    patience: float = 10.0
+    """How long an answer may take."""
+    seldom: int = 4
+    """A node without pods, and one that does not answer, is asked every so many times."""
+    at_once: int = 32
+    """Nodes asked side by side; with more than that, connections are not kept between two questions."""
+
+
+class MetricsServer:
+    """Serves `groups`; fresh as long as `run` runs. `dial` gives a transport to a kubelet at `https://host:port`."""
+
+    name = "metrics-server"
+
+    def __init__(
+        self, informers: Informers, dial: Callable[[str], Transport], config: MetricsServerConfig | None = None
+    ) -> None:
+        self._config = config or MetricsServerConfig()
+        self._dial = dial
+        self._informers = informers
+        self._known: dict[str, NodePoints] = {}
+        self._failing: set[str] = set()
+        self._transports: dict[str, tuple[str, Transport]] = {}
+        self.groups: tuple[ApiGroup, ...] = (metrics_group(self._node_rows, self._pod_rows),)
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        self._pods.add_index(_NODE_INDEX, _runs_on)
+        self._pods.add_index(_SPACE_INDEX, lambda pod: (pod["metadata"].get("namespace") or "",))
+        await self._nodes.wait_synced()
+        await self._pods.wait_synced()
+        turn = 0
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        try:
+            while True:
+                await self._ask_all(turn)
+                turn += 1
+                due = max(due + self._config.resolution, loop.time())
+                await asyncio.sleep(due - loop.time())
+        finally:
+            await asyncio.gather(*(t.close() for _, t in self._transports.values()))
+            self._transports.clear()
+
+    @property
+    def _pods(self) -> Informer:
+        return self._informers.informer(PODS)
+
+    @property
+    def _nodes(self) -> Informer:
+        return self._informers.informer(NODES)
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def _ask_all(self, turn: int) -> None:
+        nodes = {name_of(node): node for node in self._nodes.objects()}
+        for name in self._known.keys() - nodes.keys():
+            del self._known[name]
+        for name in self._transports.keys() - nodes.keys():
+            await self._transports.pop(name)[1].close()
+        self._failing &= nodes.keys()
+        seldom = turn % self._config.seldom == 0
+        asked = [node for name, node in nodes.items() if seldom or self._wanted(name)]
+        places = asyncio.Semaphore(self._config.at_once)
+        keep = len(asked) <= self._config.at_once
+
+        async def ask(node: Object) -> None:
+            async with places:
+                await self._ask(node, keep=keep)
+
+        await asyncio.gather(*(ask(node) for node in asked))
+
+    def _wanted(self, name: str) -> bool:
+        if name in self._failing:
+            return False
+        # A node of which one look is known gets its second soon: until then nothing can be told of it.
+        points = self._known.get(name)
+        return bool(self._pods.by_index(_NODE_INDEX, name)) or (
+            points is not None and points.node is not None and points.node.before is None
+        )
+
+    async def _ask(self, node: Object, *, keep: bool) -> None:
+        name = name_of(node)
+        url = _kubelet_of(node)
+        if not url or not is_true(node, "Ready"):
+            self._forget(name, "it is not ready" if url else "it has no address")
+            return
+        known = self._transports.get(name)
+        if known is not None and known[0] != url:
+            await known[1].close()
+            known = None
+        transport = known[1] if known is not None else self._dial(url)
+        self._transports[name] = (url, transport)
+        try:
+            async with asyncio.timeout(self._config.patience):
+                reply = await transport.request("GET", _PATH)
+            raise_for_status(reply)
+            page = read(reply.body.decode(errors="replace"), time.time())
+        except (Exception, TimeoutError) as error:
+            # Whatever a node answers must not keep the others from being asked.
+            self._forget(name, str(error) or type(error).__name__)
+            return
+        finally:
+            if not keep:
+                await transport.close()
+        self._failing.discard(name)
+        self._known.setdefault(name, NodePoints()).store(page.node, page.containers, self._config.resolution)
+
+    def _forget(self, name: str, why: str) -> None:
+        self._known.pop(name, None)
+        if name not in self._failing:
+            self._failing.add(name)
+            _log.warning("a node's usage is not known", node=name, reason=why)
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def _node_rows(self) -> list[NodeRow]:
+        rows = []
+        for node in self._nodes.objects() if self._known else ():
+            points = self._known.get(name_of(node))
+            found = usage(points.node) if points is not None and points.node is not None else None
+            if found is not None:
+                rows.append((node, found))
+        return rows
+
+    def _pod_rows(self, namespace: str) -> list[PodRow]:
+        rows: list[PodRow] = []
+        if not self._known:
+            return rows
+        pods = self._pods.by_index(_SPACE_INDEX, namespace) if namespace else self._pods.objects()
+        uses: dict[str, Mapping[tuple[str, str], Mapping[str, Usage | None]]] = {}
+        for pod in pods:
+            node = (pod.get("spec") or {}).get("nodeName") or ""
+            if node not in self._known:
+                continue
+            if node not in uses:
+                uses[node] = self._known[node].by_pod()
+            meta = pod["metadata"]
+            containers = uses[node].get((meta.get("namespace") or "", meta["name"]))
+            if containers and _whole(containers):
+                rows.append((pod, {name: use for name, use in containers.items() if use is not None}))
+        return rows
+
+
+def _whole(containers: Mapping[str, Usage | None]) -> bool:
+    return all(use is not None for use in containers.values())
+
+
+def _runs_on(pod: Object) -> tuple[str, ...]:
+    node = (pod.get("spec") or {}).get("nodeName")
+    return (node,) if node and (pod.get("status") or {}).get("phase") == "Running" else ()
+
+
+def _kubelet_of(node: Object) -> str:
+    """Where the node's kubelet is; empty when the node does not say (a hollow one has none)."""
+    status: dict[str, Any] = node.get("status") or {}
+    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+    for kind in _ADDRESSES if port else ():
+        for address in status.get("addresses") or ():
+            host = address.get("address") or ""
+            if address.get("type") == kind and host:
+                return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return ""
