@@ -31,6 +31,8 @@ class Cloud:
         self.data_dir = data_dir
         self.port = port
         self.where = ["--data-dir", str(data_dir)]
+        self.prefix: list[str] = []
+        """What every command begins with, e.g. to run it in another network namespace."""
         self.env = os.environ | {
             "KUBECONFIG": str(data_dir / "admin.kubeconfig"),
             "OS_CLIENT_CONFIG_FILE": str(data_dir / "clouds.yaml"),
@@ -46,7 +48,7 @@ class Cloud:
     ) -> subprocess.CompletedProcess[str]:
         """Run a client; raises CommandFailed unless it ends with 0 or `check` is off."""
         done = subprocess.run(
-            argv, env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            [*self.prefix, *argv], env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
         )
         if check and done.returncode:
             raise CommandFailed(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

@@ -14,7 +14,7 @@ from kumo.api.resources import CONFIGMAPS, NODES
 from kumo.cli import node_rights
 from kumo.cli.instance import Instance, InstanceError
 from kumo.cli.node_access import CLIENT_FILE, client_context
-from kumo.cli.node_rights import ClusterSettings, SettingsError
+from kumo.cli.node_rights import PROXY_USER, ClusterSettings, SettingsError
 from kumo.host.containerd.archive import architecture
 from kumo.machinery import enrolment, tls
 from kumo.machinery.client import Client
@@ -36,8 +36,13 @@ async def enlist(instance: Instance, ca: bytes, token: str) -> Instance:
         instance.pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_file(instance.pki_dir / "ca.crt", ca, 0o644)
         write_file(instance.pki_dir / CLIENT_FILE, cert + wanted.key)
-        async with _client(HttpTransport(instance.server, tls=client_context(instance))) as client:
+        context = client_context(instance)
+        # A kubelet may look at its own Node only; kube-proxy looks at all.
+        async with _client(
+            HttpTransport(instance.server, tls=context, headers={"Impersonate-User": PROXY_USER})
+        ) as client:
             await _refuse_address(client, instance)
+        async with _client(HttpTransport(instance.server, tls=context)) as client:
             pods = await _range(client, instance.node_name)
     except StatusError as error:
         if error.code == 401:

@@ -17,7 +17,7 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
-from kumo.cli.instance import Instance, InstanceError, load
+from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
 from kumo.cli.node_access import access
 from kumo.cli.node_range import RangeKeeper
 from kumo.cli.process import ended_before, our_turn, run_until_told
@@ -30,7 +30,7 @@ from kumo.host.network.agent import PodNetwork, install
 from kumo.host.network.overlay import network_identifier
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
-from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
+from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
 from kumo.kubernetes.kubelet.config import DeviceNode, DeviceResource, KubeletConfig
 from kumo.kubernetes.kubelet.kubelet import Kubelet
@@ -88,7 +88,7 @@ class Node:
             EventRecorder(kubelet_client, "kubelet", host),
             self._engine,
         )
-        proxy = KubeProxy(self._proxy_config(), sets[1])
+        proxy = KubeProxy(self._proxy_config(), sets[1], EventRecorder(known.proxy, "kube-proxy", host))
         dns = ClusterDns(self._dns_config(), sets[3])
         handler = VirtHandler(virt, virt_client, sets[2], EventRecorder(virt_client, "virt-handler", host), kvm=kvm)
         listener = Listener(
@@ -104,7 +104,7 @@ class Node:
                 return
             async with asyncio.TaskGroup() as group:
                 # Pods give their addresses back when they end: the network goes last.
-                networks = [group.create_task(_for_ever(c), name=c.name) for c in self._networks(sets[0])]
+                networks = [group.create_task(_for_ever(c), name=c.name) for c in self._networks(sets[1])]
                 components: list[Component] = [kubelet, proxy, dns, handler, *known.keepers]
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
@@ -199,13 +199,24 @@ class Node:
 
     def _proxy_config(self) -> KubeProxyConfig:
         instance = self._instance
+        network = engines.pod_network(instance)
+        second = None
+        if instance.service_cidr6:
+            second = Network(instance.service_cidr6, instance.pod_cidr6, network.gateway6)
+        healthz, metrics = "0.0.0.0", "127.0.0.1"
+        if instance.node_port != DEFAULT_NODE_PORT:  # Upstream's ports are free on the bridge's own address.
+            healthz = metrics = network.gateway
         return KubeProxyConfig(
             table=f"{instance.table_prefix}-services",
             node_name=instance.node_name,
             service_cidr=instance.service_cidr4,
             cluster_cidr=instance.pod_cidr,
-            bridge="" if instance.cni_conf else instance.bridge,
-            gateway=engines.pod_network(instance).gateway,
+            bridge=instance.bridge,
+            gateway=network.gateway,
+            second=second,
+            node_port_addresses=tuple(instance.node_port_addresses.split(",")) if instance.node_port_addresses else (),
+            healthz=f"{healthz}:10256",
+            metrics=f"{metrics}:10249",
         )
 
     def _dns_config(self) -> ClusterDnsConfig:
