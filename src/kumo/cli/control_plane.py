@@ -28,12 +28,13 @@ from kumo.kubernetes.apiserver.audit import AuditError
 from kumo.kubernetes.apiserver.config import ApiServerConfig
 from kumo.kubernetes.apiserver.encryption import EncryptionError
 from kumo.kubernetes.apiserver.server import ApiServer
+from kumo.kubernetes.cloud_controller_manager.service_controller import ServiceController
 from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
 from kumo.kubernetes.controller_manager.certificates import SigningAuthority
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
-from kumo.kubernetes.metrics_server import MetricsServer
 from kumo.kubernetes.local_csi import objects as local_csi
+from kumo.kubernetes.metrics_server import MetricsServer
 from kumo.kubernetes.scheduler import Scheduler
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
@@ -189,6 +190,7 @@ class ControlPlane:
         )
         return [
             *controllers(client_for, self._informers, manager),
+            ServiceController(client_for("service-controller"), self._informers, self._instance.balancer_ranges),
             Scheduler(scheduler, self._informers, EventRecorder(scheduler, "default-scheduler")),
         ]
 

@@ -39,6 +39,8 @@ def pod_network(instance: Instance) -> PodNetworkConfig:
         directory=instance.node_dir / "network",
         cluster_cidr=instance.pod_cidr,
         headroom=OVERHEAD,
+        pod_cidr6=instance.node_pod_cidr6,
+        cluster_cidr6=instance.pod_cidr6,
     )
 
 

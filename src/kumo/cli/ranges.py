@@ -1,4 +1,8 @@
-"""The ranges of services' addresses, `kumo up --service-cidr`: chosen at first start; a family may be added later."""
+"""The ranges of services' addresses, `kumo up --service-cidr`: chosen at first start; a family may be added later.
+
+And where services are reached from outside: the load balancers' ranges and the addresses of node ports, which may be
+chosen anew at each start.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,20 @@ _FEWEST_BITS, _MOST_BITS = {4: 12, 6: 64}, {4: 28, 6: 124}
 
 
 def options(command: _Command) -> _Command:
-    """The option of `kumo up` about services' addresses."""
+    """The options of `kumo up` about services' addresses."""
+    command = click.option(
+        "--node-port-addresses",
+        default=None,
+        metavar="CIDR[,CIDR]",
+        help="Serve node ports on the node's addresses within these ranges; empty: on all.  [default: all]",
+    )(command)
+    command = click.option(
+        "--load-balancer-range",
+        default=None,
+        metavar="CIDR[,CIDR]",
+        help="Addresses for services of type LoadBalancer; 'none': another controller gives them.  "
+        "[default: by directory]",
+    )(command)
     return click.option(
         "--service-cidr",
         default="",
@@ -47,11 +64,38 @@ def choose(instance: Instance, given: dict[str, Any]) -> Instance:
     return replace(instance, service_cidr=wanted)
 
 
-def _parsed(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def choose_outside(instance: Instance, given: dict[str, Any]) -> Instance:
+    """The instance with the load balancers' ranges and node ports' addresses asked for. Raises InstanceError."""
+    balancers, ports = given.get("load_balancer_range"), given.get("node_port_addresses")
+    if balancers is not None:
+        instance = replace(instance, load_balancer_range=_balancers(instance, balancers))
+    if ports is not None:
+        blocks = [_network("--node-port-addresses", block) for block in ports.split(",") if block.strip()]
+        instance = replace(instance, node_port_addresses=",".join(map(str, blocks)))
+    return instance
+
+
+def _balancers(instance: Instance, text: str) -> str:
+    if text.strip() == "none":
+        return "none"
+    blocks = [_network("--load-balancer-range", block) for block in text.split(",")]
+    others = [ipaddress.ip_network(c) for c in (instance.pod_cidr, *instance.service_cidr.split(","))]
+    for number, block in enumerate(blocks):
+        for other in (*others, *blocks[:number]):
+            if block.version == other.version and block.overlaps(other):
+                raise InstanceError(f"--load-balancer-range {block}: it overlaps {other}, which is in use")
+    return ",".join(map(str, blocks))
+
+
+def _network(option: str, block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
-        found = ipaddress.ip_network(block)
+        return ipaddress.ip_network(block.strip())
     except ValueError as error:
-        raise InstanceError(f"--service-cidr: {error}") from None
+        raise InstanceError(f"{option}: {error}") from None
+
+
+def _parsed(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    found = _network("--service-cidr", block)
     few, most = _FEWEST_BITS[found.version], _MOST_BITS[found.version]
     if not few <= found.prefixlen <= most:
         raise InstanceError(f"--service-cidr {found}: it must be of /{few} to /{most}")

@@ -10,13 +10,16 @@ import hashlib
 import socket
 import struct
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address
 
 from kumo.api.conditions import is_true
-from kumo.api.objects import Object, labels_of, name_of
+from kumo.api.objects import Object, annotations_of, labels_of, name_of
 from kumo.host.network.links import Links
+from kumo.kubernetes.kube_proxy.endpoints import addresses_of
 from kumo.kubernetes.kube_proxy.services import balancer_addresses, is_ours
 
+OWNED = "kumo.dev/load-balancer"
+"""The annotation by which the controller of load balancers tells the nodes to answer for a Service's addresses."""
 _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 _ARP, _BROADCAST = 0x0806, b"\xff" * 6
 
@@ -32,47 +35,39 @@ def chosen(address: str, nodes: Iterable[str]) -> str:
     return max(nodes, key=lambda n: hashlib.sha256(f"{address}/{n}".encode()).digest(), default="")
 
 
-def addresses(
-    service: Object, serving: Mapping[str, int], nodes: list[str], own: str, ranges: Iterable[str]
-) -> set[str]:
+def is_owned(service: Object) -> bool:
+    """Whether the nodes have to answer for the Service's balancer addresses: the cloud's own controller says so."""
+    return (service.get("spec") or {}).get("type") == "LoadBalancer" and OWNED in annotations_of(service)
+
+
+def addresses(service: Object, serving: Mapping[str, int], nodes: list[str], own: str) -> set[str]:
     """The Service's balancer addresses that node `own` answers for; `serving` is its ready endpoints by node.
 
     Where the client's address is to be kept (externalTrafficPolicy Local), only nodes with endpoints count.
     """
-    if not is_ours(service) or (service.get("spec") or {}).get("type") != "LoadBalancer":
+    if not is_ours(service) or not is_owned(service):
         return set()
-    pools = [ip_network(r) for r in ranges]
     able = nodes
     if service["spec"].get("externalTrafficPolicy") == "Local":
         able = [n for n in nodes if serving.get(n)] or nodes
-    found = set()
-    for text in balancer_addresses(service):
-        try:
-            address = ip_address(text)
-        except ValueError:
-            continue
-        if any(address in p for p in pools) and chosen(str(address), able) == own:
-            found.add(str(address))
-    return found
+    found = {a for kind in ("IPv4", "IPv6") for a in addresses_of(balancer_addresses(service), kind)}
+    return {address for address in found if chosen(address, able) == own}
 
 
 class Announcer:
-    """The addresses of the pools on one device. Blocks; idempotent; finds what a killed run has left."""
+    """Balancers' addresses on one device: those with the full prefix length. Blocks; finds what a killed run left."""
 
-    def __init__(self, device: str, ranges: Iterable[str]) -> None:
+    def __init__(self, device: str) -> None:
         self._device = device
-        self._texts = tuple(ranges)
-        self._pools = [ip_network(r) for r in self._texts]
         self._held: set[str] | None = None
 
     def hold(self, wanted: set[str]) -> None:
-        """Have just these of the pools' addresses. Raises LookupError without the device, and OSError."""
-        if not self._pools or wanted == self._held:
+        """Have just these addresses. Raises LookupError without the device, and OSError."""
+        if wanted == self._held:
             return
         with Links() as links:
-            families = {4 if ":" not in a else 6 for a in self._texts}
-            held = [a.address for f in sorted(families) for a in links.addresses(self._device, version=f)]
-            present = {a for a in held if self._ours(a)}
+            found = [*links.addresses(self._device), *links.addresses(self._device, version=6)]
+            present = {a.address for a in found if a.prefix_length == _whole(a.address)}
             for address in present - wanted:
                 links.delete_address(self._device, address, _whole(address))
             for address in wanted - present:
@@ -83,9 +78,6 @@ class Announcer:
                 if ":" not in address:
                     _tell_neighbours(uplink.name, uplink.mac, address)
         self._held = set(wanted)
-
-    def _ours(self, address: str) -> bool:
-        return any(ip_address(address) in p for p in self._pools)
 
 
 def _whole(address: str) -> int:

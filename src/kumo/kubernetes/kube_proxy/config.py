@@ -54,8 +54,8 @@ class KubeProxyConfig:
     `bridge` and `gateway` are the pod network's: the node itself reaches Services over them. `cluster_cidr` is the
     range of all nodes' pods: who comes from elsewhere is masqueraded. `mark` is the bit of the packet mark for that.
     `second` is the other family's network, if there is one. Node ports are served on the node's addresses within
-    `node_port_addresses` (all of them by default). Addresses of load balancers within `balancer_ranges` are this
-    cloud's own, and answered by its nodes. `/healthz` and `/metrics` are served where their ports are not 0.
+    `node_port_addresses` (all of them by default). `/healthz` and `/metrics` are served at `healthz` and `metrics`,
+    `host:port` each, or not at all.
     """
 
     table: str
@@ -67,9 +67,8 @@ class KubeProxyConfig:
     mark: int = 0x4000
     second: Network | None = None
     node_port_addresses: tuple[str, ...] = ()
-    balancer_ranges: tuple[str, ...] = ()
-    healthz_port: int = 0
-    metrics_port: int = 0
+    healthz: str = ""
+    metrics: str = ""
 
     @property
     def networks(self) -> tuple[Network, ...]:

@@ -78,21 +78,21 @@ def is_eligible(node: Object | None) -> bool:
 
 
 class ProxyPages:
-    """`/healthz` and `/livez` on every address, `/metrics` on the loopback; a port that is taken is done without."""
+    """`/healthz` and `/livez` at one address, `/metrics` at another; one that is taken is done without."""
 
     def __init__(
-        self, health: ProxyHealth, figures: Figures, node: Callable[[], Object | None], healthz: int, metrics: int
+        self, health: ProxyHealth, figures: Figures, node: Callable[[], Object | None], healthz: str, metrics: str
     ) -> None:
         self._health = health
         self._figures = figures
         self._node = node
         self._listeners = [
-            Listener(handler, host=host, port=port, grace=0.5, name=name)
-            for handler, host, port, name in (
-                (self.health, "0.0.0.0", healthz, "kube-proxy health"),
-                (self.metrics, "127.0.0.1", metrics, "kube-proxy metrics"),
+            Listener(handler, host=where.rpartition(":")[0], port=int(where.rpartition(":")[2]), grace=0.5, name=name)
+            for handler, where, name in (
+                (self.health, healthz, "kube-proxy health"),
+                (self.metrics, metrics, "kube-proxy metrics"),
             )
-            if port
+            if where
         ]
 
     async def start(self) -> None:

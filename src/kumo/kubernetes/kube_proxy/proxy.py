@@ -81,15 +81,13 @@ class KubeProxy:
         self.figures = Figures(families)
         self.health = ProxyHealth(tuple(f.kind for f in families), time.monotonic)
         self._service_health = ServiceHealth(self.health)
-        self._announcer = Announcer(config.bridge, config.balancer_ranges)
+        self._announcer = Announcer(config.bridge)
         self._announced: dict[Key, set[str]] = {}
         self._dirty: set[Key] = set()
         self._whole = True
         self._wake = asyncio.Event()
         self._world = World(config, informers, self._changed, self._moved)
-        self._pages = ProxyPages(
-            self.health, self.figures, lambda: self._world.node, config.healthz_port, config.metrics_port
-        )
+        self._pages = ProxyPages(self.health, self.figures, lambda: self._world.node, config.healthz, config.metrics)
 
     def _changed(self, key: Key, piece: bool) -> None:
         self._dirty.add(key)
@@ -112,7 +110,6 @@ class KubeProxy:
     async def run(self) -> None:
         """Work until cancelled."""
         await self._world.wait_synced()
-        await self._pages.start()
         try:
             await self._keep()
         finally:
@@ -141,7 +138,9 @@ class KubeProxy:
             delay, self._whole = _RETRY_FIRST, False
             if not self._dirty:
                 self.health.updated()
-            self.ready.set()
+            if not self.ready.is_set():
+                await self._pages.start()  # The bridge has its address now.
+                self.ready.set()
             await self._wake.wait()
 
     async def remove(self) -> None:

@@ -110,11 +110,11 @@ class World:
     def announced(self, key: Key) -> set[str]:
         """The Service's balancer addresses that this node answers for."""
         service = self._services.get_key(key)
-        if service is None or not self._config.balancer_ranges:
+        if service is None or not announcement.is_owned(service):
             return set()
         pieces, nodes = self._slices.by_index(_INDEX, str(key)), self.candidates
         serving = {n: local_count(pieces, n) for n in nodes}
-        return announcement.addresses(service, serving, nodes, self._config.node_name, self._config.balancer_ranges)
+        return announcement.addresses(service, serving, nodes, self._config.node_name)
 
     def service(self, key: Key) -> Object | None:
         """The Service."""
