@@ -40,6 +40,23 @@ class Cgroups:
         else:
             self._create_v1(path, limits)
 
+    def set_cpu(self, path: str, limits: CgroupLimits) -> None:
+        """Change the group's shares and, if there is one, its quota. Raises OSError."""
+        if self.unified:
+            _write(self._file("cpu", path, "cpu.weight"), str(_weight(limits.cpu_shares)))
+            if limits.cpu_quota:
+                _write(self._file("cpu", path, "cpu.max"), f"{limits.cpu_quota} {limits.cpu_period}")
+            return
+        _write(self._file("cpu", path, "cpu.shares"), str(limits.cpu_shares))
+        if limits.cpu_quota:
+            _write(self._file("cpu", path, "cpu.cfs_period_us"), str(limits.cpu_period))
+            _write(self._file("cpu", path, "cpu.cfs_quota_us"), str(limits.cpu_quota))
+
+    def set_memory(self, path: str, limit: int) -> None:
+        """Change the group's memory limit, in bytes. Raises OSError (EBUSY when more is in use)."""
+        name = "memory.max" if self.unified else "memory.limit_in_bytes"
+        _write(self._file("memory", path, name), str(limit))
+
     def remove(self, path: str) -> None:
         """Remove the group and all below it, bottom-up; what still has processes stays. Never raises."""
         for top in self._tops(path):
@@ -124,12 +141,15 @@ class Cgroups:
                         (folder / "cgroup.subtree_control").write_text(f"+{controller}")
             folder = folder / part
             folder.mkdir(exist_ok=True)
-        weight = 1 + ((limits.cpu_shares - 2) * 9999) // 262142
-        _write(folder / "cpu.weight", str(weight))
+        _write(folder / "cpu.weight", str(_weight(limits.cpu_shares)))
         if limits.cpu_quota:
             _write(folder / "cpu.max", f"{limits.cpu_quota} {limits.cpu_period}")
         if limits.memory:
             _write(folder / "memory.max", str(limits.memory))
+
+
+def _weight(shares: int) -> int:
+    return 1 + ((shares - 2) * 9999) // 262142
 
 
 def _write(path: Path, text: str) -> None:

@@ -68,6 +68,7 @@ def test_a_running_container() -> None:
             "lastState": {},
             "started": True,
             "ready": True,
+            "resources": {},
         }
     ]
     ready = next(c for c in made["conditions"] if c["type"] == "Ready")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 
 def worker() -> PodWorker:
-    tools = SimpleNamespace(engine=SimpleNamespace(runtime=None), events=None)
+    tools = SimpleNamespace(engine=SimpleNamespace(runtime=None), events=None, probes=None)
     shared = cast("Shared", cast(Any, SimpleNamespace(actions=SimpleNamespace(tools=tools))))
     return PodWorker({"metadata": {"name": "p", "namespace": "n", "uid": "u"}}, shared)
 

@@ -55,6 +55,7 @@ class RuntimeService:
         self._remove = method("RemoveContainer")
         self._list = method("ListContainers")
         self._container_status = method("ContainerStatus")
+        self._update = method("UpdateContainerResources")
         self._reopen_log = method("ReopenContainerLog")
         self._exec_sync = method("ExecSync")
         self._attach = method("Attach")
@@ -124,6 +125,10 @@ class RuntimeService:
             await self._container_status(cri.ContainerStatusRequest(container_id=container))
         ).status
         return found
+
+    async def update_resources(self, container: str, resources: cri.LinuxContainerResources) -> None:
+        """Change the limits of a running container; zeros leave what is there."""
+        await uninterrupted(self._update(cri.UpdateContainerResourcesRequest(container_id=container, linux=resources)))
 
     async def reopen_log(self, container: str) -> None:
         """Open the log file anew, after it was renamed."""

@@ -8,19 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kumo.api.objects import Object, namespace_of, uid_of
-from kumo.api.pod_resources import is_sidecar
 from kumo.api.resources import CONFIGMAPS, SECRETS
 from kumo.host.cgroups import CgroupLimits, Cgroups
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet import labels
+from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.containers import Surroundings, container_config, termination_file, write_files
 from kumo.kubernetes.kubelet.dns import hosts_file, parse_resolv_conf, pod_dns
@@ -29,7 +28,7 @@ from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.hooks import HookFailed, run_hook
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.machine import Machine
-from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
+from kumo.kubernetes.kubelet.podstate import RUNNING, ContainerState, PodState
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.resources import CPU_PERIOD, pod_limits
 from kumo.kubernetes.kubelet.sandbox import pod_cgroup, sandbox_config
@@ -37,17 +36,14 @@ from kumo.kubernetes.kubelet.security import verify_non_root
 from kumo.kubernetes.kubelet.spec import (
     Container,
     field_path,
-    find_container,
     full_name,
+    grace_period,
     host_network,
-    init_containers,
 )
 from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
+from kumo.kubernetes.kubelet.stopping import Stopper
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
-
-_MINIMUM_GRACE = 2
-"""Seconds that a container has at least, even when killed at once (upstream's)."""
 
 
 class StartFailed(Exception):
@@ -73,6 +69,7 @@ class Tools:
     services: Informer
     cgroups: Cgroups
     machine: Machine
+    allocations: Allocations
     probes: ProbeCounts = field(default_factory=ProbeCounts)
 
 
@@ -81,6 +78,7 @@ class PodActions:
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
+        self._stopper = Stopper(tools.engine.runtime, tools.events)
 
     # -- preparing --------------------------------------------------------------------------------------------------
 
@@ -161,11 +159,13 @@ class PodActions:
             events.record(pod, WARNING, "Failed", f"Error: {error.reason}", path)
             raise StartFailed(error.reason, error.message, error.retry) from error
         try:
+            target = _target(container, state)
             verify_non_root(pod, container, image)
-            config = await self._container_config(pod, container, restarts, volumes, ips)
+            config = await self._container_config(pod, container, restarts, volumes, ips, target)
         except (ConfigError, OSError) as error:
             events.record(pod, WARNING, "Failed", f"Error: {error}", path)
             raise StartFailed("CreateContainerConfigError", str(error)) from error
+        self.tools.allocations.started(pod, container["name"])
         try:
             pod_config = self.sandbox_config(pod, box.attempt)
             container_id = await runtime.create_container(box.id, config, pod_config)
@@ -183,7 +183,13 @@ class PodActions:
         return container_id
 
     async def _container_config(
-        self, pod: Object, container: Container, restarts: int, volumes: Mapping[str, Volume], ips: Sequence[str]
+        self,
+        pod: Object,
+        container: Container,
+        restarts: int,
+        volumes: Mapping[str, Volume],
+        ips: Sequence[str],
+        target: str,
     ) -> cri.ContainerConfig:
         config = self.tools.config
         folder = config.pods_directory / uid_of(pod)
@@ -194,6 +200,7 @@ class PodActions:
             devices=config.devices,
             node_memory=self.tools.machine.memory,
             profiles=config.directory / "seccomp",
+            target=target,
         )
         termination = termination_file(folder, container["name"])
 
@@ -222,12 +229,14 @@ class PodActions:
         if not handler:
             return
         try:
-            await run_hook(self.tools.engine.runtime, handler, container_id, container, ips)
+            await run_hook(self.tools.engine.runtime, handler, container_id, pod, container, ips)
         except HookFailed as error:
             path = field_path(pod, container)
-            self.tools.events.record(pod, WARNING, "FailedPostStartHook", f"PostStartHook failed: {error}", path)
-            await self.tools.engine.runtime.stop_container(container_id, _MINIMUM_GRACE)
-            raise StartFailed("PostStartHookError", f"PostStartHook failed: {error}") from error
+            # What went wrong stays out of the event: secrets might be in it.
+            self.tools.events.record(pod, WARNING, "FailedPostStartHook", "PostStartHook failed", path)
+            found = ContainerState(container_id, container["name"], RUNNING)
+            await self._stopper.stop(pod, found, float(grace_period(pod)), "FailedPostStartHook", ips)
+            raise StartFailed("PostStartHookError", str(error)) from error
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -235,36 +244,21 @@ class PodActions:
         self, pod: Object, found: ContainerState, grace: float, message: str = "", ips: Sequence[str] = ()
     ) -> None:
         """Stop a running container: preStop hook, stop signal, SIGKILL after `grace` seconds in all."""
-        container = find_container(pod, found.name)
-        path = field_path(pod, container) if container else ""
-        self.tools.events.record(pod, NORMAL, "Killing", message or f"Stopping container {found.name}", path)
-        began = time.monotonic()
-        handler = ((container or {}).get("lifecycle") or {}).get("preStop")
-        if handler and container and grace > 0:
-            try:
-                async with asyncio.timeout(grace):
-                    await run_hook(self.tools.engine.runtime, handler, found.id, container, ips)
-            except (HookFailed, TimeoutError) as error:
-                text = f"PreStopHook failed: {error}"
-                self.tools.events.record(pod, WARNING, "FailedPreStopHook", text, path)
-        left = max(_MINIMUM_GRACE, round(grace - (time.monotonic() - began)))
-        with contextlib.suppress(EngineError):
-            await self.tools.engine.runtime.stop_container(found.id, left)
+        await self._stopper.stop(pod, found, grace, message, ips)
 
     async def stop_pod(self, pod: Object, state: PodState, grace: float) -> None:
         """Stop all containers, sidecars after the others in reverse order, then the sandboxes. Raises EngineError."""
-        end = time.monotonic() + grace
         box = state.sandbox
-        ips = box.ips if box else ()
-        sidecars = [c["name"] for c in init_containers(pod) if is_sidecar(c)]
         running = [c for c in state.containers if c.running]
-        await asyncio.gather(*(self.stop_container(pod, c, grace, ips=ips) for c in running if c.name not in sidecars))
-        for name in reversed(sidecars):
-            for found in running:
-                if found.name == name:
-                    await self.stop_container(pod, found, max(0.0, end - time.monotonic()), ips=ips)
+        await self._stopper.stop_all(pod, running, grace, box.ips if box else ())
         for sandbox in state.sandboxes:
             await self.tools.engine.runtime.stop_sandbox(sandbox.id)
+
+    async def reset(self, pod: Object, found: ContainerState) -> None:
+        """Kill a container if it runs, and remove it, so that it counts as never started. Its log stays."""
+        if found.running:
+            await self._stopper.stop(pod, found, 0.0, "killing")
+        await self.tools.engine.runtime.remove_container(found.id)
 
     async def release(self, uid: str) -> None:
         """Let go of the volumes and the cgroup of a pod that has ended; logs and ended containers stay."""
@@ -308,3 +302,14 @@ class PodActions:
         """Say that a container is not restarted yet."""
         text = f"Back-off restarting failed container {container['name']} in pod {full_name(pod)}"
         self.tools.events.record(pod, WARNING, "BackOff", text, field_path(pod, container))
+
+
+def _target(container: Container, state: PodState) -> str:
+    """The id of the container whose processes an ephemeral one is to see, empty if none. Raises ConfigError."""
+    name = container.get("targetContainerName")
+    if not name:
+        return ""
+    found = state.container(name)
+    if found is None:
+        raise ConfigError(f"unable to find target container {name}")
+    return found.id

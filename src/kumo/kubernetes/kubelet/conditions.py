@@ -8,9 +8,12 @@ from kumo.api import conditions as api_conditions
 from kumo.api.objects import Object
 from kumo.api.pod_resources import is_sidecar
 from kumo.kubernetes.kubelet.phase import FAILED, SUCCEEDED
+from kumo.kubernetes.kubelet.podstate import PodState
+from kumo.kubernetes.kubelet.restarts import ALL_RESTARTING, could_restart_all, nothing_left, restarts_all
 from kumo.kubernetes.kubelet.spec import containers, init_containers
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RESIZE = ("PodResizePending", "PodResizeInProgress")
+OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", ALL_RESTARTING)
 
 Status = dict[str, Any]
 
@@ -29,17 +32,32 @@ def make_conditions(
         {"type": "ContainersReady", **ready},
         {"type": "PodScheduled", "status": "True"},
     ]
-    made = []
-    for condition in wanted:
-        before = api_conditions.find(old, condition["type"])
-        same = before is not None and before.get("status") == condition["status"]
-        changed = (before or {}).get("lastTransitionTime") if same else None
-        condition |= {"lastProbeTime": None, "lastTransitionTime": changed or now}
-        generation = pod["metadata"].get("generation")
-        if generation is not None:
-            condition["observedGeneration"] = generation
-        made.append(condition)
-    return made
+    return [_dated(pod, condition, old, now) for condition in wanted]
+
+
+def _dated(pod: Object, condition: Status, old: list[dict[str, Any]], now: str) -> Status:
+    """The condition with its times and generation, the transition's kept where the status is the same."""
+    before = api_conditions.find(old, condition["type"])
+    same = before is not None and before.get("status") == condition["status"]
+    changed = (before or {}).get("lastTransitionTime") if same else None
+    condition |= {"lastProbeTime": None, "lastTransitionTime": changed or now}
+    generation = pod["metadata"].get("generation")
+    if generation is not None:
+        condition["observedGeneration"] = generation
+    return condition
+
+
+def restarting_condition(pod: Object, state: PodState, old: Status, phase: str, now: str) -> list[dict[str, Any]]:
+    """`AllContainersRestarting`, for pods that have a rule for it; in a list, empty for others."""
+    if not could_restart_all(pod):
+        return []
+    condition: Status = {"type": ALL_RESTARTING, "status": "False"}
+    if phase in (SUCCEEDED, FAILED):
+        condition["reason"] = "PodCompleted" if phase == SUCCEEDED else "PodFailed"
+    elif restarts_all(pod, state, old) and not nothing_left(pod, state):
+        text = "container exited with restart policy rule"
+        condition |= {"status": "True", "reason": "RestartAllContainersStarted", "message": text}
+    return [_dated(pod, condition, old.get("conditions") or [], now)]
 
 
 def containers_ready(pod: Object, by_name: dict[str, Status], phase: str) -> dict[str, Any]:
@@ -84,6 +102,9 @@ def initialized(pod: Object, by_name: dict[str, Status], phase: str) -> dict[str
         return {"status": "True", "reason": "PodCompleted"}
     if any(_has_started(by_name.get(c["name"])) for c in containers(pod)):
         return {"status": "True"}
+    before = api_conditions.find((pod.get("status") or {}).get("conditions"), "Initialized") or {}
+    if before.get("status") == "True":
+        return {"status": "True"}  # once initialized, a pod stays so
     return _verdict(unknown, incomplete, "incomplete", "ContainersNotInitialized")
 
 

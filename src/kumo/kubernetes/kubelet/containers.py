@@ -38,6 +38,8 @@ class Surroundings:
     devices: Mapping[str, DeviceResource]
     node_memory: int
     profiles: Path
+    target: str = ""
+    """The id of the container whose process namespace this one joins."""
 
 
 def log_path(container: str, restarts: int) -> str:
@@ -70,7 +72,7 @@ def container_config(
     pod: Object, container: Container, restarts: int, around: Surroundings, termination: Path
 ) -> cri.ContainerConfig:
     """The container's configuration. Makes missing subPath directories (blocking). Raises ConfigError."""
-    limits = container_limits(container)
+    limits = container_limits(pod, container)
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=restarts),
         image=cri.ImageSpec(image=container["image"], user_specified_image=container["image"]),
@@ -94,7 +96,7 @@ def container_config(
                 memory_limit_in_bytes=limits.memory,
                 oom_score_adj=oom_score(pod, container, around.node_memory),
             ),
-            security_context=container_context(pod, container, around.profiles),
+            security_context=container_context(pod, container, around.profiles, around.target),
         ),
     )
 

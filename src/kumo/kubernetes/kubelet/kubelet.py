@@ -10,13 +10,14 @@ from pathlib import Path
 import structlog
 
 from kumo.api.objects import Object, uid_of
-from kumo.api.resources import PODS, SERVICES
+from kumo.api.resources import NODES, PODS, SERVICES
 from kumo.host import mounts
 from kumo.host.cgroups import Cgroups
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import labels, logs, machine
 from kumo.kubernetes.kubelet.actions import PodActions, Tools
+from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.events import PodEvents
@@ -79,7 +80,13 @@ class Kubelet:
                 raise NoImage(error.reason, error.message) from error
 
         volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image)
-        tools = Tools(config, engine, references, volumes, images, events, self._services, Cgroups(), facts)
+        self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+        allocations = Allocations(
+            config.pods_directory, events, self._pods.objects, lambda: self._nodes.get(config.node_name)
+        )
+        tools = Tools(
+            config, engine, references, volumes, images, events, self._services, Cgroups(), facts, allocations
+        )
         self._actions = PodActions(tools)
         self._shared = Shared(
             client,
@@ -87,6 +94,7 @@ class Kubelet:
             Observer(engine.runtime, self._claim),
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
+            self._released,
         )
         statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
         self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects)
@@ -140,6 +148,7 @@ class Kubelet:
     async def _follow_pods(self) -> None:
         await self._pods.wait_synced()
         await self._services.wait_synced()
+        await self._nodes.wait_synced()
         self._pods.on_change(self._pod_changed)
         async for event in self._engine.events.follow():
             if event.kind == "connected":
@@ -161,6 +170,15 @@ class Kubelet:
                 found.exited(event.container)
             else:
                 found.wake()
+
+    def _released(self, uid: str) -> None:
+        """A pod has let go of what it used: those whose resize waits for room may look again."""
+        allocations = self._actions.tools.allocations
+        allocations.forget(uid)
+        for other in allocations.waiting():
+            worker = self._workers.get(other)
+            if worker is not None:
+                worker.wake()
 
     def _claim(self, container: str, uid: str) -> None:
         """Note whose container it is. One that ends at once may have ended before this; its worker learns of it now."""

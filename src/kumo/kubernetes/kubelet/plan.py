@@ -11,8 +11,19 @@ from dataclasses import dataclass, field
 
 from kumo.api.objects import Object
 from kumo.api.pod_resources import is_sidecar
+from kumo.kubernetes.kubelet.labels import container_hash
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
-from kumo.kubernetes.kubelet.spec import Container, containers, init_containers, restart_policy
+from kumo.kubernetes.kubelet.resizing import Resize
+from kumo.kubernetes.kubelet.restarts import RESTART_ALL, matching_action, restarts_after
+from kumo.kubernetes.kubelet.spec import (
+    Container,
+    all_containers,
+    containers,
+    ephemeral_containers,
+    find_container,
+    init_containers,
+    restart_policy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,8 @@ class Plan:
     attempt: int = 0
     kill: list[Kill] = field(default_factory=list)
     start: list[Container] = field(default_factory=list)
+    debug: list[Container] = field(default_factory=list)
+    """Ephemeral containers to start."""
 
 
 def started(container: Container, state: ContainerState | None, health: Mapping[str, Health]) -> bool:
@@ -63,10 +76,7 @@ def should_start(pod: Object, container: Container, state: ContainerState | None
         return True
     if state.running:
         return False
-    policy = restart_policy(pod, container)
-    if policy == "Never":
-        return False
-    return not (policy == "OnFailure" and state.exit_code == 0)
+    return restarts_after(pod, container, state.exit_code)
 
 
 def sandbox_changed(pod: Object, state: PodState) -> bool:
@@ -82,6 +92,7 @@ def make_plan(pod: Object, state: PodState, health: Mapping[str, Health]) -> Pla
     if sandbox_changed(pod, state):
         return _with_new_sandbox(pod, state)
     plan = Plan(attempt=state.sandboxes[0].attempt)
+    plan.debug = [c for c in ephemeral_containers(pod) if state.container(c["name"]) is None]
     begun = any_regular_started(pod, state)
     initialized = _plan_init(pod, state, health, plan, begun)
     if not initialized and not begun:
@@ -150,7 +161,7 @@ def _plan_init(pod: Object, state: PodState, health: Mapping[str, Health], plan:
         if found.running:
             return False
         if found.exit_code != 0:
-            if restart_policy(pod, container) == "Never":
+            if not restarts_after(pod, container, found.exit_code):
                 plan.kill_pod = True
             else:
                 plan.start.append(container)
@@ -167,15 +178,44 @@ def _plan_container(
         if should_start(pod, container, found):
             plan.start.append(container)
         return 0
+    kind = "Init container" if is_sidecar(container) else "Container"
+    after = "" if is_sidecar(container) else ", will be restarted"
+    if found.hash and found.hash != container_hash(container):
+        plan.kill.append(Kill(found, f"{kind} {name} definition changed{after}", ""))
+        plan.start.append(container)
+        return 0
     seen = health.get(name)
     failed = seen is not None and seen.container == found.id
     if failed and seen is not None and (seen.liveness_failed or seen.startup_failed):
         probe = "liveness" if seen.liveness_failed else "startup"
         again = restart_policy(pod, container) != "Never"
-        after = ", will be restarted" if again else ""
+        after = ", will be restarted" if again and not is_sidecar(container) else ""
         reason = "LivenessProbe" if seen.liveness_failed else "StartupProbe"
-        plan.kill.append(Kill(found, f"Container {name} failed {probe} probe{after}", reason))
+        plan.kill.append(Kill(found, f"{kind} {name} failed {probe} probe{after}", reason))
         if again:
             plan.start.append(container)
         return 0
     return 1
+
+
+def restart_for_resize(pod: Object, plan: Plan, resize: Resize) -> None:
+    """Have the containers that must start anew to get other resources killed and started, unless they are already."""
+    if plan.kill_pod or plan.create_sandbox:
+        return
+    killed = {kill.container.id for kill in plan.kill}
+    for found in resize.restart:
+        container = find_container(pod, found.name)
+        if found.id not in killed and container is not None:
+            plan.kill.append(Kill(found, f"Container {found.name} resize requires restart", ""))
+            plan.start.append(container)
+
+
+def reset_order(pod: Object, state: PodState) -> list[ContainerState]:
+    """The containers to remove so that all run anew: those that asked for it last, init containers after the others."""
+    groups: tuple[list[ContainerState], ...] = ([], [], [], [])
+    firsts = {c["name"] for c in init_containers(pod)}
+    for container in all_containers(pod):
+        for found in state.history(container["name"]):
+            asked = found.exited and matching_action(container, found.exit_code) == RESTART_ALL
+            groups[2 * asked + (found.name in firsts)].append(found)
+    return [found for group in groups for found in group]

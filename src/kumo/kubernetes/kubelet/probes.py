@@ -6,24 +6,33 @@ Upstream: `pkg/kubelet/prober`. Failures count only in a row; readiness and live
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kumo.api.objects import Object
+from kumo.api.objects import Object, is_deleting
 from kumo.api.pod_resources import is_sidecar
 from kumo.host.containerd.cri import RuntimeService
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import http_check
+from kumo.kubernetes.kubelet.env import expand
 from kumo.kubernetes.kubelet.events import WARNING, PodEvents
 from kumo.kubernetes.kubelet.plan import Health
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
 from kumo.kubernetes.kubelet.spec import Container, all_containers, field_path, init_containers
 from kumo.kubernetes.kubelet.stats.probe_metrics import FAILED, SUCCESSFUL, ProbeCounts
 
+GOOD, WARN, BAD, ODD = "success", "warning", "failure", "unknown"
 _KINDS = (("startupProbe", "Startup"), ("livenessProbe", "Liveness"), ("readinessProbe", "Readiness"))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one probe found: success, warning (a success), failure, or unknown (which counts as nothing)."""
+
+    kind: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +88,22 @@ class Prober:
                 running[container["name"]] = found
         for key in [k for k in self._tasks if k[0] not in {c.id for c in running.values()}]:
             self._tasks.pop(key).cancel()
+        ending = is_deleting(pod)
+        if ending:
+            # A pod that is to end is not started anew: only whether it still serves matters.
+            for key in [k for k in self._tasks if k[1] != "readinessProbe"]:
+                self._tasks.pop(key).cancel()
         for container in all_containers(pod):
             found = running.get(container["name"])
             if found is None or (container in init_containers(pod) and not is_sidecar(container)):
                 continue
             if self._health.get(found.name, Health()).container != found.id:
-                self._health[found.name] = Health(found.id, started="startupProbe" not in container or None)
+                self._health[found.name] = _seed(pod, container, found)
             for field, title in _KINDS:
+                if field != "readinessProbe" and ending:
+                    continue
+                if field == "startupProbe" and self._health[found.name].started:
+                    continue
                 if field in container and (found.id, field) not in self._tasks:
                     work = self._probe(pod, container, found, field, title, tuple(ips))
                     self._tasks[found.id, field] = asyncio.create_task(work, name=f"{title.lower()} probe")
@@ -106,16 +124,27 @@ class Prober:
         while True:
             if field == "startupProbe" or self._health[found.name].started:
                 began = time.monotonic()
-                problem = await self._ask(probe, container, found.id, ips, timing.timeout)
-                result = SUCCESSFUL if problem is None else FAILED
+                verdict = await self._ask(probe, container, found.id, ips, timing.timeout)
+                result = SUCCESSFUL if verdict.kind in (GOOD, WARN) else FAILED
                 self._counts.count(pod, found.name, title, result, time.monotonic() - began)
-                good, bad = (good + 1, 0) if problem is None else (0, bad + 1)
-                if problem is not None:
-                    text = f"{title} probe failed: {problem}"
-                    self._events.record(pod, WARNING, "Unhealthy", text, field_path(pod, container))
+                self._say(pod, container, title, verdict)
+                if verdict.kind in (GOOD, WARN):
+                    good, bad = good + 1, 0
+                elif verdict.kind == BAD:
+                    good, bad = 0, bad + 1
                 if self._judge(found, field, good >= timing.successes, bad >= timing.failures):
                     return
             await asyncio.sleep(timing.period)
+
+    def _say(self, pod: Object, container: Container, title: str, verdict: Verdict) -> None:
+        path = field_path(pod, container)
+        if verdict.kind == BAD:
+            self._events.record(pod, WARNING, "Unhealthy", f"{title} probe failed: {verdict.text}", path)
+        elif verdict.kind == ODD:
+            text = f"{title} probe errored and resulted in unknown state: {verdict.text}"
+            self._events.record(pod, WARNING, "Unhealthy", text, path)
+        elif verdict.kind == WARN:
+            self._events.record(pod, WARNING, "ProbeWarning", f"{title} probe warning: {verdict.text}", path)
 
     def _judge(self, found: ContainerState, field: str, passed: bool, failed: bool) -> bool:
         """Note the verdict; whether the probe's work is done."""
@@ -140,45 +169,64 @@ class Prober:
 
     async def _ask(
         self, probe: Mapping[str, Any], container: Container, container_id: str, ips: tuple[str, ...], timeout: float
-    ) -> str | None:
-        """None if the container is well, else what is wrong."""
+    ) -> Verdict:
+        """What the container's answer says of it."""
         host = ips[0] if ips else ""
         try:
             if "exec" in probe:
-                return await self._exec(probe["exec"].get("command") or [], container_id, timeout)
+                command = [expand(c, _static(container)) for c in probe["exec"].get("command") or ()]
+                return await self._exec(command, container_id, timeout)
             if "httpGet" in probe:
                 request = http_check.from_action(probe["httpGet"], container, host)
-                status, _ = await http_check.fetch(request, timeout)
-                return None if 200 <= status < 400 else f"HTTP probe failed with statuscode: {status}"
+                return _http_verdict(await http_check.fetch(request, timeout))
             if "tcpSocket" in probe:
                 port = http_check.resolve_port(probe["tcpSocket"]["port"], container)
                 await http_check.tcp_connect(probe["tcpSocket"].get("host") or host, port, timeout)
-                return None
+                return Verdict(GOOD)
             if "grpc" in probe:
                 service = probe["grpc"].get("service") or ""
-                return await http_check.grpc_health(host, int(probe["grpc"]["port"]), service, timeout) or None
-        except TimeoutError:
-            return "context deadline exceeded"
-        except ConnectionRefusedError:
-            return f"dial tcp {_target(probe, container, host)}: connect: connection refused"
+                await http_check.grpc_health(host, int(probe["grpc"]["port"]), service, timeout)
+                return Verdict(GOOD)
+        except http_check.CheckFailed as error:
+            return Verdict(BAD, str(error))
         except (OSError, ValueError) as error:
-            return str(error)
-        return "missing probe handler"
+            return Verdict(ODD, str(error))
+        return Verdict(ODD, "missing probe handler")
 
-    async def _exec(self, command: Sequence[str], container_id: str, timeout: float) -> str | None:
+    async def _exec(self, command: Sequence[str], container_id: str, timeout: float) -> Verdict:
         try:
             answer = await self._runtime.exec_sync(container_id, command, max(1, int(timeout)))
         except EngineError as error:
             if error.code == "DEADLINE_EXCEEDED":
-                return f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s'
-            return error.wire
+                return Verdict(BAD, f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s')
+            return Verdict(ODD, error.wire)
         if answer.exit_code == 0:
-            return None
-        return (answer.stdout + answer.stderr)[: 10 << 10].decode(errors="replace") or f"exit code {answer.exit_code}"
+            return Verdict(GOOD)
+        return Verdict(BAD, (answer.stdout + answer.stderr)[: 10 << 10].decode(errors="replace"))
 
 
-def _target(probe: Mapping[str, Any], container: Container, host: str) -> str:
-    action = probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}
-    with contextlib.suppress(ValueError):
-        return f"{action.get('host') or host}:{http_check.resolve_port(action.get('port', 0), container)}"
-    return host
+def _http_verdict(answer: http_check.HttpAnswer) -> Verdict:
+    if answer.elsewhere:
+        return Verdict(WARN, f"Probe terminated redirects, Response body: {answer.body}")
+    if 200 <= answer.status < 400:
+        return Verdict(GOOD)
+    return Verdict(BAD, f"HTTP probe failed with statuscode: {answer.status}")
+
+
+def _static(container: Container) -> dict[str, str]:
+    """The variables whose values stand in the spec: only those are known to a probe's command."""
+    return {v["name"]: v["value"] for v in container.get("env") or () if v.get("value")}
+
+
+def _seed(pod: Object, container: Container, found: ContainerState) -> Health:
+    """What is known of a container before its first probe: what the pod's status says, if it is the same container."""
+    said = next((s for s in _statuses(pod) if s["name"] == found.name), {})
+    same = said.get("containerID") == f"containerd://{found.id}" and "running" in (said.get("state") or {})
+    started = True if "startupProbe" not in container or (same and said.get("started")) else None
+    return Health(found.id, started=started, ready=bool(same and said.get("ready")))
+
+
+def _statuses(pod: Object) -> Iterator[Mapping[str, Any]]:
+    status = pod.get("status") or {}
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()

@@ -9,7 +9,13 @@ from typing import Any
 from kumo.api.objects import Object, name_of, namespace_of
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.env import ConfigError
-from kumo.kubernetes.kubelet.spec import Container, all_containers, container_security, host_network, pod_security
+from kumo.kubernetes.kubelet.spec import (
+    Container,
+    container_security,
+    every_container,
+    host_network,
+    pod_security,
+)
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 _RUNTIME_DEFAULT, _UNCONFINED, _LOCALHOST = 0, 1, 2
@@ -31,14 +37,15 @@ _MASKED = (
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
-def namespaces(pod: Object) -> cri.NamespaceOption:
-    """Whose namespaces the pod's containers share."""
+def namespaces(pod: Object, target: str = "") -> cri.NamespaceOption:
+    """Whose namespaces the pod's containers share; `target` is the container whose processes one of them is to see."""
     spec = pod["spec"]
     pid = NODE if spec.get("hostPID") else POD if spec.get("shareProcessNamespace") else CONTAINER
     return cri.NamespaceOption(
         network=NODE if host_network(pod) else POD,
-        pid=pid,
+        pid=TARGET if target else pid,
         ipc=NODE if spec.get("hostIPC") else POD,
+        target_id=target,
     )
 
 
@@ -47,7 +54,7 @@ def sandbox_context(pod: Object) -> cri.LinuxSandboxSecurityContext:
     wanted = pod_security(pod)
     context = cri.LinuxSandboxSecurityContext(
         namespace_options=namespaces(pod),
-        privileged=any(container_security(c).get("privileged") for c in all_containers(pod)),
+        privileged=any(container_security(c).get("privileged") for c in every_container(pod)),
         seccomp=cri.SecurityProfile(profile_type=_RUNTIME_DEFAULT),
         supplemental_groups=_groups(wanted),
     )
@@ -65,7 +72,9 @@ def _groups(wanted: Mapping[str, Any]) -> list[int]:
     return groups
 
 
-def container_context(pod: Object, container: Container, profiles: Path) -> cri.LinuxContainerSecurityContext:
+def container_context(
+    pod: Object, container: Container, profiles: Path, target: str = ""
+) -> cri.LinuxContainerSecurityContext:
     """A container's security context; `profiles` is the directory of seccomp profiles of type Localhost."""
     own, shared = container_security(container), pod_security(pod)
     masked = own.get("procMount") != "Unmasked"
@@ -75,7 +84,7 @@ def container_context(pod: Object, container: Container, profiles: Path) -> cri.
             add_capabilities=capabilities.get("add") or (), drop_capabilities=capabilities.get("drop") or ()
         ),
         privileged=bool(own.get("privileged")),
-        namespace_options=namespaces(pod),
+        namespace_options=namespaces(pod, target),
         readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
         no_new_privs=own.get("allowPrivilegeEscalation") is False,
         supplemental_groups=_groups(shared),

@@ -9,6 +9,9 @@ from kumo.api.objects import Object, name_of, namespace_of, uid_of
 
 Container = dict[str, Any]
 
+CONFIG_SOURCE = "kubernetes.io/config.source"
+"""The annotation that says where a pod comes from: `file`, or `api`."""
+
 
 def containers(pod: Object) -> list[Container]:
     """The regular containers."""
@@ -28,14 +31,32 @@ def all_containers(pod: Object) -> Iterator[Container]:
     yield from containers(pod)
 
 
+def ephemeral_containers(pod: Object) -> list[Container]:
+    """The ephemeral containers (`kubectl debug`), in the order in which they were added."""
+    found: list[Container] = pod["spec"].get("ephemeralContainers") or []
+    return found
+
+
+def every_container(pod: Object) -> Iterator[Container]:
+    """All containers: init, regular and ephemeral ones."""
+    yield from all_containers(pod)
+    yield from ephemeral_containers(pod)
+
+
 def find_container(pod: Object, name: str) -> Container | None:
-    """The container of that name, init or regular."""
-    return next((c for c in all_containers(pod) if c["name"] == name), None)
+    """The container of that name, init, regular or ephemeral."""
+    return next((c for c in every_container(pod) if c["name"] == name), None)
 
 
 def restart_policy(pod: Object, container: Container) -> str:
     """Always, OnFailure or Never, for that container (a container's own policy overrides the pod's)."""
     return str(container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always")
+
+
+def is_static(pod: Object) -> bool:
+    """Whether the pod comes from a manifest on this node, not from the API server."""
+    source = (pod["metadata"].get("annotations") or {}).get(CONFIG_SOURCE, "api")
+    return bool(source != "api")
 
 
 def host_network(pod: Object) -> bool:
@@ -68,12 +89,13 @@ def full_name(pod: Object) -> str:
 
 def field_path(pod: Object, container: Container) -> str:
     """The fieldPath that an event about a container carries."""
-    kind = (
-        "initContainers"
-        if any(c is container or c["name"] == container["name"] for c in init_containers(pod))
-        else "containers"
-    )
-    return f"spec.{kind}{{{container['name']}}}"
+    name = container["name"]
+    kind = "containers"
+    if any(c["name"] == name for c in init_containers(pod)):
+        kind = "initContainers"
+    elif any(c["name"] == name for c in ephemeral_containers(pod)):
+        kind = "ephemeralContainers"
+    return f"spec.{kind}{{{name}}}"
 
 
 def cluster_hostname(pod: Object) -> str:

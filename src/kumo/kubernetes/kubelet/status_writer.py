@@ -11,14 +11,23 @@ import structlog
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object, name_of, namespace_of, uid_of
 from kumo.api.resources import PODS
-from kumo.kubernetes.kubelet.conditions import OWNED
+from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 
 _log = structlog.get_logger("kumo.kubelet")
 
 Status = dict[str, Any]
 _MERGED_BY_IP = ("podIPs", "hostIPs")
-_OPTIONAL = ("reason", "message", "podIP", "podIPs", "initContainerStatuses")
+_OPTIONAL = (
+    "reason",
+    "message",
+    "podIP",
+    "podIPs",
+    "initContainerStatuses",
+    "ephemeralContainerStatuses",
+    "allocatedResources",
+    "resources",
+)
 
 
 class StatusWriter:
@@ -102,8 +111,11 @@ def difference(old: Status, new: Status) -> Status:
     for key, value in new.items():
         if key == "conditions":
             before = {c["type"]: c for c in old.get("conditions") or ()}
-            changed = [_condition(before.get(c["type"]) or {}, c) for c in value if c["type"] in OWNED]
+            mine = [c for c in value if c["type"] in OWNED + RESIZE]
+            changed = [_condition(before.get(c["type"]) or {}, c) for c in mine]
             changed = [c for c in changed if c is not None]
+            ended = {t for t in RESIZE if t in before} - {c["type"] for c in mine}
+            changed += [{"type": t, "$patch": "delete"} for t in sorted(ended)]
             if changed:
                 patch[key] = changed
         elif old.get(key) != value:

@@ -15,19 +15,25 @@ from typing import Any
 import structlog
 
 from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Object, is_deleting, name_of, namespace_of, parse_timestamp, uid_of
-from kumo.api.resources import PODS
+from kumo.api.objects import Object, is_deleting, name_of, namespace_of, parse_timestamp, timestamp, uid_of
+from kumo.api.resources import NODES, PODS
 from kumo.host.containerd.rpc import EngineError
+from kumo.kubernetes.kubelet import resizer
 from kumo.kubernetes.kubelet.actions import PodActions, StartFailed
 from kumo.kubernetes.kubelet.backoff import Backoff
-from kumo.kubernetes.kubelet.conditions import OWNED
-from kumo.kubernetes.kubelet.phase import TERMINAL
-from kumo.kubernetes.kubelet.plan import Plan, make_plan, sandbox_changed
+from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
+from kumo.kubernetes.kubelet.events import WARNING
+from kumo.kubernetes.kubelet.images import duration
+from kumo.kubernetes.kubelet.phase import FAILED, TERMINAL
+from kumo.kubernetes.kubelet.plan import Plan, make_plan, reset_order, restart_for_resize, sandbox_changed
 from kumo.kubernetes.kubelet.podstate import Observer, PodState
 from kumo.kubernetes.kubelet.probes import Prober
+from kumo.kubernetes.kubelet.resizing import Resize, plan_resize
+from kumo.kubernetes.kubelet.resources import qos_class
+from kumo.kubernetes.kubelet.restarts import restarts_all
 from kumo.kubernetes.kubelet.spec import (
     Container,
-    all_containers,
+    every_container,
     find_container,
     full_name,
     grace_period,
@@ -41,6 +47,7 @@ from kumo.machinery.client import Client
 _log = structlog.get_logger("kumo.kubelet")
 
 _RETRY_BASE, _RETRY_CEILING = 0.2, 10.0
+_RESIZE_RETRY = 10.0
 _SETTLE = 0.01
 """Seconds until containerd is asked again whether it has noticed what its event said."""
 
@@ -54,6 +61,8 @@ class Shared:
     observer: Observer
     writer: StatusWriter
     crashes: Backoff
+    released: Callable[[str], None]
+    """Hears of each pod (its uid) that uses nothing any more."""
 
 
 class PodWorker:
@@ -179,7 +188,7 @@ class PodWorker:
         if error.no_image is None:
             return
         trouble = Trouble(error.no_image.reason, error.no_image.message)
-        for container in all_containers(self._pod):
+        for container in every_container(self._pod):
             if any(m["name"] == error.name for m in container.get("volumeMounts") or ()):
                 self._troubles[container["name"]] = trouble
         self._say(self._pod, self.state)
@@ -205,7 +214,17 @@ class PodWorker:
         if self._ended or (pod.get("status") or {}).get("phase") in TERMINAL:
             await self._finish()
             return False
+        if not await self._admit(pod):
+            await self._finish()
+            return False
+        allocations = self._shared.actions.tools.allocations
+        allocations.resize(pod)
+        pod = allocations.given(pod)
         state = await self._observe()
+        if restarts_all(pod, state, self._status or pod.get("status")):
+            await self._restart_all(pod, state)
+            return False
+        allocations.progress(pod, state)
         status = self._say(pod, state)
         if status["phase"] in TERMINAL or self._past_deadline(pod, status):
             await self._finish()
@@ -215,6 +234,42 @@ class PodWorker:
         await self._carry_out(pod, state, plan)
         await self._refresh_volumes(pod, state)
         return False
+
+    async def _admit(self, pod: Object) -> bool:
+        """Whether the node takes the pod; if not, its status and an event say why."""
+        tools = self._shared.actions.tools
+        refusal = tools.allocations.admit(pod)
+        if refusal is not None and refusal.reason == "NodeAffinity":
+            # The node may have got its labels a moment ago.
+            tools.allocations.refresh(await self._shared.client.get(NODES, tools.config.node_name))
+            refusal = tools.allocations.admit(pod)
+        if refusal is None:
+            return True
+        tools.events.record(pod, WARNING, refusal.reason, refusal.message)
+        message = f"Pod was rejected: {refusal.message}"
+        self._status = {
+            "phase": FAILED,
+            "reason": refusal.reason,
+            "message": message,
+            "qosClass": qos_class(pod),
+            "conditions": [],
+            "startTime": (pod.get("status") or {}).get("startTime") or timestamp(),
+        }
+        generation = pod["metadata"].get("generation")
+        if generation is not None:
+            self._status["observedGeneration"] = generation
+        self._shared.writer.set(pod, self._status)
+        self._ended = True
+        return False
+
+    async def _restart_all(self, pod: Object, state: PodState) -> None:
+        """Remove all containers, so that the pod begins anew in its sandbox."""
+        self._say(pod, state)
+        for found in reset_order(pod, state):
+            await self._shared.actions.reset(pod, found)
+            self._troubles.pop(found.name, None)
+        self._say(pod, await self._observe())
+        self.wake()
 
     async def _observe(self) -> PodState:
         state = await self._shared.observer.observe(self.uid)
@@ -229,6 +284,9 @@ class PodWorker:
 
     async def _carry_out(self, pod: Object, state: PodState, plan: Plan) -> None:
         actions = self._shared.actions
+        book = actions.tools.allocations.book(self.uid)
+        resize = plan_resize(pod, state, book.actuated) if book is not None else Resize()
+        restart_for_resize(pod, plan, resize)
         for kill in plan.kill:
             grace = self._probe_grace(pod, kill.container.name, kill.reason)
             await actions.stop_container(pod, kill.container, grace, kill.message, self._ips(pod, state))
@@ -248,11 +306,30 @@ class PodWorker:
             self._say(pod, state)
         elif plan.kill:
             state = await self._observe()
+        for container in plan.debug:
+            if await self._start(pod, container, state):
+                self.wake()
+        if not (plan.kill_pod or plan.create_sandbox):
+            await self._resize(pod, state, resize)
         for container in plan.start:
             if await self._start(pod, container, state):
                 self.wake()
         if plan.start:
             await actions.prune(state)
+
+    async def _resize(self, pod: Object, state: PodState, resize: Resize) -> None:
+        """Give the containers that run what the pod was given."""
+        tools = self._shared.actions.tools
+        book = tools.allocations.book(self.uid)
+        if resize.empty or book is None:
+            return
+        why = await resizer.carry_out(tools, pod, book, resize)
+        if why:
+            tools.allocations.failed(pod, why)
+            self._wake_after(_RESIZE_RETRY)
+        else:
+            tools.allocations.progress(pod, state)
+        self._say(pod, state)
 
     def _probe_grace(self, pod: Object, name: str, reason: str) -> float:
         field = "livenessProbe" if reason == "LivenessProbe" else "startupProbe"
@@ -264,7 +341,7 @@ class PodWorker:
         """Start a container unless it has to wait; whether something has changed."""
         name = container["name"]
         last = state.container(name)
-        key = (self.uid, name)
+        key = (self.uid, name, container.get("image"), str(container.get("resources")))
         crashes = self._shared.crashes
         if last is not None and last.exited:
             wait = crashes.remaining(key, last.finished_at)
@@ -296,7 +373,7 @@ class PodWorker:
 
     def _crash_looping(self, pod: Object, container: Container, delay: float) -> bool:
         name = container["name"]
-        text = f"back-off {round(delay)}s restarting failed container={name} pod={full_name(pod)}"
+        text = f"back-off {duration(delay)} restarting failed container={name} pod={full_name(pod)}"
         trouble = Trouble("CrashLoopBackOff", text)
         if self._troubles.get(name) != trouble:
             self._troubles[name] = trouble
@@ -306,12 +383,12 @@ class PodWorker:
 
     def _restarts(self, pod: Object, name: str, state: PodState) -> int:
         last = state.container(name)
+        old = self._status or pod.get("status") or {}
         if last is not None:
             return last.restarts + 1
-        old = pod.get("status") or {}
         for entry in [*(old.get("containerStatuses") or ()), *(old.get("initContainerStatuses") or ())]:
-            if entry["name"] == name and entry.get("containerID"):
-                return int(entry.get("restartCount") or 0) + 1
+            if entry["name"] == name:
+                return int(entry.get("restartCount") or 0) + bool(entry.get("containerID"))
         return 0
 
     async def _refresh_volumes(self, pod: Object, state: PodState) -> None:
@@ -346,19 +423,25 @@ class PodWorker:
 
     def _say(self, pod: Object, state: PodState, *, terminal: bool = False) -> dict[str, Any]:
         """Make the pod's status from what is known and have it written."""
+        tools = self._shared.actions.tools
+        pod = tools.allocations.given(pod)
+        book = tools.allocations.book(self.uid)
         view = View(
             state=state,
             health=self.prober.health,
             troubles=self._troubles,
-            host_ips=(self._shared.actions.tools.config.node_ip,),
+            host_ips=(tools.config.node_ip,),
             terminal=terminal,
+            actuated=book.actuated["containers"] if book else {},
+            resize=tuple(book.conditions.values()) if book and not terminal else (),
+            restarting=not terminal and restarts_all(pod, state, self._status or pod.get("status")),
         )
         # The informer may be behind what was written last: the kubelet's own part is what it said itself.
         seen = pod.get("status") or {}
         others = list(seen.get("conditions") or ())
         if self._status:
-            others = [c for c in others if c["type"] not in OWNED]
-            mine = [c for c in self._status["conditions"] if c["type"] in OWNED]
+            others = [c for c in others if c["type"] not in OWNED + RESIZE]
+            mine = [c for c in self._status["conditions"] if c["type"] in OWNED + RESIZE]
             seen = seen | self._status | {"conditions": mine + others}
         status = make_status({**pod, "status": seen}, view, time.time())
         if status["phase"] in TERMINAL and not terminal and state.any_running:
@@ -384,6 +467,7 @@ class PodWorker:
             await self._shared.actions.release(self.uid)
             self._volumes = None
             self._ended = True
+        self._shared.released(self.uid)
         self.prober.stop()
 
     async def _end(self) -> bool:
@@ -410,4 +494,5 @@ class PodWorker:
                 if not is_not_found(error) and error.reason != "Conflict":
                     raise
         self._shared.writer.forget(self.uid)
+        self._shared.released(self.uid)
         return True
