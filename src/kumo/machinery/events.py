@@ -1,29 +1,29 @@
-"""Events: what `kubectl describe` shows below an object. Written in the background, repeated ones counted.
+"""Events: what `kubectl describe` shows below an object. Written in the background, with upstream's correlation.
 
-Objects of kind `v1/Event`, with upstream's correlation in its simplest form: the same event again within ten minutes
-raises `count` and moves `lastTimestamp` instead of making a new one.
+Objects of kind `v1/Event`: the same event again raises `count` and moves `lastTimestamp`, similar ones are combined,
+floods are cut off (`event_correlation`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from typing import Any
 
 import structlog
 
-from kumo.api.errors import StatusError
-from kumo.api.objects import Object, name_of, namespace_of, timestamp, uid_of
+from kumo.api.errors import StatusError, is_not_found
+from kumo.api.objects import Object, name_of, namespace_of, new_uid, timestamp, uid_of
 from kumo.api.resources import EVENTS
 from kumo.machinery.client import Client
+from kumo.machinery.event_correlation import Correlated, Correlator
 
 NORMAL = "Normal"
 WARNING = "Warning"
 
 _log = structlog.get_logger("kumo.events")
-_REMEMBERED = 4096
-_WINDOW = 600.0
+_TRIES = 12
+_LONGEST_NAME = 253
 
 
 def object_reference(obj: Object) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class EventRecorder:
     def __init__(self, client: Client, component: str, host: str = "") -> None:
         self._client = client
         self._source = {"component": component} | ({"host": host} if host else {})
-        self._seen: OrderedDict[tuple[str, ...], tuple[str, str, int, float]] = OrderedDict()
+        self._correlator = Correlator(time.monotonic)
         self._queue: asyncio.Queue[tuple[dict[str, Any], str, str, str]] = asyncio.Queue(1000)
         self._task: asyncio.Task[None] | None = None
 
@@ -66,49 +66,60 @@ class EventRecorder:
             reference, kind, reason, message = await self._queue.get()
             try:
                 await self._write(reference, kind, reason, message)
-            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
-                _log.debug("event not written", reason=reason, error=str(error))
             except Exception:
                 _log.exception("event not written", reason=reason)
 
     async def _write(self, reference: dict[str, Any], kind: str, reason: str, message: str) -> None:
-        identity = (reference.get("uid", ""), reference.get("fieldPath", ""), kind, reason, message)
-        namespace = reference.get("namespace") or "default"
+        """Write what is left of the event after correlation; while the server can't be reached, some minutes long."""
         now = timestamp()
-        seen = self._seen.pop(identity, None)
-        if seen is not None and time.monotonic() - seen[3] < _WINDOW:
-            name, first, count, _ = seen
+        made = self._correlator.correlate(
+            reference, kind, reason, message, name=_event_name(reference["name"]), now=now
+        )
+        if made is None:
+            return
+        for number in range(_TRIES):
             try:
-                patch = {"count": count + 1, "lastTimestamp": now}
-                await self._client.patch(EVENTS, name, patch, namespace)
-                self._remember(identity, name, first, count + 1)
+                await self._send(reference, kind, reason, made, now)
                 return
             except StatusError as error:
-                if error.code != 404:
+                _log.debug("event refused", reason=reason, error=str(error))
+                return
+            except (ConnectionError, OSError, TimeoutError) as error:
+                _log.debug("event not written", reason=reason, error=str(error))
+            await asyncio.sleep(min(0.5 * 2**number, 10.0))
+
+    async def _send(self, reference: dict[str, Any], kind: str, reason: str, made: Correlated, now: str) -> None:
+        namespace = reference.get("namespace") or "default"
+        if made.count > 1:
+            try:
+                patch = {"count": made.count, "lastTimestamp": now, "message": made.message}
+                await self._client.patch(EVENTS, made.name, patch, namespace)
+                return
+            except StatusError as error:
+                if not is_not_found(error):
                     raise
-        name = f"{reference['name']}.{time.time_ns():x}"
         await self._client.create(
             EVENTS,
             {
                 "apiVersion": "v1",
                 "kind": "Event",
-                "metadata": {"name": name, "namespace": namespace},
+                "metadata": {"name": made.name, "namespace": namespace},
                 "involvedObject": reference,
                 "reason": reason,
-                "message": message,
+                "message": made.message,
                 "source": self._source,
-                "firstTimestamp": now,
+                "firstTimestamp": made.first,
                 "lastTimestamp": now,
-                "count": 1,
+                "count": made.count,
                 "type": kind,
                 "eventTime": None,
                 "reportingComponent": self._source["component"],
                 "reportingInstance": self._source.get("host", ""),
             },
         )
-        self._remember(identity, name, now, 1)
 
-    def _remember(self, identity: tuple[str, ...], name: str, first: str, count: int) -> None:
-        self._seen[identity] = (name, first, count, time.monotonic())
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+
+def _event_name(name: str) -> str:
+    """A name of an event about the object `name`, unlike any other."""
+    made = f"{name}.{time.time_ns():x}"
+    return made if len(made) <= _LONGEST_NAME else new_uid()
