@@ -28,7 +28,7 @@ def listed(data_dir: Path) -> None:
     instance = _instance(data_dir)
     now = datetime.datetime.now(datetime.UTC)
     click.echo(f"{'CERTIFICATE':<28} {'EXPIRES':<20} DAYS LEFT")
-    for path in sorted(instance.pki_dir.glob("*.crt")):
+    for path in sorted((*instance.pki_dir.glob("*.crt"), *instance.pki_dir.glob("*.pem"))):
         end = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
         click.echo(f"{path.stem:<28} {end:%Y-%m-%dT%H:%M:%SZ} {(end - now).days:>9}")
 
@@ -38,6 +38,8 @@ def listed(data_dir: Path) -> None:
 def renew(data_dir: Path) -> None:
     """Make every certificate anew (not the CAs), with new keys. A running API server shows its new one at once."""
     instance = _instance(data_dir)
+    if instance.joined:
+        raise InstanceError(f"{data_dir} is a node of {instance.server}: it has its certificates renewed by itself")
     pki = prepare.certificates(instance)
     pairs = [value for value in (getattr(pki, f.name) for f in fields(pki)) if isinstance(value, tls.KeyPair)]
     for pair in pairs:

@@ -50,4 +50,5 @@ def command(data_dir: Path, timeout: int) -> None:
             err=True,
         )
         sys.exit(1)
-    click.echo(f"Ended in {time.monotonic() - began:.1f} s. The data is in {data_dir}; 'kumo up' starts it again.")
+    verb = "join" if instance.joined else "up"
+    click.echo(f"Ended in {time.monotonic() - began:.1f} s. The data is in {data_dir}; 'kumo {verb}' starts it again.")

@@ -16,6 +16,8 @@ from kumo.cli.main import data_dir_option
 def command(data_dir: Path, only_path: bool) -> None:
     """Print the administrator's kubeconfig: kumo kubeconfig > ~/.kube/config"""
     instance = load(data_dir)
+    if instance is not None and instance.joined:
+        raise InstanceError(f"{data_dir} is a node of {instance.server}: the administrator's kubeconfig is there")
     if instance is None or not instance.kubeconfig.exists():
         raise InstanceError(f"there is no kubeconfig in {data_dir} yet: 'kumo up --data-dir {data_dir}' makes one")
     click.echo(instance.kubeconfig if only_path else instance.kubeconfig.read_text(), nl=only_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from kumo.cli.instance import InstanceError
+from kumo.cli.instance import InstanceError, load
 from kumo.cli.main import data_dir_option
 
 _UNIT_DIR = Path("/etc/systemd/system")
@@ -21,7 +21,7 @@ Wants=network-online.target
 
 [Service]
 Type=exec
-ExecStart={program} up --data-dir {data_dir}
+ExecStart={program} {verb} --data-dir {data_dir}
 Restart=on-failure
 RestartSec=2
 # Pods and virtual machines are processes of their own; they end by kumo's order, never by systemd's.
@@ -36,9 +36,9 @@ WantedBy=multi-user.target
 """
 
 
-def unit_text(data_dir: Path, program: str) -> str:
-    """The unit file that runs the instance of `data_dir` with the `kumo` at `program`."""
-    return _UNIT.format(data_dir=data_dir, program=program)
+def unit_text(data_dir: Path, program: str, verb: str = "up") -> str:
+    """The unit file that runs the instance of `data_dir` with the `kumo` at `program`; `verb` is up or join."""
+    return _UNIT.format(data_dir=data_dir, program=program, verb=verb)
 
 
 def unit_name(data_dir: Path) -> str:
@@ -57,7 +57,8 @@ def command() -> None:
 def install(data_dir: Path, only_print: bool) -> None:
     """Write the unit, enable it and start it."""
     program = Path(sys.argv[0]).absolute()
-    text = unit_text(data_dir.absolute(), str(program))
+    instance = load(data_dir.absolute())
+    text = unit_text(data_dir.absolute(), str(program), "join" if instance is not None and instance.joined else "up")
     if only_print:
         click.echo(text, nl=False)
         return

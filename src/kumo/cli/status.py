@@ -57,6 +57,8 @@ def processes(pid: int) -> list[dict[str, Any]]:
 
 
 async def _objects(instance: Instance) -> dict[str, Any]:
+    if instance.joined:
+        return await _own_objects(instance)
     transport = kubeconfig.transport(instance.kubeconfig)
     client = Client(transport)
     try:
@@ -77,6 +79,24 @@ async def _objects(instance: Instance) -> dict[str, Any]:
         await transport.close()
 
 
+async def _own_objects(instance: Instance) -> dict[str, Any]:
+    """What a joined node may know of: itself, and the pods that it runs."""
+    from kumo.cli.node_access import client_context
+    from kumo.machinery.transport import HttpTransport
+
+    transport = HttpTransport(instance.url, tls=client_context(instance))
+    client, name = Client(transport), instance.node_name
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            nodes = (await client.list(NODES, field_selector=f"metadata.name={name}")).items
+            pods = (await client.list(PODS, field_selector=f"spec.nodeName={name}")).items
+    finally:
+        await transport.close()
+    running = sum((p.get("status") or {}).get("phase") == "Running" for p in pods)
+    ready = {n["metadata"]["name"]: is_true(n, "Ready") for n in nodes}
+    return {"nodes": ready or {name: False}, "pods": len(pods), "podsRunning": running}
+
+
 @click.command("status", short_help="Show whether the cloud runs and what is in it.")
 @data_dir_option
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Output for scripts.")
@@ -88,7 +108,8 @@ def command(data_dir: Path, output: str | None) -> None:
         if output == "json":
             click.echo(json.dumps({"running": False, "dataDir": str(data_dir)}))
         else:
-            click.echo(f"kumo does not run on {data_dir}. Start it with 'kumo up --detach'")
+            verb = "join" if instance is not None and instance.joined else "up"
+            click.echo(f"kumo does not run on {data_dir}. Start it with 'kumo {verb} --detach'")
         sys.exit(3)
     report: dict[str, Any] = {
         "running": True,
