@@ -17,6 +17,7 @@ def rights() -> list[tuple[GVR, Object]]:
     rules = [
         {"apiGroups": [""], "resources": ["services", "namespaces", "pods", "endpoints"], "verbs": _READ},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
     ]
     own = [
         {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "update", "patch"]},

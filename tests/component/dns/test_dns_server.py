@@ -97,6 +97,7 @@ class Setting:
             (SERVICES, "Service"), (ENDPOINTSLICES, "EndpointSlice"), (NAMESPACES, "Namespace"), (NODES, "Node")
         )
         self.api.put(NAMESPACES, {"metadata": {"name": "shop"}})
+        self.api.put(NODES, {"metadata": {"name": "node1"}})
         self.api.put(
             SERVICES,
             {

@@ -8,7 +8,7 @@ import structlog
 
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object, name_of, namespace_of
-from kumo.api.resources import ENDPOINTSLICES, SERVICES
+from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
 from kumo.kubernetes.dns import publication
 from kumo.kubernetes.dns.catalog import Catalog
 from kumo.kubernetes.dns.config import ClusterDnsConfig
@@ -24,8 +24,8 @@ _RETRY_FIRST, _RETRY_LONGEST = 0.1, 10.0
 class ClusterDns:
     """Answers the node's pods, and keeps the Service `kube-dns` and its endpoint as they must be.
 
-    The user of `informers` needs to list and watch Services, EndpointSlices and Namespaces, and to create and update
-    the first two in the namespace kube-system.
+    The user of `informers` needs to list and watch Services, EndpointSlices and Namespaces, to get Nodes, and to create
+    and change the first two in the namespace kube-system.
     """
 
     name = "cluster-dns"
@@ -84,7 +84,7 @@ class ClusterDns:
         client, config = self._informers.client, self.config
         service = self._services.get(publication.SERVICE, publication.NAMESPACE)
         if service is None:
-            service = await client.create(SERVICES, publication.service(config))
+            await client.create(SERVICES, publication.service(config))
         elif (service.get("spec") or {}).get("clusterIP") != config.service_address:
             _log.error(
                 "the Service kube-system/kube-dns has another address than pods are told",
@@ -92,7 +92,10 @@ class ClusterDns:
                 pods_are_told=config.service_address,
                 fix="kubectl -n kube-system delete service kube-dns",
             )
-        wanted = publication.endpoint_slice(config, ports, service)
+        elif service["spec"].get("internalTrafficPolicy") != publication.TRAFFIC:
+            patch = {"spec": {"internalTrafficPolicy": publication.TRAFFIC}}
+            await client.patch(SERVICES, publication.SERVICE, patch, publication.NAMESPACE)
+        wanted = publication.endpoint_slice(config, ports, await client.get(NODES, config.node_name))
         found = self._slices.get(name_of(wanted), publication.NAMESPACE)
         if found is None:
             await client.create(ENDPOINTSLICES, wanted)

@@ -1,6 +1,7 @@
 """The objects by which pods find the server: the Service `kube-dns` and an EndpointSlice with this node's address.
 
 The Service has no selector, for the server is no pod; its name, ports and labels are those of upstream's installers.
+Every node has a server, and each pod is led to its own node's: names are found as long as the node itself is there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from kumo.kubernetes.dns.server import Ports
 NAMESPACE = "kube-system"
 SERVICE = "kube-dns"
 MANAGED_BY = "cluster-dns.kumo.dev"
+TRAFFIC = "Local"
 
 
 def service(config: ClusterDnsConfig) -> Object:
@@ -29,6 +31,7 @@ def service(config: ClusterDnsConfig) -> Object:
             "type": "ClusterIP",
             "clusterIP": config.service_address,
             "clusterIPs": [config.service_address],
+            "internalTrafficPolicy": TRAFFIC,
             "ports": ports,
         },
     }
@@ -39,15 +42,15 @@ def slice_name(config: ClusterDnsConfig) -> str:
     return f"{SERVICE}-{config.node_name}"
 
 
-def endpoint_slice(config: ClusterDnsConfig, ports: Ports, owner: Object) -> Object:
-    """This node's server as the endpoint of the Service `owner`."""
+def endpoint_slice(config: ClusterDnsConfig, ports: Ports, node: Object) -> Object:
+    """This node's server as an endpoint of the Service; it goes with the Node `node`."""
     labels = {
         "kubernetes.io/service-name": SERVICE,
         "endpointslice.kubernetes.io/managed-by": MANAGED_BY,
         "k8s-app": SERVICE,
     }
     conditions = {"ready": True, "serving": True, "terminating": False}
-    reference = owner_reference({"apiVersion": "v1", "kind": "Service", **owner}, controller=True)
+    reference = owner_reference({"apiVersion": "v1", "kind": "Node", **node}, controller=False, block_deletion=False)
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
