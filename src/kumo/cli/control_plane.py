@@ -18,6 +18,7 @@ from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.late import LateHandler
 from kumo.cli.metrics import metrics_server
 from kumo.cli.node_rights import ClusterSettings, node_objects
+from kumo.cli.node_storage import storage_rights
 from kumo.cli.operation import operation
 from kumo.cli.process import ended_before, run_until_told
 from kumo.cli.report import Reporter
@@ -170,6 +171,7 @@ class ControlPlane:
                 *cluster_info(f"https://{address}:{instance.port}", pki.ca.read_text()),
                 *node_objects(settings_of(instance)),
                 *local_csi.objects(),
+                *storage_rights(),
             ],
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )

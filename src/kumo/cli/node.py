@@ -20,6 +20,7 @@ from kumo.cli import engines, prepare
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
 from kumo.cli.node_access import access
 from kumo.cli.node_range import RangeKeeper
+from kumo.cli.node_storage import volume_controllers
 from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
 from kumo.host.containerd.engine import Containerd
@@ -76,7 +77,7 @@ class Node:
         virt = self._virt_handler_config()
         known = self._access
         kubelet_client, virt_client = known.kubelet, known.virt
-        sets = [Informers(c) for c in (kubelet_client, known.proxy, virt_client, known.dns)]
+        sets = [Informers(c) for c in (kubelet_client, known.proxy, virt_client, known.dns, known.csi)]
         host = self._instance.node_name
         devices = await asyncio.to_thread(node_devices, virt, kvm=kvm)
         kubelet = Kubelet(
@@ -105,7 +106,8 @@ class Node:
             async with asyncio.TaskGroup() as group:
                 # Pods give their addresses back when they end: the network goes last.
                 networks = [group.create_task(_for_ever(c), name=c.name) for c in self._networks(sets[1])]
-                components: list[Component] = [kubelet, proxy, dns, handler, *known.keepers]
+                volumes = volume_controllers(self._instance, known.csi, sets[4])
+                components: list[Component] = [kubelet, proxy, dns, handler, volumes, *known.keepers]
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
                     with contextlib.suppress(EngineError):

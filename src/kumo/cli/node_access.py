@@ -1,7 +1,7 @@
 """How the node process proves itself: by the machine's own CA beside the control plane, by signed requests elsewhere.
 
-A joined node has one client certificate, its kubelet's (`kubelet-client.pem`), and acts as kube-proxy, cluster DNS and
-virt-handler by impersonation. Both of its certificates are renewed while it runs.
+A joined node has one client certificate, its kubelet's (`kubelet-client.pem`), and acts as kube-proxy, cluster DNS,
+virt-handler and the volumes' controllers by impersonation. Both of its certificates are renewed while it runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from kumo.cli import prepare
 from kumo.cli.instance import Instance, InstanceError
-from kumo.cli.node_rights import DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
+from kumo.cli.node_rights import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.machinery import tls
 from kumo.machinery.client import Client
 from kumo.machinery.transport import HttpTransport
@@ -36,6 +36,7 @@ class NodeAccess:
     proxy: Client
     dns: Client
     virt: Client
+    csi: Client
     transports: Sequence[HttpTransport]
     keepers: Sequence[Kept] = ()
 
@@ -54,7 +55,7 @@ def _beside(instance: Instance) -> NodeAccess:
     pki = prepare.certificates(instance)
     made = [
         HttpTransport(instance.url, ca=pki.ca, cert=pair.cert, key=pair.key)
-        for pair in (pki.node, pki.kube_proxy, pki.dns, pki.virt_handler)
+        for pair in (pki.node, pki.kube_proxy, pki.dns, pki.virt_handler, pki.csi)
     ]
     return _made(pki.ca, pki.node_server, made)
 
@@ -66,7 +67,7 @@ def _joined(instance: Instance) -> NodeAccess:
     if not server.exists():
         provisional(server, instance.node_name)
     context = client_context(instance)
-    names = ("", PROXY_USER, DNS_USER, f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}")
+    names = ("", PROXY_USER, DNS_USER, f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}", CSI_USER)
     made = [
         HttpTransport(instance.url, tls=context, headers={"Impersonate-User": name} if name else {}) for name in names
     ]
@@ -75,8 +76,8 @@ def _joined(instance: Instance) -> NodeAccess:
 
 
 def _made(ca: Path, server: tls.KeyPair, made: Sequence[HttpTransport], keepers: Sequence[Kept] = ()) -> NodeAccess:
-    kubelet, proxy, dns, virt = map(Client, made)
-    return NodeAccess(ca, server, kubelet, proxy, dns, virt, made, keepers)
+    kubelet, proxy, dns, virt, csi = map(Client, made)
+    return NodeAccess(ca, server, kubelet, proxy, dns, virt, csi, made, keepers)
 
 
 def client_context(instance: Instance) -> ssl.SSLContext:

@@ -18,6 +18,8 @@ TOKEN_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 NODES_GROUP = "system:nodes"
 NAMESPACE, NAME = "kube-system", "kumo-nodes"
 PROXY_USER, DNS_USER = "system:kube-proxy", "system:cluster-dns"
+CSI_USER = "system:csi-controllers"
+"""Who makes, grows and copies the volumes of a node."""
 VIRT_NAMESPACE, VIRT_ACCOUNT = "kubevirt", "kubevirt-handler"
 APPROVER = "kubelet-serving-approver"
 _RBAC = "rbac.authorization.k8s.io"
@@ -105,8 +107,9 @@ def node_objects(settings: ClusterSettings) -> list[tuple[GVR, Object]]:
 
 def _impersonation() -> list[Object]:
     """A joined node has one certificate, its kubelet's; its other components act as the users they are elsewhere."""
+    users = [PROXY_USER, DNS_USER, CSI_USER]
     return [
-        {"apiGroups": [""], "resources": ["users"], "resourceNames": [PROXY_USER, DNS_USER], "verbs": ["impersonate"]},
+        {"apiGroups": [""], "resources": ["users"], "resourceNames": users, "verbs": ["impersonate"]},
         {
             "apiGroups": [""],
             "resources": ["serviceaccounts"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kumo.cli.instance import Instance, InstanceError
-from kumo.cli.node_rights import DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
+from kumo.cli.node_rights import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.cli.supervisor import Process
 from kumo.machinery import tls
 
@@ -34,6 +34,7 @@ class Pki:
     node: tls.KeyPair
     kube_proxy: tls.KeyPair
     dns: tls.KeyPair
+    csi: tls.KeyPair
     virt_handler: tls.KeyPair
     signing_key: Path
 
@@ -70,6 +71,7 @@ def certificates(instance: Instance) -> Pki:
         node=client("node", f"system:node:{instance.node_name}", "system:nodes"),
         kube_proxy=client("kube-proxy", PROXY_USER),
         dns=client("dns", DNS_USER),
+        csi=client("csi", CSI_USER),
         virt_handler=client(
             "virt-handler",
             f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}",

@@ -1,0 +1,54 @@
+"""The storage of a node, as the node process takes it in, and the rights of who makes its volumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kumo.api.objects import Object
+from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR
+from kumo.cli.instance import Instance
+from kumo.cli.node_rights import CSI_USER
+from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
+from kumo.kubernetes.csi_controllers.rights import RULES
+from kumo.kubernetes.local_csi.config import DRIVER, LocalCsiConfig
+from kumo.machinery.client import Client
+from kumo.machinery.informer import Informers
+
+if TYPE_CHECKING:
+    from kumo.kubernetes.csi_controllers.component import CsiControllers
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def storage_rights() -> list[tuple[GVR, Object]]:
+    """What the controllers of the nodes' own driver may do. They read no Secrets: the driver wants none."""
+    meta = {"name": CSI_USER}
+    role: Object = {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": meta, "rules": RULES}
+    binding: Object = {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": CSI_USER},
+        "subjects": [{"kind": "User", "apiGroup": _RBAC, "name": CSI_USER}],
+    }
+    return [(CLUSTERROLES, role), (CLUSTERROLEBINDINGS, binding)]
+
+
+def local_driver(instance: Instance) -> LocalCsiConfig:
+    """The node's own driver: its sockets are where those of any driver are."""
+    return LocalCsiConfig(
+        node_name=instance.node_name,
+        directory=instance.root / "volumes",
+        socket=instance.node_dir / "plugins" / DRIVER / "csi.sock",
+        registration=instance.node_dir / "plugins_registry" / f"{DRIVER}-reg.sock",
+    )
+
+
+def volume_controllers(instance: Instance, client: Client, informers: Informers) -> CsiControllers:
+    """What makes, grows and copies the volumes of this node, by the node's own driver."""
+    from kumo.kubernetes.csi_controllers.component import CsiControllers  # gRPC is for the node alone
+
+    config = CsiControllersConfig(
+        socket=str(local_driver(instance).socket), node=instance.node_name, extra_metadata=True
+    )
+    return CsiControllers(config, client, informers)
