@@ -151,7 +151,8 @@ class KubeProxy:
         with Links() as links:
             for half in self._halves:
                 self._nft.delete_table(half.family.keyword, self.config.table)
-                links.delete_route(half.network.service_cidr, device=self.config.bridge)
+                if self.config.bridge:
+                    links.delete_route(half.network.service_cidr, device=self.config.bridge)
 
     async def _sync_all(self) -> None:
         began = time.monotonic()
@@ -223,6 +224,8 @@ class KubeProxy:
 
     def _set_routes(self) -> None:
         """The node's own connections to Services need a way to take before their address is translated."""
+        if not self.config.bridge:  # Another pod network's affair: they take the default route.
+            return
         with Links() as links:
             for half in self._halves:
                 network = half.network
