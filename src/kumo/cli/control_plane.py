@@ -32,6 +32,7 @@ from kumo.kubernetes.apiserver.server import ApiServer
 from kumo.kubernetes.cloud_controller_manager.service_controller import ServiceController
 from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
 from kumo.kubernetes.controller_manager.certificates import SigningAuthority
+from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.config import AutoscalerConfig
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.local_csi import objects as local_csi
@@ -188,6 +189,7 @@ class ControlPlane:
             node_grace=Grace(self._instance.monitor_grace) if self._instance.monitor_grace else Grace(),
             signing=SigningAuthority(self._pki.ca, self._pki.ca_key),
             account_key=self._pki.signing_key,
+            autoscaler=AutoscalerConfig(sync_period=self._instance.autoscaler_sync or 15.0),
             own=self.client_for(UserInfo("system:kube-controller-manager", ("system:authenticated",))),
         )
         return [

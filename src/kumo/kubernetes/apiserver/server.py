@@ -306,10 +306,10 @@ class ApiServer:
             self._authorizer.check(user, info)
             self._metrics.allowed += 1
             self._metrics.instruments.authorization.of("allowed").observe(perf_counter() - asked)
-        if group is not None and (info.resource or _below_version(request.path)):
+        backend = self._aggregation.find(info, request.path) if self._aggregation.backends else None
+        if group is not None and backend is None and (info.resource or _below_version(request.path)):
             request.user = user
             return await group.handler(request)
-        backend = self._aggregation.find(info, request.path) if self._aggregation.backends else None
         if backend is not None:
             if info.verb == "watch":
                 operation.begun(request)  # How long it takes is the backend's affair.

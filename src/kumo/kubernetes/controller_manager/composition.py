@@ -26,6 +26,10 @@ from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsCon
 from kumo.kubernetes.controller_manager.endpoints.mirroring import EndpointSliceMirroringController
 from kumo.kubernetes.controller_manager.ephemeral_volumes import EphemeralVolumeController
 from kumo.kubernetes.controller_manager.garbage_collector.collector import GarbageCollector
+from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.config import AutoscalerConfig
+from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.controller import (
+    HorizontalPodAutoscalerController,
+)
 from kumo.kubernetes.controller_manager.job.controller import JobController
 from kumo.kubernetes.controller_manager.job.expiry import TtlAfterFinishedController
 from kumo.kubernetes.controller_manager.monitor import ResourceMonitor
@@ -34,6 +38,7 @@ from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig, NodeIpa
 from kumo.kubernetes.controller_manager.node_lifecycle.controller import NodeLifecycleController
 from kumo.kubernetes.controller_manager.node_lifecycle.eviction import TaintEvictionController
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
+from kumo.kubernetes.controller_manager.node_ttl import NodeTtlController
 from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCollectorConfig
 from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController, ReplicationManager
 from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
@@ -67,6 +72,7 @@ class ControllerManagerConfig:
     """For how many seconds a deleted ServiceCIDR stays although nothing uses it."""
     signing: SigningAuthority | None = None
     account_key: Path | None = None
+    autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
     own: Client | None = None
     """A client of the controller manager itself (`system:kube-controller-manager`), which fills token Secrets."""
 
@@ -100,9 +106,13 @@ def controllers(
         EndpointSliceMirroringController(client_for("endpointslicemirroring-controller"), informers),
         NodeLifecycleController(client_for("node-controller"), informers, config.node_grace),
         TaintEvictionController(client_for("node-controller"), informers),
+        NodeTtlController(client_for("ttl-controller"), informers),
         PodCollector(client_for("pod-garbage-collector"), informers, config.pod_collector),
         ResourceQuotaController(client_for("resourcequota-controller"), informers, monitor),
         DisruptionController(client_for("disruption-controller"), informers, monitor),
+        HorizontalPodAutoscalerController(
+            client_for("horizontal-pod-autoscaler"), informers, monitor, config.autoscaler
+        ),
         VolumeBindingController(client_for("persistent-volume-binder"), informers),
         EphemeralVolumeController(client_for("ephemeral-volume-controller"), informers),
         AttachDetachController(client_for("attachdetach-controller"), informers),

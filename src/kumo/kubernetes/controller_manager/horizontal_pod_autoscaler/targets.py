@@ -1,0 +1,50 @@
+"""The targets of autoscalers: anything with a scale subresource."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kumo.api.errors import StatusError, is_conflict
+from kumo.api.objects import Object
+from kumo.api.resources import GVR
+from kumo.kubernetes.controller_manager.discovery import Discovery
+from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.sources import resource_of
+from kumo.machinery.client import Client
+
+_ATTEMPTS = 5
+_PAUSE = 0.01
+
+
+class NoTarget(Exception):
+    """There is no such scale; the text is upstream's."""
+
+
+async def read(client: Client, discovery: Discovery, reference: Object, namespace: str) -> tuple[GVR, Object]:
+    """The resource and the scale of an autoscaler's `scaleTargetRef`. Raises NoTarget."""
+    version = reference.get("apiVersion") or ""
+    if version.count("/") > 1:
+        raise NoTarget(f"unexpected GroupVersion string: {version}")
+    group, kind = version.rpartition("/")[0], reference.get("kind", "")
+    gvr = resource_of(discovery, group, kind)
+    if gvr is None:
+        raise NoTarget(f'no matches for kind "{kind}" in group "{group}"')
+    try:
+        return gvr, await client.get(gvr, reference["name"], namespace, subresource="scale")
+    except StatusError as error:
+        raise NoTarget(str(error)) from error
+
+
+async def resize(client: Client, gvr: GVR, scale: Object, replicas: int) -> None:
+    """Write the size, over what others write meanwhile. Raises StatusError."""
+    name, namespace = scale["metadata"]["name"], scale["metadata"].get("namespace") or ""
+    for attempt in range(_ATTEMPTS):
+        scale["spec"] = {**(scale.get("spec") or {}), "replicas": replicas}
+        try:
+            await client.update(gvr, scale, subresource="scale")
+        except StatusError as error:
+            if not is_conflict(error) or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
+        await asyncio.sleep(_PAUSE * 2**attempt)
+        scale = await client.get(gvr, name, namespace, subresource="scale")
