@@ -1,10 +1,12 @@
-"""Pod garbage: pods of nodes that are gone, pods that were never placed and are to be deleted, too many ended pods."""
+"""Pod garbage: pods of nodes that are gone or off, pods to be deleted that were never placed, too many ended pods."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from kumo.api.conditions import is_true
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Key, Object, is_deleting, key_of, name_of, namespace_of, timestamp, uid_of
 from kumo.api.resources import NODES, PODS
@@ -13,8 +15,16 @@ from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informers
 
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""The taint by which an administrator says that a node is off."""
 _SURPLUS = Key("", "")
 """The key that stands for all ended pods together."""
+_GONE = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "DeletionByPodGC",
+    "message": "PodGC: node no longer exists",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,12 @@ def surplus(pods: Sequence[Object], keep: int) -> list[Object]:
         return (not evicted, pod["metadata"].get("creationTimestamp") or "", name_of(pod))
 
     return sorted(ended, key=order)[: len(ended) - keep]
+
+
+def is_out_of_service(node: Object) -> bool:
+    """Whether the node is said to be off for good: its pods that are to be deleted will never say that they ended."""
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return not is_true(node, "Ready") and any(taint.get("key") == OUT_OF_SERVICE for taint in taints)
 
 
 class PodCollector:
@@ -61,12 +77,16 @@ class PodCollector:
     def _worth_a_look(self, pod: Object) -> list[Key]:
         node = (pod.get("spec") or {}).get("nodeName")
         lost = bool(node) and self._nodes.get(str(node)) is None
-        never_placed = not node and is_deleting(pod)
-        keys = [key_of(pod)] if lost or never_placed else []
+        endless = is_deleting(pod) and (not node or self._is_off(str(node)))
+        keys = [key_of(pod)] if lost or endless else []
         return [*keys, _SURPLUS] if p.has_ended(pod) else keys
 
+    def _is_off(self, name: str) -> bool:
+        node = self._nodes.get(name)
+        return node is not None and is_out_of_service(node)
+
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        if new is None and old is not None:
+        if old is not None and (new is None or (is_out_of_service(new) and not is_out_of_service(old))):
             for pod in self._pods.objects():
                 if (pod.get("spec") or {}).get("nodeName") == name_of(old):
                     self._controller.queue.add(key_of(pod))
@@ -74,16 +94,17 @@ class PodCollector:
     async def _reconcile(self, key: Key) -> float | None:
         if key == _SURPLUS:
             for old in surplus(self._pods.objects(), self._config.keep_ended):
-                await self._delete(old, mark=False)
+                await self._delete(old)
             return None
         pod = self._pods.get_key(key)
         if pod is None:
             self._missing.pop(key, None)
             return None
         node = (pod.get("spec") or {}).get("nodeName")
-        if not node:
-            if is_deleting(pod):
-                await self._delete(pod, mark=False)
+        if is_deleting(pod) and (not node or self._is_off(node)):
+            await self._delete(pod)
+        elif not node:
+            return None
         elif self._nodes.get(node) is None:
             return await self._orphan(key, pod, node)
         return None
@@ -99,21 +120,18 @@ class PodCollector:
         except StatusError as error:
             if not is_not_found(error):
                 raise
-            await self._delete(pod, mark=True)
+            await self._delete(pod, _GONE)
         return None
 
-    async def _delete(self, pod: Object, *, mark: bool) -> None:
+    async def _delete(self, pod: Object, *conditions: dict[str, str]) -> None:
+        """Say that the pod has failed, unless it has ended, and delete it at once."""
         name, namespace, uid = name_of(pod), namespace_of(pod), uid_of(pod)
         try:
-            if mark and not p.has_ended(pod):
-                condition = {
-                    "type": "DisruptionTarget",
-                    "status": "True",
-                    "reason": "DeletionByPodGC",
-                    "message": "PodGC: node no longer exists",
-                    "lastTransitionTime": timestamp(),
-                }
-                patch = {"metadata": {"uid": uid}, "status": {"phase": "Failed", "conditions": [condition]}}
+            if not p.has_ended(pod):
+                status: dict[str, Any] = {"phase": "Failed"}
+                if conditions:
+                    status["conditions"] = [{**c, "lastTransitionTime": timestamp()} for c in conditions]
+                patch = {"metadata": {"uid": uid}, "status": status}
                 await self._client.patch(PODS, name, patch, namespace, kind=STRATEGIC_MERGE_PATCH, subresource="status")
             await self._client.delete(PODS, name, namespace, grace_period=0, uid=uid)
         except StatusError as error:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 from kumo.api import conditions
 from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Key, Object, is_deleting, name_of, namespace_of, timestamp, uid_of
+from kumo.api.objects import Key, Object, is_deleting, labels_of, name_of, namespace_of, timestamp, uid_of
 from kumo.api.resources import LEASES, NODES, PODS
 from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace, is_ready, left, silenced
-from kumo.kubernetes.controller_manager.node_lifecycle.taints import wanted_taints
+from kumo.kubernetes.controller_manager.node_lifecycle.taints import is_evicted, wanted_taints
+from kumo.kubernetes.controller_manager.node_lifecycle.zones import EXCLUDED, Pace, Zones, zone_of
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, EventRecorder
@@ -38,7 +39,7 @@ class NodeLifecycleController:
 
     name = "node-controller"
 
-    def __init__(self, client: Client, informers: Informers, grace: Grace) -> None:
+    def __init__(self, client: Client, informers: Informers, grace: Grace, pace: Pace | None = None) -> None:
         self._client = client
         self._grace = grace
         self._recorder = EventRecorder(client, self.name)
@@ -47,7 +48,7 @@ class NodeLifecycleController:
         self._pods.add_index(NODE_INDEX, node_index)
         self._leases = informers.informer(LEASES, namespace=LEASE_NAMESPACE)
         self._heard: dict[str, float] = {}
-        self._ready: set[str] = set()
+        self._zones = Zones(pace or Pace())
         self._leases.on_change(self._lease_changed)
         self._nodes.on_change(self._node_changed)
         self._controller = Controller(self.name, self._reconcile, workers=2)
@@ -73,17 +74,28 @@ class NodeLifecycleController:
         name = name_of(new or old or {})
         if new is None:
             self._heard.pop(name, None)
+            self._tell(old or {}, "RemovingNode", f"Removing Node {name} from Controller")
         elif old is None or _heartbeat(old) != _heartbeat(new):
             self._heard[name] = self._now()
-        self._note_ready(name, new is not None and is_ready(new))
+        if old is None and new is not None:
+            self._tell(new, "RegisteredNode", f"Registered Node {name} in Controller")
+        counts = new is not None and EXCLUDED not in labels_of(new)
+        self._note_ready(new or old or {}, is_ready(new) if new is not None and counts else None)
 
-    def _note_ready(self, name: str, ready: bool) -> None:
-        """Remember which nodes are ready; when the last one falls or the first one comes, all are judged anew."""
-        before = bool(self._ready)
-        (self._ready.add if ready else self._ready.discard)(name)
-        if before != bool(self._ready):
-            for node in self._nodes.objects():
-                self._controller.queue.add(Key("", name_of(node)))
+    def _tell(self, node: Object, reason: str, text: str) -> None:
+        self._recorder.event(node, NORMAL, reason, f"Node {name_of(node)} event: {text}")
+
+    def _note_ready(self, node: Object, ready: bool | None) -> None:
+        """Remember which nodes are ready; when that changes how fast nodes may be emptied, all are judged anew.
+
+        When the first one is ready again, the others get their grace period again.
+        """
+        before = self._zones.any_ready
+        if self._zones.note(name_of(node), zone_of(node), ready):
+            if self._zones.any_ready and not before:
+                self._heard = dict.fromkeys(self._heard, self._now())
+            for other in self._nodes.objects():
+                self._controller.queue.add(Key("", name_of(other)))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A pod came onto a node, or is to be deleted there: the node may be silent."""
@@ -102,10 +114,11 @@ class NodeLifecycleController:
         remaining = left(node, silent, self._grace)
         if remaining <= 0:
             node = await self._silence(node)
-        await self._taint(node)
+        wait = await self._taint(node)
+        await self._label(node)
         if not is_ready(node):
             await self._mark_pods(node)
-        return remaining if remaining > 0 else None
+        return min((w for w in (remaining, wait) if w is not None and w > 0), default=None)
 
     async def _silence(self, node: Object) -> Object:
         listed = silenced(node, time.time())
@@ -115,20 +128,35 @@ class NodeLifecycleController:
         changed = await self._client.update_status(
             NODES, {**node, "status": {**(node.get("status") or {}), "conditions": listed}}
         )
-        self._note_ready(name_of(node), False)
+        self._note_ready(node, None if EXCLUDED in labels_of(node) else False)
         if was_ready:
             text = f"Node {name_of(node)} status is now: NodeNotReady"
             self._recorder.event(node, NORMAL, "NodeNotReady", text)
         return changed
 
-    async def _taint(self, node: Object) -> None:
-        taints = wanted_taints(node, evict=bool(self._ready), now=time.time())
+    async def _taint(self, node: Object) -> float | None:
+        """Write the node's taints; seconds until it may get one that evicts, if it has to wait for that."""
+        zone, evict = zone_of(node), self._zones.any_ready
+        new = evict and not is_ready(node) and not is_evicted(node)
+        wait = self._zones.wait(zone, self._now()) if new else None
+        add = wait is not None and wait <= 0
+        if add:
+            self._zones.took(zone, self._now())
+        taints = wanted_taints(node, evict=evict, add=add, now=time.time())
         if taints is not None:
             patch = {
                 "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
                 "spec": {"taints": taints or None},
             }
             await self._client.patch(NODES, name_of(node), patch)
+        return wait if not add else None
+
+    async def _label(self, node: Object) -> None:
+        """Keep the older names of two labels."""
+        labels = labels_of(node)
+        wanted = {f"beta.{key}": labels[key] for key in ("kubernetes.io/os", "kubernetes.io/arch") if key in labels}
+        if not wanted.items() <= labels.items():
+            await self._client.patch(NODES, name_of(node), {"metadata": {"labels": wanted}})
 
     async def _mark_pods(self, node: Object) -> None:
         """Pods of a node that is not ready are not ready either; those to be deleted on a silent one are lost."""

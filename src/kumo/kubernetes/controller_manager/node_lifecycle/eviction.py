@@ -28,6 +28,7 @@ class TaintEvictionController:
         self._pods = informers.informer(PODS)
         self._pods.add_index(NODE_INDEX, node_index)
         self._seen: dict[str, float] = {}
+        self._waiting: set[Key] = set()
         self._controller = Controller(self.name, self._reconcile, workers=4)
         self._controller.watch(self._pods)
         self._controller.watch(self._nodes, self._pods_of)
@@ -45,18 +46,27 @@ class TaintEvictionController:
         pod = self._pods.get_key(key)
         node = self._nodes.get((pod.get("spec") or {}).get("nodeName") or "") if pod is not None else None
         if pod is None or node is None or is_deleting(pod):
+            self._waiting.discard(key)
             return None
         taints = evicting(node)
         if not taints:
             self._seen.pop(name_of(node), None)
-            return None
-        end = eviction_time(pod, taints, self._seen.setdefault(name_of(node), time.time()))
+        end = eviction_time(pod, taints, self._seen.setdefault(name_of(node), time.time())) if taints else None
         if end is None:
+            self._spare(key, pod)
             return None
         if end > time.time():
+            self._waiting.add(key)
             return end - time.time()
+        self._waiting.discard(key)
         await self._evict(pod)
         return None
+
+    def _spare(self, key: Key, pod: Object) -> None:
+        """The pod may stay; if it was to go, that is told."""
+        if key in self._waiting:
+            self._waiting.discard(key)
+            self._recorder.event(pod, NORMAL, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
 
     async def _evict(self, pod: Object) -> None:
         self._recorder.event(

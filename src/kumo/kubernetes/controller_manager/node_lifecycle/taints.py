@@ -24,11 +24,12 @@ _OURS = {*_BY_CONDITION.values(), UNSCHEDULABLE}
 Taint = dict[str, Any]
 
 
-def wanted_taints(node: Object, *, evict: bool, now: float) -> list[Taint] | None:
+def wanted_taints(node: Object, *, evict: bool, add: bool = True, now: float) -> list[Taint] | None:
     """All the node's taints as they should be; None if they are so.
 
     `evict`: a node that is not ready gets a NoExecute taint too. It is false while no node at all is ready: then it is
-    likelier that the control plane is cut off than that all nodes failed at once (upstream's full disruption).
+    likelier that the control plane is cut off than that all nodes failed at once (upstream's full disruption). Without
+    `add` it only keeps the one it has.
     """
     spec = node.get("spec") or {}
     old: list[Taint] = spec.get("taints") or []
@@ -36,13 +37,18 @@ def wanted_taints(node: Object, *, evict: bool, now: float) -> list[Taint] | Non
     wanted = [(key, "NoSchedule") for key in keys]
     if spec.get("unschedulable"):
         wanted.append((UNSCHEDULABLE, "NoSchedule"))
-    if evict:
+    if evict and (add or is_evicted(node)):
         wanted += [(key, "NoExecute") for key in keys if key in (NOT_READY, UNREACHABLE)]
     kept = [t for t in old if not _is_ours(t) or (t.get("key"), t.get("effect")) in wanted]
     have = {(t.get("key"), t.get("effect")) for t in kept}
     made = [{"key": k, "effect": e, "timeAdded": timestamp(now)} for k, e in wanted if (k, e) not in have]
     new = kept + made
     return new if new != old else None
+
+
+def is_evicted(node: Object) -> bool:
+    """Whether the node has a NoExecute taint for not being ready."""
+    return any(t.get("key") in (NOT_READY, UNREACHABLE) for t in evicting(node))
 
 
 def _is_ours(taint: Taint) -> bool:
