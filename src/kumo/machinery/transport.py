@@ -291,7 +291,12 @@ class HttpTransport:
         """As `stream`, with the answer's headers: a Reply without body, and the body's chunks (what a proxy needs)."""
         try:
             answer = await self._connected().request(
-                method, self._target(path, query), headers=self._sent(headers), data=body or None, **self._options(0)
+                method,
+                self._target(path, query),
+                headers=self._sent(headers),
+                data=body or None,
+                skip_auto_headers=("Content-Type",),  # What the client did not say, nobody says for it.
+                **self._options(0),
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error

@@ -30,6 +30,12 @@ async def web(request: Request) -> Answer:
                 await ws.send(message)
 
         return Upgrade(request.websocket_protocols[0], run)
+    if request.path == "/page":
+        return Response(200, b'<a href="/up">up</a>', "text/html; charset=utf-8")
+    if request.path == "/endless":
+        return Response(200, b'<a href="/up">' * 1_000_000, "text/html")
+    if request.path == "/moved":
+        return Response(302, b"", "", {"location": "/up?x=1"})
     facts = {
         "method": request.method,
         "path": request.path,
@@ -164,3 +170,23 @@ async def test_refusals(place: Place, target: str, code: int, words: str) -> Non
         await place.server.client.request("GET", f"/api/v1/namespaces/default/{target}/proxy/")
     assert refusal.value.code == code
     assert words in refusal.value.message
+
+
+async def test_pages_and_redirections_lead_through_the_proxy_again(place: Place) -> None:
+    ask = place.server.client.transport.request
+    base = "/api/v1/namespaces/default/services/s:http/proxy"
+    page = await ask("GET", f"{base}/page")
+    assert page.body.decode() == f'<a href="{base}/up">up</a>'
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    moved = await ask("GET", f"{base}/moved")
+    assert (moved.status, moved.headers["location"]) == (302, f"{base}/up?x=1")
+    bare = await ask("GET", base, query="a=b")
+    assert (bare.status, bare.headers["location"]) == (301, f"{base}/?a=b")
+    large = await ask("GET", f"{base}/endless")
+    assert large.body == b'<a href="/up">' * 1_000_000
+
+
+async def test_nothing_is_said_for_a_client_that_names_no_content_type(place: Place) -> None:
+    path = "/api/v1/namespaces/default/pods/p/proxy/x"
+    reply = await place.server.client.transport.request("POST", path, body=b"hello")
+    assert "content-type" not in json.loads(reply.body)["headers"]

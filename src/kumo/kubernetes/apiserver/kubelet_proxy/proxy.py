@@ -15,12 +15,14 @@ from kumo.api.users import UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
 from kumo.kubernetes.apiserver.authorization import Authorizer
 from kumo.kubernetes.apiserver.kubelet_proxy import parameters, targets
+from kumo.kubernetes.apiserver.kubelet_proxy.links import Detour
 from kumo.kubernetes.apiserver.kubelet_proxy.port_forward import CHANNEL_PROTOCOLS, PROTOCOL, PortForwardSession
 from kumo.kubernetes.apiserver.kubelet_proxy.upstream import (
     Connections,
     open_stream,
     open_websocket,
     pass_through,
+    through_proxy,
     whole_refusal,
 )
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
@@ -172,9 +174,17 @@ class KubeletProxy:
         else:
             raise no_such_path()
         _, _, rest = request.path.partition(f"/{info.name}/proxy")
+        if not rest and request.method in ("GET", "HEAD") and not request.wants_websocket:
+            # Relative links of a page lead below it only if its own path ends with a slash (upstream's issue 4958).
+            query = f"?{request.query_string}" if request.query_string else ""
+            return Response(301, b"", "", {"location": f"{quote(request.path, safe="/:@!$&'()*+,;=~")}/{query}"})
         transport = self._connections.to(address, node=info.resource == "nodes")
         forwarded = {"x-forwarded-uri": request.path, "x-forwarded-proto": request.scheme}
-        return await pass_through(transport, request, quote(rest or "/"), request.query_string, own=forwarded)
+        answer = await pass_through(transport, request, quote(rest or "/"), request.query_string, own=forwarded)
+        if isinstance(answer, Upgrade):
+            return answer
+        known = frozenset((address.url.partition("://")[2], request.headers.get("host", "")))
+        return await through_proxy(answer, Detour(request.path.removesuffix(rest), known))
 
 
 def refused_upgrade(status: int, answer: str) -> Response:

@@ -6,11 +6,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import msgspec
 
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object
+from kumo.kubernetes.apiserver.kubelet_proxy.links import LARGEST_PAGE, Detour, rewrite_page
 from kumo.kubernetes.apiserver.kubelet_proxy.targets import Address
 from kumo.machinery.client import Reply
 from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
@@ -123,6 +125,39 @@ async def pass_through(
         raise StatusError(503, "ServiceUnavailable", f"error trying to reach service: {error}") from error
     kept = {k: v for k, v in head.headers.items() if k not in _HOP}
     return Response(head.status, Held(stack, chunks), head.headers.get("content-type", ""), kept)
+
+
+async def through_proxy(answer: Response, detour: Detour) -> Response:
+    """The answer with its redirection, or the links of its page, leading through the proxy (upstream's `Transport`)."""
+    headers = dict(answer.headers)
+    if headers.get("location"):
+        headers["location"] = detour.rewrite(headers["location"])
+        return replace(answer, headers=headers)
+    kind = answer.content_type.partition(";")[0].strip()
+    body = answer.body
+    if kind != "text/html" or not isinstance(body, Held):
+        return answer
+    page = b""
+    try:
+        async for chunk in body:
+            page += chunk
+            if len(page) > LARGEST_PAGE:
+                return replace(answer, body=_resumed(page, body))
+    except BaseException:
+        await body.aclose()
+        raise
+    made = await asyncio.to_thread(rewrite_page, page, headers.get("content-encoding", ""), detour)
+    headers.pop("content-length", None)
+    return replace(answer, body=made, headers=headers)
+
+
+async def _resumed(begun: bytes, rest: Held) -> AsyncIterator[bytes]:
+    try:
+        yield begun
+        async for chunk in rest:
+            yield chunk
+    finally:
+        await rest.aclose()
 
 
 async def open_stream(transport: HttpTransport, path: str, query: str) -> tuple[Reply, Held]:
