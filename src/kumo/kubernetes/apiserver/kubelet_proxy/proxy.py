@@ -29,6 +29,8 @@ from kumo.machinery.http import Answer, Request, Response, Upgrade, WebSocket
 from kumo.machinery.tls import client_context
 from kumo.machinery.transport import HttpTransport
 
+_PLAIN = "/:@!$&'()*+,;=~"
+"""What stands in a path unquoted (RFC 3986)."""
 _STREAMS = ("exec", "attach", "portforward")
 
 
@@ -177,7 +179,7 @@ class KubeletProxy:
         if not rest and request.method in ("GET", "HEAD") and not request.wants_websocket:
             # Relative links of a page lead below it only if its own path ends with a slash (upstream's issue 4958).
             query = f"?{request.query_string}" if request.query_string else ""
-            return Response(301, b"", "", {"location": f"{quote(request.path, safe="/:@!$&'()*+,;=~")}/{query}"})
+            return Response(301, b"", "", {"location": f"{quote(request.path, safe=_PLAIN)}/{query}"})
         transport = self._connections.to(address, node=info.resource == "nodes")
         forwarded = {"x-forwarded-uri": request.path, "x-forwarded-proto": request.scheme}
         answer = await pass_through(transport, request, quote(rest or "/"), request.query_string, own=forwarded)
