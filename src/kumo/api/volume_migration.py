@@ -33,6 +33,11 @@ _SOURCES = {
 }
 
 
+def plugins() -> list[str]:
+    """The names of all built-in plugins that have become CSI drivers."""
+    return sorted(_DRIVERS)
+
+
 def driver_of(plugin: str) -> str:
     """The CSI driver that a built-in plugin became; empty for any other provisioner."""
     return _DRIVERS.get(plugin, "")

@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 
 IN_MODIFY = 0x2
+IN_MOVED_FROM = 0x40
 IN_MOVED_TO = 0x80
 IN_CREATE = 0x100
+IN_DELETE = 0x200
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -31,9 +33,9 @@ class Inotify:
         os.close(self._fd)
         self._fd = -1
 
-    def watch(self, directory: Path) -> None:
-        """Begin to watch the directory. Raises OSError."""
-        mask = IN_MODIFY | IN_MOVED_TO | IN_CREATE
+    def watch(self, directory: Path, *, removals: bool = False) -> None:
+        """Begin to watch the directory; `removals` count as changes, too, if wanted. Raises OSError."""
+        mask = IN_MODIFY | IN_MOVED_TO | IN_CREATE | (IN_DELETE | IN_MOVED_FROM if removals else 0)
         if self._libc.inotify_add_watch(self._fd, os.fsencode(directory), mask) < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(directory))

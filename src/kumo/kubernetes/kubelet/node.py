@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -140,11 +140,17 @@ class NodeKeeper:
         self._lease: Object | None = None
         self._changed = asyncio.Event()
         self._problem = ""
+        self.volumes_in_use: Callable[[], Sequence[str]] = tuple
+        """The volumes that must not be detached, by their unique names."""
         self.registered = asyncio.Event()
 
     def poke(self) -> None:
         """Something that the status shows may have changed (containerd came or went, an image was pulled)."""
         self._changed.set()
+
+    async def write(self) -> None:
+        """Write the status now. Raises StatusError, ConnectionError."""
+        await self._write_status()
 
     async def run(self) -> None:
         """Register, then renew the lease and the status until cancelled."""
@@ -202,6 +208,7 @@ class NodeKeeper:
         status = await self._status()
         old = ((self._node or {}).get("status") or {}).get("conditions") or ()
         status["conditions"] = node_conditions(old, self._problem, timestamp())
+        status["volumesInUse"] = list(self.volumes_in_use()) or None
         # Lists that a strategic merge would merge by key are wanted as they are.
         for name in ("addresses",):
             status[name] = [*status[name], {"$patch": "replace"}]

@@ -30,6 +30,7 @@ class _Entry:
 class _Token:
     text: str
     refresh_at: float
+    expires: str = ""
 
 
 class References:
@@ -60,11 +61,15 @@ class References:
 
     async def token(self, pod: Object, audience: str, seconds: int) -> str:
         """A token of the pod's service account, bound to the pod; a new one once 80 % of its life is over."""
+        return (await self.token_until(pod, audience, seconds))[0]
+
+    async def token_until(self, pod: Object, audience: str, seconds: int) -> tuple[str, str]:
+        """Such a token, and when it expires (RFC 3339)."""
         account = pod["spec"].get("serviceAccountName") or "default"
         key = (uid_of(pod), account, (audience,) if audience else (), seconds)
         known = self._tokens.get(key)
         if known is not None and time.time() < known.refresh_at:
-            return known.text
+            return known.text, known.expires
         bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": uid_of(pod)}
         spec: dict[str, Any] = {"audiences": [audience] if audience else [], "expirationSeconds": seconds}
         request = {
@@ -75,8 +80,9 @@ class References:
         made = await self._client.create(SERVICEACCOUNTS, request, namespace_of(pod), subresource="token", name=account)
         now = time.time()
         life = parse_timestamp(made["status"]["expirationTimestamp"]) - now
-        known = self._tokens[key] = _Token(made["status"]["token"], now + 0.8 * life)
-        return known.text
+        expires = made["status"]["expirationTimestamp"]
+        known = self._tokens[key] = _Token(made["status"]["token"], now + 0.8 * life, expires)
+        return known.text, expires
 
     def forget_pod(self, uid: str) -> None:
         """The pod is gone: so are its tokens."""

@@ -38,7 +38,14 @@ class LocalCsi:
         self.serving = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until cancelled. Volumes that are in use stay so. Raises OSError when the socket can't be served."""
+        """Serve until cancelled. Volumes that are in use stay so; where there can be no driver, the log says why."""
+        try:
+            await self._serve()
+        except OSError as error:
+            _log.error("this node has no volumes of its own", socket=str(self._config.socket), error=str(error))
+            await asyncio.get_running_loop().create_future()
+
+    async def _serve(self) -> None:
         config = self._config
         await asyncio.to_thread(self._put_in_order)
         abilities = await asyncio.to_thread(backing.look)

@@ -45,6 +45,16 @@ def give_to_group(path: Path, group: int) -> None:
             entry.chmod(stat.S_IMODE(mode) | extra)
 
 
+def change_group(path: Path, group: int, policy: str) -> None:
+    """Give a volume to fsGroup as fsGroupChangePolicy says: always, or when its root is not the group's yet."""
+    if policy == "OnRootMismatch":
+        shape = path.stat()
+        wanted = stat.S_ISGID | 0o770
+        if stat.S_ISDIR(shape.st_mode) and shape.st_gid == group and shape.st_mode & wanted == wanted:
+            return
+    give_to_group(path, group)
+
+
 _CHECKS = {
     "Directory": (stat.S_ISDIR, "a directory"),
     "File": (stat.S_ISREG, "a file"),

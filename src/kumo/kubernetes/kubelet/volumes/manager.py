@@ -14,11 +14,13 @@ from kumo.api.resources import core
 from kumo.host import mounts
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.snapshots import SnapshotStore
+from kumo.kubernetes.kubelet.csi.specs import inline, persistent
+from kumo.kubernetes.kubelet.csi.volumes import CsiVolumes, VolumeTrouble
 from kumo.kubernetes.kubelet.env import Sources
 from kumo.kubernetes.kubelet.references import FRESH, References
 from kumo.kubernetes.kubelet.resources import pod_limits
 from kumo.kubernetes.kubelet.spec import pod_security
-from kumo.kubernetes.kubelet.volumes import atomic, directories
+from kumo.kubernetes.kubelet.volumes import atomic, directories, local
 from kumo.kubernetes.kubelet.volumes.files import FileVolumes, VolumeError
 
 _CLAIMS = core("persistentvolumeclaims")
@@ -32,10 +34,11 @@ EnsureImage = Callable[[Object, str, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A prepared volume: where it is on the host, and whether the volume itself is read-only."""
+    """A prepared volume: where it is on the host, whether it is read-only itself, whether it is a block device."""
 
     path: Path
     read_only: bool = False
+    block: bool = False
 
 
 class NoImage(VolumeError):
@@ -53,17 +56,26 @@ class FailedVolume(Exception):
     `no_image` is set when its image is missing, which the containers that mount the volume `name` then wait for.
     """
 
-    def __init__(self, text: str, name: str = "", no_image: NoImage | None = None) -> None:
+    def __init__(self, text: str, name: str = "", no_image: NoImage | None = None, reason: str = "FailedMount") -> None:
         super().__init__(text)
         self.name = name
         self.no_image = no_image
+        self.reason = reason
 
 
 class VolumeManager:
     """Prepares and removes volumes below `root/<pod uid>/volumes`."""
 
-    def __init__(self, root: Path, references: References, snapshots: SnapshotStore, ensure_image: EnsureImage) -> None:
+    def __init__(
+        self,
+        root: Path,
+        references: References,
+        snapshots: SnapshotStore,
+        ensure_image: EnsureImage,
+        csi: CsiVolumes | None = None,
+    ) -> None:
         self._root = root
+        self._csi = csi
         self._references = references
         self._files = FileVolumes(references)
         self._snapshots = snapshots
@@ -76,6 +88,9 @@ class VolumeManager:
             name = volume["name"]
             try:
                 found[name] = await self._prepare(pod, volume, sources)
+            except VolumeTrouble as error:
+                text = f'{error.operation} for volume "{error.name}" : {error}'
+                raise FailedVolume(text, name, reason=error.reason) from error
             except (VolumeError, OSError, EngineError) as error:
                 text = error.wire if isinstance(error, EngineError) else str(error)
                 missing = error if isinstance(error, NoImage) else None
@@ -88,9 +103,16 @@ class VolumeManager:
             kind = _kind(volume)
             if kind in _FILES:
                 await self._write(pod, volume, kind, sources, FRESH)
+        if self._csi is not None:
+            try:
+                await self._csi.republish(pod)
+            except VolumeError as error:
+                raise OSError(str(error)) from error
 
     async def remove(self, uid: str) -> None:
         """Unmount and delete everything that the pod had. Raises OSError."""
+        if self._csi is not None:
+            await self._csi.tear_down(uid)
         folder = self._root / uid
         images = folder / "volumes" / "kubernetes.io~image"
         for target in await asyncio.to_thread(lambda: list(images.iterdir()) if images.is_dir() else []):
@@ -100,6 +122,7 @@ class VolumeManager:
             if folder.exists():
                 mounts.unmount_below(folder)
                 shutil.rmtree(folder, ignore_errors=True)
+            local.release_devices(self._root.parent)
 
         await asyncio.to_thread(clean)
         self._references.forget_pod(uid)
@@ -122,6 +145,9 @@ class VolumeManager:
             return Volume(await asyncio.to_thread(directories.host_path, volume["hostPath"]))
         if kind == "image":
             return await self._image(pod, volume)
+        if kind == "csi" and self._csi is not None:
+            spec = inline(pod, volume)
+            return Volume(await self._csi.set_up(pod, spec), spec.read_only)
         if kind in ("persistentVolumeClaim", "ephemeral"):
             return await self._claim(pod, volume, kind)
         raise VolumeError(f"volumes of type {kind} are not supported on this node")
@@ -163,14 +189,37 @@ class VolumeManager:
         trouble = _not_its_own(pod, claim, found, ephemeral=kind == "ephemeral")
         if trouble:
             raise VolumeError(trouble)
-        spec = found["spec"]
-        source = spec.get("hostPath") or spec.get("local")
-        if source is None:
-            raise VolumeError(f'persistentvolume "{bound}" is neither hostPath nor local')
-        if spec.get("local") and not await asyncio.to_thread(Path(source["path"]).exists):
-            raise VolumeError(f'path "{source["path"]}" does not exist')
         read_only = bool((volume.get(kind) or {}).get("readOnly"))
-        return Volume(await asyncio.to_thread(directories.host_path, source), read_only)
+        return await self._persistent(pod, found, read_only)
+
+    async def _persistent(self, pod: Object, found: Object, read_only: bool) -> Volume:
+        spec, name = found["spec"], name_of(found)
+        block = spec.get("volumeMode") == "Block"
+        if spec.get("csi") and self._csi is not None:
+            wanted = persistent(found, read_only=read_only)
+            return Volume(await self._csi.set_up(pod, wanted), read_only, block)
+        try:
+            if spec.get("local"):
+                group = pod_security(pod).get("fsGroup")
+                path = self._root / uid_of(pod) / "volumes" / "kubernetes.io~local-volume" / name
+                made = await asyncio.to_thread(
+                    local.block_device if block else local.mount, spec["local"], name, self._root.parent, path
+                )
+                if group is not None and not block and not read_only:
+                    policy = pod_security(pod).get("fsGroupChangePolicy") or "Always"
+                    await asyncio.to_thread(directories.change_group, made, int(group), policy)
+                return Volume(made, read_only, block)
+            if spec.get("hostPath"):
+                if block:
+                    raise VolumeError("no volume plugin matched: hostPath volumes have no block devices")
+                return Volume(await asyncio.to_thread(directories.host_path, spec["hostPath"]), read_only)
+        except (VolumeError, OSError) as error:
+            operation, reason = "MountVolume.SetUp failed", "FailedMount"
+            if block:
+                operation, reason = "MapVolume.SetUpDevice failed", "FailedMapVolume"
+            raise VolumeTrouble(operation, name, str(error), reason) from error
+        kinds = sorted(k for k, v in spec.items() if isinstance(v, dict) and k not in ("capacity", "claimRef"))
+        raise VolumeError(f'persistentvolume "{name}" is of no type that this node has: {", ".join(kinds)}')
 
     def _path(self, pod: Object, plugin: str, name: str) -> Path:
         return self._root / uid_of(pod) / "volumes" / f"kubernetes.io~{plugin}" / name
