@@ -18,12 +18,19 @@ from kumo.host.network.namespaces import run_in_netns
 class PodLab:
     """A pod network on the machine, under names and ranges of its own, gone after `close`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, dual: bool = False) -> None:
         ident = uuid.uuid4().hex[:6]
         second, third = 64 + int(ident[:2], 16) % 64, int(ident[2:4], 16)
         self.ident = ident
-        self.config = PodNetworkConfig(f"kt{ident}", f"100.{second}.{third}.0/24", f"kt-{ident}", directory)
+        self.config = PodNetworkConfig(
+            f"kt{ident}",
+            f"100.{second}.{third}.0/24",
+            f"kt-{ident}",
+            directory,
+            pod_cidr6=f"fd7e:{ident[:4]}:{ident[4:]}::/64" if dual else "",
+        )
         self.service_cidr = f"198.{18 + second % 2}.{third}.0/24"
+        self.service_cidr6 = f"fd7f:{ident[:4]}:{ident[4:]}::/112" if dual else ""
         self.network = PodNetwork(self.config)
         self._names: list[str] = []
         self._sockets: list[socket.socket] = []
@@ -33,16 +40,21 @@ class PodLab:
         await asyncio.to_thread(self.network.prepare)
         return self
 
-    async def pod(self) -> Pod:
-        """A namespace with an address on the bridge."""
+    async def pod(self, pod: str = "", uid: str = "") -> Pod:
+        """A namespace with an address on the bridge, of the pod `namespace/name` as far as the network knows."""
         name = f"kt{uuid.uuid4().hex[:10]}"
         subprocess.run(["ip", "netns", "add", name], check=True)
         self._names.append(name)
-        head = f"CNI_COMMAND=ADD\nCNI_CONTAINERID={name}\nCNI_NETNS=/run/netns/{name}\nCNI_IFNAME=eth0\n\n"
+        head = f"CNI_COMMAND=ADD\nCNI_CONTAINERID={name}\nCNI_NETNS=/run/netns/{name}\nCNI_IFNAME=eth0\n"
+        if pod:
+            namespace, _, short = pod.partition("/")
+            head += f"CNI_ARGS=K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={short};K8S_POD_UID={uid}\n"
+        head += "\n"
         answer = await asyncio.to_thread(self.network.answer, head.encode() + b'{"cniVersion":"1.0.0"}')
         code, _, body = answer.partition(b"\n")
         assert code == b"0", body
-        return Pod(self, f"/run/netns/{name}", json.loads(body)["ips"][0]["address"].split("/")[0])
+        addresses = [ip["address"].split("/")[0] for ip in json.loads(body)["ips"]]
+        return Pod(self, f"/run/netns/{name}", *addresses)
 
     def keep(self, found: socket.socket) -> None:
         """Close the socket at the end."""
@@ -60,20 +72,23 @@ class PodLab:
 class Pod:
     """One namespace. Servers answer with the client's address as they see it, then a space and their own name."""
 
-    def __init__(self, lab: PodLab, netns: str, address: str) -> None:
+    def __init__(self, lab: PodLab, netns: str, address: str, address6: str = "") -> None:
         self._lab = lab
         self.netns = netns
         self.address = address
+        self.address6 = address6
 
-    def serve_tcp(self, port: int, name: str) -> None:
-        """Answer every connection."""
-        listener = run_in_netns(self.netns, lambda: socket.create_server(("0.0.0.0", port), backlog=64))
+    def serve_tcp(self, port: int, name: str, *, six: bool = False) -> None:
+        """Answer every connection, on IPv4 or on IPv6."""
+        family = socket.AF_INET6 if six else socket.AF_INET
+        where = ("::" if six else "0.0.0.0", port)
+        listener = run_in_netns(self.netns, lambda: socket.create_server(where, family=family, backlog=64))
         self._lab.keep(listener)
 
         def work() -> None:
             try:
                 while True:
-                    connection, (address, _) = listener.accept()
+                    connection, (address, *_) = listener.accept()
                     with connection:
                         connection.sendall(f"{address} {name}".encode())
             except OSError:
@@ -81,12 +96,12 @@ class Pod:
 
         threading.Thread(target=work, daemon=True).start()
 
-    def serve_udp(self, port: int, name: str) -> None:
-        """Answer every datagram."""
+    def serve_udp(self, port: int, name: str, *, six: bool = False) -> None:
+        """Answer every datagram, on IPv4 or on IPv6."""
 
         def make() -> socket.socket:
-            found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            found.bind(("0.0.0.0", port))
+            found = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+            found.bind(("::" if six else "0.0.0.0", port))
             return found
 
         server = run_in_netns(self.netns, make)
@@ -110,7 +125,7 @@ class Pod:
         """A connected socket of this pod."""
 
         def make() -> socket.socket:
-            found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
             found.settimeout(timeout)
             found.connect((address, port))
             return found

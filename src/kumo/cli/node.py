@@ -20,7 +20,8 @@ from kumo.cli import engines, prepare
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
 from kumo.cli.node_access import access
 from kumo.cli.node_range import RangeKeeper
-from kumo.cli.node_storage import volume_controllers
+from kumo.cli.node_storage import local_driver, volume_controllers
+from kumo.cli.policies import guarded
 from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
 from kumo.host.containerd.engine import Containerd
@@ -36,6 +37,7 @@ from kumo.kubernetes.kube_proxy.proxy import KubeProxy
 from kumo.kubernetes.kubelet.config import DeviceNode, DeviceResource, KubeletConfig
 from kumo.kubernetes.kubelet.kubelet import Kubelet
 from kumo.kubernetes.kubelet.server.guard import NodeGuard
+from kumo.kubernetes.local_csi.component import LocalCsi
 from kumo.kubernetes.pod_network.agent import NodeNetwork, RangeChanged
 from kumo.kubevirt.virt_handler import launcher_image
 from kumo.kubevirt.virt_handler.config import VirtHandlerConfig
@@ -107,7 +109,8 @@ class Node:
                 # Pods give their addresses back when they end: the network goes last.
                 networks = [group.create_task(_for_ever(c), name=c.name) for c in self._networks(sets[1])]
                 volumes = volume_controllers(self._instance, known.csi, sets[4])
-                components: list[Component] = [kubelet, proxy, dns, handler, volumes, *known.keepers]
+                driver = LocalCsi(local_driver(self._instance))
+                components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
                     with contextlib.suppress(EngineError):
@@ -126,7 +129,8 @@ class Node:
             return []
         vni = network_identifier(self._access.ca.read_bytes())
         overlay = NodeNetwork(engines.overlay(self._instance, vni), self._instance.node_name, informers)
-        return [PodNetwork(engines.pod_network(self._instance)), RangeKeeper(self._instance, overlay)]
+        network = PodNetwork(engines.pod_network(self._instance))
+        return [network, RangeKeeper(self._instance, overlay), guarded(self._instance, network, informers)]
 
     def _asked_to_end(self, stop: asyncio.Event) -> None:
         self.end_pods = True

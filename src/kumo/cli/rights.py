@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, ROLEBINDINGS, ROLES
-from kumo.cli.node_rights import DNS_USER
+from kumo.cli.node_rights import DNS_USER, PROXY_USER
 
 _RBAC = "rbac.authorization.k8s.io"
 _NAME = "system:cluster-dns"
@@ -29,6 +29,23 @@ def rights() -> list[tuple[GVR, Object]]:
         (ROLES, {**_head("Role", "kube-system"), "rules": own}),
         (ROLEBINDINGS, {**_head("RoleBinding", "kube-system"), **_binding("Role")}),
         (CLUSTERROLES, _metrics_reader()),
+        *_network_policy(),
+    ]
+
+
+def _network_policy() -> list[tuple[GVR, Object]]:
+    """Who enforces network policies on a node does it as kube-proxy, and looks at more than upstream's does."""
+    name = "kumo:network-policy"
+    rules = [
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READ},
+        {"apiGroups": [""], "resources": ["pods", "namespaces"], "verbs": _READ},
+    ]
+    head: Object = {"apiVersion": f"{_RBAC}/v1", "metadata": {"name": name, "labels": _LABELS}}
+    subject = {"kind": "User", "apiGroup": _RBAC, "name": PROXY_USER}
+    role = {"apiGroup": _RBAC, "kind": "ClusterRole", "name": name}
+    return [
+        (CLUSTERROLES, {**head, "kind": "ClusterRole", "rules": rules}),
+        (CLUSTERROLEBINDINGS, {**head, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]}),
     ]
 
 

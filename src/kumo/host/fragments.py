@@ -7,8 +7,9 @@ next one gets it when he goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
 from kumo.api.objects import Key
@@ -130,3 +131,13 @@ class FragmentTable:
     def _lines(self, verb: str, elements: dict[str, list[str]]) -> list[str]:
         found = sorted(elements.items(), reverse=True)
         return [f"{verb} element {self._name} {where} {{ {', '.join(keys)} }}" for where, keys in found]
+
+
+def disjoint(ranges: Iterable[str]) -> list[str]:
+    """The CIDR ranges of one family without those that lie in others: a set of intervals takes no overlaps."""
+    networks = sorted({ip_network(r) for r in ranges}, key=lambda n: (n.prefixlen, int(n.network_address)))
+    kept: list[IPv4Network | IPv6Network] = []
+    for network in networks:
+        if not any(network.network_address in wider for wider in kept):
+            kept.append(network)
+    return [str(n) for n in kept]

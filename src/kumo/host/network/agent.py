@@ -15,6 +15,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -74,6 +75,11 @@ class PodNetwork:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="cni")
         self._mtu = config.mtu
         self._calls: set[asyncio.Task[None]] = set()
+        self.gate: Callable[[str, str, tuple[str, ...]], None] | None = None
+        """Called in a thread before a pod (`namespace/name`, its UID if known) is connected with its addresses.
+
+        Raises cni.CniError if it must not be connected yet.
+        """
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -152,6 +158,10 @@ class PodNetwork:
         with self._lock:
             return self._leases.all() if self._leases is not None else []
 
+    def given(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The pods (`namespace/name`) that have addresses now."""
+        return [(x.pod, tuple(a.address for a in self._addresses(x))) for x in self.leases() if x.pod]
+
     def collect(self, living: set[str]) -> int:
         """Take back what belongs to sandboxes (by their id) that containerd no longer knows; how many. Blocks."""
         gone = [lease for lease in self.leases() if lease.container not in living]
@@ -229,6 +239,9 @@ class PodNetwork:
                 ports=request.ports,
             )
         try:
+            if self.gate is not None and lease.pod:
+                given = tuple(a.address for a in self._addresses(lease))
+                self.gate(lease.pod, request.arguments.get("K8S_POD_UID", ""), given)
             host_mac, mac = self._wire(lease)
             with self._lock:
                 self._nft.apply(rules.port_elements("add", self.config, lease))

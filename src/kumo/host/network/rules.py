@@ -50,8 +50,8 @@ def ruleset6(config: PodNetworkConfig) -> str:
     if config.network6 is None:
         return replaced(FAMILY6, config.table)
     rule = f'ip6 saddr {config.network6} ip6 daddr != {config.cluster_network6} oifname != "{config.bridge}" masquerade'
-    chain = f"chain postrouting {{ type nat hook postrouting priority srcnat; {rule}; }}"
-    return f"{replaced(FAMILY6, config.table)}table {FAMILY6} {config.table} {{ {chain} }}\n"
+    chain = f"chain postrouting {{ type nat hook postrouting priority srcnat; {rule}\n }}"
+    return f"{replaced(FAMILY6, config.table)}table {FAMILY6} {config.table} {{ {chain}\n }}\n"
 
 
 def port_elements(verb: str, config: PodNetworkConfig, lease: Lease) -> str:

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
-from kumo.host.fragments import Element, Fragment
+from kumo.host.fragments import Element, Fragment, disjoint
 from kumo.host.nftables import replaced
 from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
 from kumo.kubernetes.kube_proxy.endpoints import Endpoint
@@ -152,7 +152,7 @@ class Writer:
             sources += [a for a in port.balanced if not any(ip_address(a) in r for r in ranges)]
         name = _name("fw", port, "")
         made.chains[name] = (
-            f"{self._family.keyword} saddr != {{ {', '.join(_disjoint(sources))} }} drop",
+            f"{self._family.keyword} saddr != {{ {', '.join(disjoint(sources))} }} drop",
             f"goto {outside}",
         )
         return name
@@ -205,16 +205,6 @@ def _lead(made: Fragment, kind: str, key: str, chain: str) -> None:
 
 def _address_key(address: str, port: ServicePort) -> str:
     return f"{address} . {port.protocol} . {port.port}"
-
-
-def _disjoint(sources: Iterable[str]) -> list[str]:
-    """The ranges without those that lie in others: a set of intervals takes no overlaps."""
-    networks = sorted({ip_network(s) for s in sources}, key=lambda n: n.prefixlen)
-    kept: list[str] = []
-    for number, network in enumerate(networks):
-        if not any(network.subnet_of(wider) for wider in networks[:number]):  # type: ignore[arg-type]
-            kept.append(str(network))
-    return kept
 
 
 def _name(prefix: str, port: ServicePort, more: str) -> str:
