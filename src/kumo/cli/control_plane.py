@@ -18,7 +18,7 @@ from kumo.cli.instance import Instance, InstanceError, load
 from kumo.cli.late import LateHandler
 from kumo.cli.metrics import metrics_server
 from kumo.cli.node_rights import ClusterSettings, node_objects
-from kumo.cli.node_storage import storage_rights
+from kumo.cli.node_storage import install_snapshot_class, snapshot_objects, storage_rights
 from kumo.cli.operation import operation
 from kumo.cli.process import ended_before, run_until_told
 from kumo.cli.report import Reporter
@@ -38,6 +38,7 @@ from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.local_csi import objects as local_csi
 from kumo.kubernetes.metrics_server import MetricsServer
 from kumo.kubernetes.scheduler import Scheduler
+from kumo.kubernetes.snapshot_controller.controller import SnapshotController
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Component, queues
@@ -115,6 +116,8 @@ class ControlPlane:
         for wing in self._wings:
             with self._reporter.timed(wing.step):
                 await stores.patiently(self._instance, self._wait, wing.install)
+        installer = self.client_for(UserInfo("system:kumo-installer", (MASTERS_GROUP,)))
+        await stores.patiently(self._instance, self._wait, lambda: install_snapshot_class(installer))
 
     def _wait(self, text: str) -> None:
         """Tell what is waited for."""
@@ -173,6 +176,7 @@ class ControlPlane:
                 *node_objects(settings_of(instance)),
                 *local_csi.objects(),
                 *storage_rights(),
+                *snapshot_objects(),
             ],
             token_authenticators=[a for w in self._wings for a in w.token_authenticators],
         )
@@ -194,6 +198,7 @@ class ControlPlane:
         )
         return [
             *controllers(client_for, self._informers, manager),
+            SnapshotController(client_for("snapshot-controller"), self._informers),
             ServiceController(client_for("service-controller"), self._informers, self._instance.balancer_ranges),
             Scheduler(scheduler, self._informers, EventRecorder(scheduler, "default-scheduler")),
         ]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import Object
-from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR
+from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CRDS, GVR
 from kumo.cli.instance import Instance
 from kumo.cli.node_rights import CSI_USER
 from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
 from kumo.kubernetes.csi_controllers.rights import RULES
 from kumo.kubernetes.local_csi.config import DRIVER, LocalCsiConfig
+from kumo.kubernetes.local_csi.objects import STORAGE_CLASS
+from kumo.kubernetes.snapshot_controller.definitions import definitions
+from kumo.kubernetes.snapshot_controller.names import CLASSES, DEFAULT_CLASS
+from kumo.kubernetes.snapshot_controller.rights import rights
 from kumo.machinery.client import Client
 from kumo.machinery.informer import Informers
 
 if TYPE_CHECKING:
     from kumo.kubernetes.csi_controllers.component import CsiControllers
 
+_TRIES = 100
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -32,6 +39,33 @@ def storage_rights() -> list[tuple[GVR, Object]]:
         "subjects": [{"kind": "User", "apiGroup": _RBAC, "name": CSI_USER}],
     }
     return [(CLUSTERROLES, role), (CLUSTERROLEBINDINGS, binding)]
+
+
+def snapshot_objects() -> list[tuple[GVR, Object]]:
+    """The custom resources of snapshots, and the rights of their controller and users."""
+    return [*((CRDS, crd) for crd in definitions()), *rights()]
+
+
+async def install_snapshot_class(client: Client) -> None:
+    """Make the default VolumeSnapshotClass of the nodes' own driver, unless it is there. Raises StatusError."""
+    wanted: Object = {
+        "apiVersion": CLASSES.api_version,
+        "kind": "VolumeSnapshotClass",
+        "metadata": {"name": STORAGE_CLASS, "annotations": {DEFAULT_CLASS: "true"}},
+        "driver": DRIVER,
+        "deletionPolicy": "Delete",
+    }
+    for attempt in range(_TRIES):
+        try:
+            await client.create(CLASSES, wanted)
+        except StatusError as error:
+            if is_already_exists(error):
+                return
+            if not is_not_found(error) or attempt == _TRIES - 1:
+                raise
+            await asyncio.sleep(0.05)  # The definition was just written and is served in a moment.
+        else:
+            return
 
 
 def local_driver(instance: Instance) -> LocalCsiConfig:
