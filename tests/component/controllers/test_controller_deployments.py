@@ -92,7 +92,7 @@ async def test_controller_deployment_rolls_undoes_and_scales(cluster: HollowClus
     events = cluster.informers.informer(EVENTS)
     name = name_of(next(s for s in sets if s["spec"]["replicas"] == 3))
     expected = f"Scaled up replica set {name} from 3 to 5"
-    await until(events, lambda: any(e["message"] == expected for e in events.objects()))
+    await until(events, lambda: any(e["message"].endswith(expected) for e in events.objects()))
 
 
 async def test_controller_deployment_that_never_gets_ready_keeps_the_old_pods(cluster: HollowCluster) -> None:

@@ -49,11 +49,19 @@ def is_headless(service: Object) -> bool:
     return (service.get("spec") or {}).get("clusterIP") == "None"
 
 
-def endpoints(service: Object, pods: Iterable[Object], nodes: Mapping[str, Object], family: str) -> list[Endpoint]:
-    """The service's endpoints of one family; pods that have ended or have no address yet are none."""
+def endpoints(
+    service: Object, pods: Iterable[Object], nodes: Mapping[str, Object], family: str, *, on_known: bool = False
+) -> list[Endpoint]:
+    """The service's endpoints of one family; pods that have ended or have no address yet are none.
+
+    With `on_known` neither are those of nodes that aren't (or no longer) there, unless the service wants all.
+    """
     found = []
+    everywhere = not on_known or bool((service.get("spec") or {}).get("publishNotReadyAddresses"))
     for pod in pods:
         address = _address(pod, family)
+        if not everywhere and (pod.get("spec") or {}).get("nodeName") not in nodes:
+            continue
         if address and not p.has_ended(pod):
             found.append(_endpoint(service, pod, nodes, address))
     return found

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kumo.api import selectors
+from kumo.api import conditions, selectors
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import Key, Object, is_deleting, key_of, labels_of, name_of, namespace_of, uid_of
 from kumo.api.resources import ENDPOINTS, ENDPOINTSLICES, NODES, PODS, SERVICES
-from kumo.kubernetes.controller_manager.endpoints.addresses import endpoints, families
-from kumo.kubernetes.controller_manager.endpoints.slices import MANAGED_BY, MANAGER, SERVICE_NAME, Changes, changes
+from kumo.kubernetes.controller_manager.endpoints import topology
+from kumo.kubernetes.controller_manager.endpoints.addresses import ZONE, Endpoint, endpoints, families
+from kumo.kubernetes.controller_manager.endpoints.slices import (
+    MANAGED_BY,
+    MANAGER,
+    SERVICE_NAME,
+    Changes,
+    changes,
+    zones_now,
+)
 from kumo.kubernetes.controller_manager.endpoints.subsets import wanted
 from kumo.kubernetes.controller_manager.endpoints.writes import write_slices
 from kumo.kubernetes.controller_manager.expectations import Expectations
+from kumo.kubernetes.controller_manager.node_lifecycle.controller import NODE_INDEX, node_index
 from kumo.kubernetes.controller_manager.refusals import is_namespace_ending
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
+from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informer, Informers
 
 SERVICE_INDEX = "controller-manager/service"
@@ -76,14 +86,32 @@ class EndpointSliceController(_ServiceController):
         super().__init__(client, informers)
         self._slices: Informer = informers.informer(ENDPOINTSLICES)
         self._slices.add_index(SERVICE_INDEX, _service_index)
+        self._pods.add_index(NODE_INDEX, node_index)
         self._expectations = Expectations()
         self._expectations.observe(self._slices, "Service")
         self._controller.watch(self._slices, _service_of)
+        self._recorder = EventRecorder(client, self.name)
+        self._hinted: set[tuple[Key, str]] = set()
+        self._nodes.on_change(self._node_changed)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        """Pods of a node that comes or goes are endpoints, or no longer; zones gain or lose CPUs."""
+        known = old if new is None else new
+        if known is None or (old is not None and new is not None and _standing(old) == _standing(new)):
+            return
+        for service in self._services.objects():
+            if topology.is_wanted(service):
+                self._controller.queue.add(key_of(service))
+        if old is None or new is None:
+            for pod in self._pods.by_index(NODE_INDEX, name_of(known)):
+                for key in self._services_of(pod):
+                    self._controller.queue.add(key)
 
     async def _reconcile(self, key: Key) -> float | None:
         service = self._services.get_key(key)
         if service is None or is_deleting(service):
             self._expectations.forget(key)
+            self._hinted -= {(key, family) for family in ("IPv4", "IPv6")}
             return None
         if not _is_ours(service) or not self._expectations.met(key):
             return None
@@ -91,12 +119,37 @@ class EndpointSliceController(_ServiceController):
         pods, nodes = self._selected(service), self._nodes_by_name()
         wanted_families = families(service)
         for family in wanted_families:
-            found = endpoints(service, pods, nodes, family)
+            found = endpoints(service, pods, nodes, family, on_known=True)
             mine = [s for s in existing if s.get("addressType") == family]
-            await write_slices(self._client, self._expectations, key, changes(service, family, found, mine))
+            made = changes(service, family, found, mine, self._zones(service, family, found, mine))
+            await write_slices(self._client, self._expectations, key, made)
         stale = [s for s in existing if s.get("addressType") not in wanted_families]
         await write_slices(self._client, self._expectations, key, Changes(delete=stale))
         return None
+
+    def _zones(self, service: Object, family: str, found: list[Endpoint], mine: list[Object]) -> dict[str, str] | None:
+        """For which zones the endpoints are by the service's topology mode; None if it has none."""
+        key = (key_of(service), family)
+        if not topology.is_wanted(service):
+            if key in self._hinted:
+                self._hinted.discard(key)
+                self._tell(service, WARNING, topology.DISABLED, family)
+            return None
+        places = [(e.pod[2], e.zone) for e in found if e.ready]
+        try:
+            zones = topology.assign(places, zones_now(mine), topology.ratios(self._nodes.objects()))
+        except topology.NoHints as reason:
+            self._hinted.discard(key)
+            self._tell(service, WARNING, str(reason), family)
+            return {}
+        if key not in self._hinted:
+            self._hinted.add(key)
+            self._tell(service, NORMAL, topology.ENABLED, family)
+        return zones
+
+    def _tell(self, service: Object, kind: str, text: str, family: str) -> None:
+        reason = "TopologyAwareHintsEnabled" if kind == NORMAL else "TopologyAwareHintsDisabled"
+        self._recorder.event(service, kind, reason, f"{text}, addressType: {family}")
 
 
 class EndpointsController(_ServiceController):
@@ -139,6 +192,10 @@ class EndpointsController(_ServiceController):
         except StatusError as error:
             if not is_not_found(error):
                 raise
+
+
+def _standing(node: Object) -> tuple[bool, str]:
+    return conditions.is_true(node, "Ready"), labels_of(node).get(ZONE, "")
 
 
 def _service_index(obj: Object) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,8 +37,8 @@ def slice_labels(service: Object) -> dict[str, str]:
     return {**labels, SERVICE_NAME: name_of(service), MANAGED_BY: MANAGER}
 
 
-def as_endpoint(found: Endpoint, distribution: str = "") -> dict[str, Any]:
-    """An entry of a slice's `endpoints`; `distribution` is the service's `trafficDistribution`."""
+def as_endpoint(found: Endpoint, hint: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An entry of a slice's `endpoints`; `hint` says for whom the endpoint is meant."""
     namespace, name, uid = found.pod
     entry: dict[str, Any] = {
         "addresses": [found.address],
@@ -49,7 +49,7 @@ def as_endpoint(found: Endpoint, distribution: str = "") -> dict[str, Any]:
         "nodeName": found.node,
         "zone": found.zone,
         "hostname": found.hostname,
-        "hints": hints(found, distribution),
+        "hints": hint,
     }
     return entry | {k: v for k, v in optional.items() if v}
 
@@ -73,10 +73,17 @@ def as_ports(ports: Iterable[Port]) -> list[dict[str, Any]]:
     ]
 
 
-def changes(service: Object, family: str, found: Sequence[Endpoint], existing: Sequence[Object]) -> Changes:
+def changes(
+    service: Object,
+    family: str,
+    found: Sequence[Endpoint],
+    existing: Sequence[Object],
+    zones: Mapping[str, str] | None = None,
+) -> Changes:
     """What to write so that the existing slices of one family hold just these endpoints.
 
-    Pods with different ports are in different slices. A service without endpoints keeps one empty slice.
+    Pods with different ports are in different slices. A service without endpoints keeps one empty slice. `zones` are
+    the zones that endpoints are for, by uid, where the service's topology mode says so and not `trafficDistribution`.
     """
     by_ports: dict[tuple[Port, ...], list[Endpoint]] = {}
     for endpoint in found:
@@ -89,7 +96,7 @@ def changes(service: Object, family: str, found: Sequence[Endpoint], existing: S
         wanted_ports = as_ports(ports)
         same = [s for s in left if _port_keys(s.get("ports")) == _port_keys(wanted_ports)]
         left = [s for s in left if s not in same]
-        _pack(service, family, wanted_ports, group, same, made)
+        _pack(service, family, wanted_ports, group, same, made, _hints(service, group, zones))
     for spare in left:
         made.delete.append(spare)
     return made
@@ -101,6 +108,23 @@ def _port_keys(ports: list[dict[str, Any]] | None) -> list[tuple[Any, ...]]:
     )
 
 
+def _hints(service: Object, group: Sequence[Endpoint], zones: Mapping[str, str] | None) -> dict[str, dict[str, Any]]:
+    if zones is not None:
+        return {e.pod[2]: {"forZones": [{"name": zones[e.pod[2]]}]} for e in group if e.pod[2] in zones}
+    distribution = (service.get("spec") or {}).get("trafficDistribution") or ""
+    return {e.pod[2]: hints(e, distribution) for e in group}
+
+
+def zones_now(slices: Iterable[Object]) -> dict[str, str]:
+    """The zone that each endpoint is meant for, by uid; those meant for none or several are not there."""
+    found = {}
+    for entry in (e for s in slices for e in s.get("endpoints") or ()):
+        listed = (entry.get("hints") or {}).get("forZones") or []
+        if len(listed) == 1:
+            found[(entry.get("targetRef") or {}).get("uid") or ""] = listed[0]["name"]
+    return found
+
+
 def _pack(
     service: Object,
     family: str,
@@ -108,9 +132,9 @@ def _pack(
     group: list[Endpoint],
     existing: list[Object],
     made: Changes,
+    meant: Mapping[str, dict[str, Any]],
 ) -> None:
-    distribution = (service.get("spec") or {}).get("trafficDistribution") or ""
-    wanted = {e.pod[2]: as_endpoint(e, distribution) for e in group}
+    wanted = {e.pod[2]: as_endpoint(e, meant.get(e.pod[2])) for e in group}
     labels = slice_labels(service)
     kept: list[tuple[Object, list[dict[str, Any]]]] = []
     for found in existing:
