@@ -48,7 +48,13 @@ class Cloud:
     ) -> subprocess.CompletedProcess[str]:
         """Run a client; raises CommandFailed unless it ends with 0 or `check` is off."""
         done = subprocess.run(
-            [*self.prefix, *argv], env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            [*self.prefix, *argv],
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if check and done.returncode:
             raise CommandFailed(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

@@ -96,6 +96,16 @@ class Node:
             ) from None
         raise AssertionError("the watch ended")
 
+    async def until_other(self, name: str, uid: str, timeout: float = 20.0) -> Object:
+        """The pod of that name with another uid than that one."""
+        async with asyncio.timeout(timeout):
+            while True:
+                with contextlib.suppress(StatusError):
+                    pod = await self.get(name)
+                    if pod["metadata"]["uid"] != uid:
+                        return pod
+                await asyncio.sleep(0.05)
+
     async def until_gone(self, name: str, timeout: float = 20.0) -> None:
         """Return once the pod no longer exists."""
         async with asyncio.timeout(timeout):

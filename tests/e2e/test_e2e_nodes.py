@@ -1,0 +1,316 @@
+"""Three machines, one cloud: `kumo up` on the first, `kumo join` on the others, and what becomes of nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.machines import Machine, machines
+
+pytestmark = pytest.mark.e2e
+DIRECTORY = Path(os.environ.get("KUMO_E2E_DIR", "/var/tmp/kumo-e2e"))
+LAB = f"kl{int(os.environ.get('KUMO_E2E_PORT', '16443')) % 1000}"
+GRACE = "8"
+SERVE = "mkdir /www; echo $NODE > /www/index.html; echo serves on $NODE; exec httpd -f -v -p 8080 -h /www"
+WAIT = 90
+
+
+def container(command: str) -> dict[str, Any]:
+    node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    return {
+        "name": "main",
+        "image": "busybox",
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", command],
+        "env": [node],
+    }
+
+
+def pod_spec(command: str = SERVE, **more: Any) -> dict[str, Any]:
+    return {"terminationGracePeriodSeconds": 0, "containers": [container(command)]} | more
+
+
+def workload(kind: str, name: str, spec: dict[str, Any], **more: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    body = {"selector": {"matchLabels": labels}, "template": template, **more}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": body}
+
+
+def not_ready_tolerations(seconds: int) -> list[dict[str, Any]]:
+    keys = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    return [{"key": k, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds} for k in keys]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[list[Machine]]:
+    """m1 with the control plane and a node, m2 and m3 with nodes; a DaemonSet `web` with a Service on all."""
+    with machines(LAB, 3, DIRECTORY) as made:
+        first = made[0]
+        first.up("--node-monitor-grace-period", GRACE)
+        for machine in made[1:]:
+            machine.join(first)
+        for machine in made:
+            machine.import_busybox()
+        first.apply(workload("DaemonSet", "web", pod_spec()))
+        ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
+        spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": ports}
+        first.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+        first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+        yield made
+
+
+def pods_by_node(first: Machine, app: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for pod in first.get("pods", "-l", f"app={app}")["items"]:
+        found.setdefault(pod["spec"].get("nodeName", ""), []).append(pod)
+    return found
+
+
+def name(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def ask(first: Machine, pod: str, hosts: list[str], port: int) -> list[str]:
+    """What the servers say to a pod that asks each of them."""
+    each = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 $h {port} | tail -n 1"
+    command = f"for h in {' '.join(hosts)}; do {each}; done"
+    return first.kubectl("exec", pod, "--", "sh", "-c", command).stdout.split()
+
+
+def fetch(first: Machine, pod: str, host: str) -> str:
+    """What the server of the pod at `host` says to a pod that asks it."""
+    return " ".join(ask(first, pod, [host], 8080))
+
+
+def ready(first: Machine, node: str) -> str:
+    conditions = first.get("node", node)["status"]["conditions"]
+    return str(next(c["status"] for c in conditions if c["type"] == "Ready"))
+
+
+def living(first: Machine, app: str) -> list[dict[str, Any]]:
+    return [
+        p
+        for p in first.get("pods", "-l", f"app={app}")["items"]
+        if not p["metadata"].get("deletionTimestamp")
+        and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", ()))
+    ]
+
+
+def test_pods_of_all_nodes_reach_each_other_and_services(lab: list[Machine]) -> None:
+    first = lab[0]
+    nodes = {n["metadata"]["name"]: n for n in first.get("nodes")["items"]}
+    ranges = {n["spec"]["podCIDR"] for n in nodes.values()}
+    assert set(nodes) == {"m1", "m2", "m3"} and len(ranges) == 3
+    pods = {node: found[0] for node, found in pods_by_node(first, "web").items()}
+    assert set(pods) == set(nodes)
+    addresses = {node: pod["status"]["podIP"] for node, pod in pods.items()}
+    for node, pod in pods.items():
+        assert ask(first, name(pod), list(addresses.values()), 8080) == list(addresses)
+        assert set(ask(first, name(pod), ["web"] * 12, 80)) == set(nodes), f"the Service, from {node}"
+    heard = first.kubectl("logs", name(pods["m3"])).stdout
+    assert all(f"{addresses[n]}]" in heard for n in nodes), "between pods nothing is masqueraded"
+    for machine in lab:  # from outside, to each node, whoever answers
+        answers = {
+            first.run(["curl", "-s", "-m", "5", f"http://{machine.address}:30080/"]).stdout.strip() for _ in range(12)
+        }
+        assert answers == set(nodes)
+    for node, pod in pods.items():
+        assert first.kubectl("logs", name(pod)).stdout.startswith(f"serves on {node}\n")
+        assert first.kubectl("exec", name(pod), "--", "sh", "-c", "echo $NODE").stdout.strip() == node
+    csrs = first.get("csr")["items"]
+    signers = {(c["spec"]["username"], c["spec"]["signerName"].partition("/")[2]) for c in csrs}
+    assert ("system:node:m2", "kubelet-serving") in signers
+    slices = first.get("endpointslices", "-n", "kube-system", "-l", "kubernetes.io/service-name=kube-dns")["items"]
+    assert {s["endpoints"][0]["nodeName"] for s in slices} == set(nodes)
+
+
+def test_a_port_is_forwarded_to_a_pod_on_another_node(lab: list[Machine]) -> None:
+    first = lab[0]
+    pod = name(pods_by_node(first, "web")["m3"][0])
+    command = [*first.prefix, "kubectl", "port-forward", pod, ":8080"]
+    forward = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=first.env)
+    try:
+        assert forward.stdout is not None
+        line = forward.stdout.readline()
+        port = line.split(" -> ")[0].rpartition(":")[2]
+        assert first.run(["curl", "-s", "-m", "10", f"http://127.0.0.1:{port}/"]).stdout.strip() == "m3"
+    finally:
+        forward.kill()
+        forward.communicate()
+
+
+def test_a_node_says_who_it_is_and_may_do_nothing_else(lab: list[Machine]) -> None:
+    """NodeRestriction and the node authorizer hold for joined nodes, with the certificate that they were given."""
+    first, second = lab[:2]
+    pem = str(second.data_dir / "pki" / "kubelet-client.pem")
+    ca = str(second.data_dir / "pki" / "ca.crt")
+    url = f"https://{first.address}:{first.port}"
+    kubectl = ["--kubeconfig=/dev/null", f"--server={url}", f"--certificate-authority={ca}"]
+    kubectl += [f"--client-certificate={pem}", f"--client-key={pem}"]
+    assert second.kubectl(*kubectl, "get", "node", "m2", "-o", "name").stdout == "node/m2\n"
+    for refused in (["label", "node", "m3", "x=y"], ["get", "secrets", "-A"], ["taint", "node", "m2", "a=b:NoExecute"]):
+        done = second.kubectl(*kubectl, *refused, check=False)
+        assert done.returncode and "orbidden" in done.stderr, refused
+    again = second.kumo("join", "--detach", check=False)
+    assert again.returncode == 1 and "kumo already runs" in again.stderr
+    report = json.loads(second.kumo("status", "-o", "json").stdout)
+    assert report["nodes"] == {"m2": True} and report["url"] == url
+
+
+def test_drain_obeys_budgets_and_uncordon_lets_pods_come_again(lab: list[Machine]) -> None:
+    first = lab[0]
+    spread = [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"app": "shop"}},
+        }
+    ]
+    first.apply(workload("Deployment", "shop", pod_spec(topologySpreadConstraints=spread), replicas=3))
+    first.kubectl("rollout", "status", "deploy/shop", "--timeout=90s")
+    assert set(pods_by_node(first, "shop")) == {"m1", "m2", "m3"}
+    first.kubectl("create", "pdb", "shop", "--selector=app=shop", "--min-available=3")
+    first.wait(lambda: first.get("pdb", "shop")["status"]["currentHealthy"] == 3, WAIT, "the budget is counted")
+    drain = ("drain", "m3", "--ignore-daemonsets", "--delete-emptydir-data")
+    refused = first.kubectl(*drain, "--timeout=3s", check=False)
+    assert refused.returncode and "would violate the pod's disruption budget" in refused.stdout + refused.stderr
+    assert len(living(first, "shop")) == 3
+    first.kubectl("patch", "pdb", "shop", "--type=merge", "-p", '{"spec":{"minAvailable":2}}')
+    first.kubectl(*drain, "--timeout=60s")
+    first.wait(lambda: len(living(first, "shop")) == 3, WAIT, "the pods run elsewhere")
+    assert "m3" not in pods_by_node(first, "shop") and "m3" in pods_by_node(first, "web")
+    assert "SchedulingDisabled" in first.kubectl("get", "node", "m3").stdout
+    first.kubectl("uncordon", "m3")
+    first.kubectl("scale", "deploy/shop", "--replicas=6")
+    first.wait(lambda: "m3" in pods_by_node(first, "shop"), WAIT, "pods come to the node again")
+    first.kubectl("delete", "deploy/shop", "pdb/shop", "--wait=false")
+
+
+def test_noexecute_taints_evict_in_their_time(lab: list[Machine]) -> None:
+    first = lab[0]
+    toleration = {"key": "maintenance", "operator": "Exists", "effect": "NoExecute"}
+    kinds: dict[str, list[dict[str, Any]]] = {
+        "at-once": [],
+        "in-time": [{**toleration, "tolerationSeconds": 3}],
+        "never": [toleration],
+    }
+    for each, tolerations in kinds.items():
+        spec = pod_spec("exec sleep 1000", nodeName="m2", tolerations=tolerations)
+        meta = {"name": each, "labels": {"app": "taint"}}
+        first.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    first.kubectl("wait", "--for=condition=Ready", "pod", "-l", "app=taint", "--timeout=60s")
+    began = time.monotonic()
+    first.kubectl("taint", "node", "m2", "maintenance=now:NoExecute")
+    try:
+        first.kubectl("wait", "--for=delete", "pod/at-once", "--timeout=60s")
+        first.kubectl("wait", "--for=delete", "pod/in-time", "--timeout=60s")
+        assert time.monotonic() - began >= 3
+        assert first.get("pod", "never")["status"]["phase"] == "Running"
+    finally:
+        first.kubectl("taint", "node", "m2", "maintenance-")
+        first.kubectl("delete", "pod", "-l", "app=taint", "--force", "--grace-period=0")
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+
+
+def test_a_node_that_dies_loses_its_pods_and_comes_back_clean(lab: list[Machine]) -> None:
+    first, second, _ = lab
+    spec = pod_spec(
+        tolerations=not_ready_tolerations(1), nodeSelector={"role": "worker"}, terminationGracePeriodSeconds=1
+    )
+    first.kubectl("label", "node", "m2", "role=worker")
+    first.apply(workload("Deployment", "work", spec, replicas=2))
+    first.kubectl("rollout", "status", "deploy/work", "--timeout=90s")
+    lost = {p["metadata"]["uid"] for p in pods_by_node(first, "work")["m2"]}
+    assert len(lost) == 2
+    second.kill()
+    first.kubectl("label", "node", "m3", "role=worker")
+    first.wait(lambda: ready(first, "m2") == "Unknown", WAIT, "the silence is noticed")
+    first.wait(
+        lambda: len([p for p in living(first, "work") if p["spec"]["nodeName"] == "m3"]) == 2, WAIT, "others take over"
+    )
+    node = first.get("node", "m2")
+    taints = {(t["key"], t["effect"]) for t in node["spec"]["taints"]}
+    assert taints == {("node.kubernetes.io/unreachable", e) for e in ("NoSchedule", "NoExecute")}
+    reasons = {c["reason"] for c in node["status"]["conditions"] if c["status"] == "Unknown"}
+    assert reasons == {"NodeStatusUnknown"}
+    shown = {p["metadata"]["uid"] for p in pods_by_node(first, "work")["m2"]}
+    assert shown == lost, "nobody can say that they have ended, so they stay until the node can"
+    web = pods_by_node(first, "web")["m2"][0]
+    assert web["metadata"].get("deletionTimestamp") is None, "daemon pods tolerate it"
+    second.kumo("join", "--detach")
+    first.wait(lambda: ready(first, "m2") == "True", WAIT, "the node is back")
+    first.wait(lambda: "m2" not in pods_by_node(first, "work"), WAIT, "the lost pods are gone")
+    first.wait(lambda: not first.get("node", "m2")["spec"].get("taints"), WAIT, "the taints are gone")
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    back = pods_by_node(first, "web")["m2"][0]
+    assert back["metadata"]["uid"] == web["metadata"]["uid"], "the same pod, started anew"
+    assert fetch(first, name(pods_by_node(first, "web")["m1"][0]), back["status"]["podIP"]) == "m2"
+    left = list((second.data_dir / "node" / "pods").iterdir())
+    assert not {p.name for p in left} & lost, "no directory of a lost pod"
+    first.kubectl("delete", "deploy/work", "--wait=false")
+
+
+def test_a_partition_heals(lab: list[Machine]) -> None:
+    first, _, third = lab
+    first.kubectl("label", "node", "m3", "role=cut", "--overwrite")
+    spec = pod_spec(tolerations=not_ready_tolerations(1), nodeSelector={"role": "cut"}, terminationGracePeriodSeconds=1)
+    first.apply(workload("Deployment", "cut", spec, replicas=1))
+    first.kubectl("rollout", "status", "deploy/cut", "--timeout=90s")
+    (lost,) = pods_by_node(first, "cut")["m3"]
+    before = pods_by_node(first, "web")["m3"][0]
+    third.link(up=False)
+    try:
+        first.wait(lambda: ready(first, "m3") == "Unknown", WAIT, "the silence is noticed")
+        first.wait(lambda: "deletionTimestamp" in first.get("pod", name(lost))["metadata"], WAIT, "its pod is given up")
+        lone = third.run(["curl", "-s", "-m", "5", f"http://{before['status']['podIP']}:8080/"]).stdout
+        assert lone.strip() == "m3", "what runs there runs on"
+    finally:
+        third.link(up=True)
+    first.wait(lambda: ready(first, "m3") == "True", WAIT, "the node is heard again")
+    first.kubectl("wait", "--for=delete", f"pod/{name(lost)}", "--timeout=90s")
+    first.wait(lambda: not first.get("node", "m3")["spec"].get("taints"), WAIT, "the taints are gone")
+    first.wait(lambda: living(first, "cut"), WAIT, "the pod is made anew")
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    after = pods_by_node(first, "web")["m3"][0]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [c["restartCount"] for c in after["status"]["containerStatuses"]] == [0], "it never stopped"
+    assert fetch(first, name(pods_by_node(first, "web")["m1"][0]), after["status"]["podIP"]) == "m3"
+    first.kubectl("delete", "deploy/cut", "--wait=false")
+
+
+def test_down_and_join_again_then_a_node_leaves_for_good(lab: list[Machine]) -> None:
+    first, second, third = lab
+    second.kumo("down")
+    assert second.kumo("status", check=False).returncode == 3
+    second.kumo("join", "--detach")
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    gone = first.get("node", "m3")
+    first.kubectl("drain", "m3", "--ignore-daemonsets", "--force", "--timeout=60s")
+    third.reset()
+    first.kubectl("delete", "node", "m3")
+    first.wait(lambda: "m3" not in pods_by_node(first, "web"), WAIT, "its daemon's pod is collected")
+    routes = first.run(["ip", "route"]).stdout
+    assert gone["spec"]["podCIDR"] not in routes, "nothing leads there"
+    first.wait(
+        lambda: first.kubectl("get", "endpointslice", "-n", "kube-system", "kube-dns-m3", check=False).returncode,
+        WAIT,
+        "its DNS is told no more",
+    )
+    first.wait(
+        lambda: first.kubectl("get", "lease", "-n", "kube-node-lease", "m3", check=False).returncode, WAIT, "its lease"
+    )
+    third.join(first)
+    third.import_busybox()
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    new = pods_by_node(first, "web")["m3"][0]
+    assert first.get("node", "m3")["metadata"]["uid"] != gone["metadata"]["uid"]
+    assert fetch(first, name(pods_by_node(first, "web")["m2"][0]), new["status"]["podIP"]) == "m3"
