@@ -91,7 +91,7 @@ def detect(directory: Path) -> Machine:
         runc=runc,
         restrict_oom=not processes.has_capability(processes.CAP_SYS_RESOURCE),
         hugetlb=_controller("hugetlb"),
-        apparmor=_apparmor(),
+        apparmor=has_apparmor(),
         overlay=_overlay_works(directory),
     )
 
@@ -236,7 +236,8 @@ def _controller(name: str) -> bool:
     return name in unified.read_text().split() if unified.exists() else (root / name).is_dir()
 
 
-def _apparmor() -> bool:
+def has_apparmor() -> bool:
+    """Whether the kernel has AppArmor switched on and its parser is installed."""
     try:
         enabled = Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
     except OSError:

@@ -9,21 +9,21 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kumo.api.objects import Object, namespace_of, uid_of
-from kumo.api.resources import CONFIGMAPS, SECRETS
+from kumo.api.resources import CONFIGMAPS, GVR, SECRETS
 from kumo.host.cgroups import CgroupLimits, Cgroups
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
-from kumo.kubernetes.kubelet import labels
+from kumo.kubernetes.kubelet import env_files, labels
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.containers import Surroundings, container_config, termination_file, write_files
 from kumo.kubernetes.kubelet.dns import hosts_file, parse_resolv_conf, pod_dns
-from kumo.kubernetes.kubelet.env import ConfigError, Sources, environment, references
+from kumo.kubernetes.kubelet.env import ConfigError, Sources, environment, file_references, references
 from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.hooks import HookFailed, run_hook
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
@@ -44,6 +44,10 @@ from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
 from kumo.kubernetes.kubelet.stopping import Stopper
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
+
+_RUNTIME_CLASSES = GVR("node.k8s.io", "v1", "runtimeclasses", False)
+_CLASS_AGE = 10.0
+"""Seconds that what is known of a runtime class is good for."""
 
 
 class StartFailed(Exception):
@@ -97,7 +101,7 @@ class PodActions:
         try:
             return await self.tools.volumes.prepare(pod, self.sources(pod, ips))
         except FailedVolume as error:
-            self.tools.events.record(pod, WARNING, "FailedMount", str(error))
+            self.tools.events.record(pod, WARNING, error.reason, str(error))
             raise
 
     def sandbox_config(self, pod: Object, attempt: int) -> cri.PodSandboxConfig:
@@ -129,12 +133,25 @@ class PodActions:
             self.tools.cgroups.create(pod_cgroup(config.cgroup_parent, uid_of(pod)), wanted)
 
         try:
+            if pod["spec"].get("hostUsers") is False:
+                raise OSError('runtime "" does not support user namespaces')
+            handler = await self._runtime_handler(pod)
             await asyncio.to_thread(make)
-            return await self.tools.engine.runtime.run_sandbox(self.sandbox_config(pod, attempt))
+            return await self.tools.engine.runtime.run_sandbox(self.sandbox_config(pod, attempt), handler)
         except (EngineError, OSError) as error:
             text = error.wire if isinstance(error, EngineError) else str(error)
             self.tools.events.record(pod, WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
             raise
+
+    async def _runtime_handler(self, pod: Object) -> str:
+        """The runtime that the pod's class names, empty for the usual one. Raises OSError if there is no such class."""
+        name = pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        found = await self.tools.references.get(_RUNTIME_CLASSES, "", name, _CLASS_AGE)
+        if found is None:
+            raise OSError(f'failed to get RuntimeClass {name}: runtimeclass.node.k8s.io "{name}" not found')
+        return str(found.get("handler") or "")
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +178,7 @@ class PodActions:
         try:
             target = _target(container, state)
             verify_non_root(pod, container, image)
-            config = await self._container_config(pod, container, restarts, volumes, ips, target)
+            config = await self._container_config(pod, container, restarts, volumes, ips, target, image)
         except (ConfigError, OSError) as error:
             events.record(pod, WARNING, "Failed", f"Error: {error}", path)
             raise StartFailed("CreateContainerConfigError", str(error)) from error
@@ -190,17 +207,19 @@ class PodActions:
         volumes: Mapping[str, Volume],
         ips: Sequence[str],
         target: str,
+        image: cri.Image,
     ) -> cri.ContainerConfig:
         config = self.tools.config
         folder = config.pods_directory / uid_of(pod)
         around = Surroundings(
             pod_directory=folder,
             volumes=volumes,
-            environment=await self._environment(pod, container, ips),
+            environment=await self._environment(pod, container, volumes, ips),
             devices=config.devices,
             node_memory=self.tools.machine.memory,
             profiles=config.directory / "seccomp",
             target=target,
+            image=image,
         )
         termination = termination_file(folder, container["name"])
 
@@ -213,15 +232,17 @@ class PodActions:
 
         return await asyncio.to_thread(make)
 
-    async def _environment(self, pod: Object, container: Container, ips: Sequence[str]) -> dict[str, str]:
+    async def _environment(
+        self, pod: Object, container: Container, volumes: Mapping[str, Volume], ips: Sequence[str]
+    ) -> dict[str, str]:
         maps, secrets = references(container)
         namespace = namespace_of(pod)
         found_maps, found_secrets = await asyncio.gather(
             self.tools.references.get_all(CONFIGMAPS, namespace, maps),
             self.tools.references.get_all(SECRETS, namespace, secrets),
         )
-        base = self.sources(pod, ips)
-        sources = Sources(found_maps, found_secrets, base.services, base.pod_ips, base.host_ips, base.allocatable)
+        files = await asyncio.to_thread(_files, container, volumes)
+        sources = replace(self.sources(pod, ips), configmaps=found_maps, secrets=found_secrets, files=files)
         return environment(pod, container, sources)
 
     async def _post_start(self, pod: Object, container: Container, container_id: str, ips: Sequence[str]) -> None:
@@ -302,6 +323,18 @@ class PodActions:
         """Say that a container is not restarted yet."""
         text = f"Back-off restarting failed container {container['name']} in pod {full_name(pod)}"
         self.tools.events.record(pod, WARNING, "BackOff", text, field_path(pod, container))
+
+
+def _files(container: Container, volumes: Mapping[str, Volume]) -> dict[tuple[str, str], str | None]:
+    """The texts of the files that the environment is made from, None for what can't be read. Blocking."""
+    found: dict[tuple[str, str], str | None] = {}
+    for name, path in file_references(container):
+        if name in volumes:
+            try:
+                found[name, path] = env_files.read(volumes[name].path, path)
+            except (OSError, env_files.BadFile):
+                found[name, path] = None
+    return found
 
 
 def _target(container: Container, state: PodState) -> str:

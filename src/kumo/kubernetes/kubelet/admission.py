@@ -14,6 +14,8 @@ from kumo.api.objects import Object, labels_of, name_of
 from kumo.api.pod_requests import Amounts, amounts, host_ports, pod_requests, ports_conflict
 from kumo.api.pod_resources import add
 from kumo.api.selectors import matches_map, matches_node_term
+from kumo.kubernetes.kubelet import sysctls
+from kumo.kubernetes.kubelet.security import wants_apparmor
 from kumo.kubernetes.kubelet.spec import is_static, pod_security
 
 _OS = "kubernetes.io/os"
@@ -27,8 +29,16 @@ class Refusal:
     message: str
 
 
-def judge(pod: Object, node: Object, others: Iterable[Object]) -> Refusal | None:
-    """None if the node takes the pod. `others` are the pods that run there, with the resources they were given."""
+def judge(pod: Object, node: Object, others: Iterable[Object], *, apparmor: bool = False) -> Refusal | None:
+    """None if the node takes the pod. `others` are the pods that run there, with the resources they were given.
+
+    `apparmor`: the node's kernel has it, and its runtime uses it.
+    """
+    forbidden = sysctls.forbidden(pod)
+    if forbidden:
+        return Refusal("SysctlForbidden", forbidden)
+    if wants_apparmor(pod) and not apparmor:
+        return Refusal("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
     if labels_of(pod).get(_OS, "linux") != "linux":
         text = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
         return Refusal("PodOSSelectorNodeLabelDoesNotMatch", text)

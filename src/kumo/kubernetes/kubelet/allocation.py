@@ -55,11 +55,14 @@ class Allocations:
         events: PodEvents,
         pods: Callable[[], Iterable[Object]],
         node: Callable[[], Object | None],
+        *,
+        apparmor: bool = False,
     ) -> None:
         self._root = root
         self._events = events
         self._pods = pods
         self._node = node
+        self._apparmor = apparmor
         self._books: dict[str, Book] = {}
         self._fresher: Object | None = None
 
@@ -97,7 +100,7 @@ class Allocations:
             return None
         node = self._seen()
         if node is not None:
-            refusal = judge(pod, node, self._others(uid))
+            refusal = judge(pod, node, self._others(uid), apparmor=self._apparmor)
             if refusal is not None:
                 return refusal
         self._books[uid] = Book(resources_of(pod))

@@ -59,7 +59,7 @@ class KubeletConfig:
     """How often mounted configmaps, secrets and tokens are looked at anew."""
     log_max_bytes: int = 10 << 20
     log_max_files: int = 5
-    crash_backoff_base: float = 1.0
+    crash_backoff_base: float = 10.0
     crash_backoff_ceiling: float = 300.0
     pull_backoff_base: float = 10.0
     pull_backoff_ceiling: float = 300.0
@@ -68,6 +68,11 @@ class KubeletConfig:
     def pods_directory(self) -> Path:
         """One directory a pod, named by its uid."""
         return self.directory / "pods"
+
+    @property
+    def manifests_directory(self) -> Path:
+        """Manifests of static pods."""
+        return self.directory / "manifests"
 
     @property
     def logs_directory(self) -> Path:

@@ -67,6 +67,10 @@ def container_status(pod: Object, container: Container, view: View) -> Status:
             "state": api_state(found, default),
             "lastState": api_state(history[1], {}) if len(history) > 1 and history[1].exited else {},
         }
+        if found.user is not None:
+            uid, gid, groups = found.user
+            linux = {"uid": uid, "gid": gid} | ({"supplementalGroups": list(groups)} if groups else {})
+            status["user"] = {"linux": linux}
         _remember(pod, name, status)
         _as_waiting(pod, container, found, view, status)
     _readiness(pod, container, found, view, status)

@@ -40,6 +40,7 @@ class Surroundings:
     profiles: Path
     target: str = ""
     """The id of the container whose process namespace this one joins."""
+    image: cri.Image | None = None
 
 
 def log_path(container: str, restarts: int) -> str:
@@ -81,7 +82,7 @@ def container_config(
         working_dir=container.get("workingDir") or "",
         envs=[cri.KeyValue(key=k, value=v.encode()) for k, v in around.environment.items()],
         mounts=_mounts(pod, container, around, termination),
-        devices=_devices(container, around.devices),
+        devices=[*_devices(container, around.devices), *_block_devices(container, around.volumes)],
         labels={**labels.pod_labels(pod), labels.CONTAINER_NAME: container["name"]},
         annotations=_annotations(pod, container, restarts, termination),
         log_path=log_path(container["name"], restarts),
@@ -96,7 +97,7 @@ def container_config(
                 memory_limit_in_bytes=limits.memory,
                 oom_score_adj=oom_score(pod, container, around.node_memory),
             ),
-            security_context=container_context(pod, container, around.profiles, around.target),
+            security_context=container_context(pod, container, around.profiles, around.target, around.image),
         ),
     )
 
@@ -149,6 +150,19 @@ def _volume_mount(mount: Mapping[str, Any], around: Surroundings, container: Con
     )
 
 
+def _block_devices(container: Container, volumes: Mapping[str, Volume]) -> list[cri.Device]:
+    found = []
+    for device in container.get("volumeDevices") or ():
+        volume = volumes.get(device["name"])
+        if volume is None or not volume.block:
+            raise ConfigError(f'cannot find volume "{device["name"]}" to pass into container "{container["name"]}"')
+        permissions = "r" if volume.read_only else "mrw"
+        found.append(
+            cri.Device(host_path=str(volume.path), container_path=device["devicePath"], permissions=permissions)
+        )
+    return found
+
+
 def _devices(container: Container, offered: Mapping[str, DeviceResource]) -> list[cri.Device]:
     found = []
     limits = (container.get("resources") or {}).get("limits") or {}
@@ -158,8 +172,6 @@ def _devices(container: Container, offered: Mapping[str, DeviceResource]) -> lis
                 cri.Device(host_path=n.host_path, container_path=n.container_path, permissions=n.permissions)
                 for n in resource.nodes
             ]
-    for device in container.get("volumeDevices") or ():
-        raise ConfigError(f'block volume "{device["name"]}" is not supported on this node')
     if container_security(container).get("privileged"):
         return []  # it has every device of the host
     return found

@@ -71,6 +71,9 @@ def _unique(values: Sequence[str]) -> tuple[str, ...]:
 
 def host_name(pod: Object, domain: str) -> tuple[str, str]:
     """The pod's host name and, if it has a subdomain, its full name in the cluster (else an empty string)."""
+    chosen = pod["spec"].get("hostnameOverride")
+    if chosen is not None:
+        return str(chosen)[:63].rstrip("-."), ""
     name = cluster_hostname(pod)
     subdomain = pod["spec"].get("subdomain")
     full = f"{name}.{subdomain}.{namespace_of(pod)}.svc.{domain}" if subdomain else ""

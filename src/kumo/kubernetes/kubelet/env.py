@@ -14,6 +14,7 @@ from typing import Any
 
 from kumo.api import quantities
 from kumo.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
+from kumo.kubernetes.kubelet.env_files import BadFile, value_in
 from kumo.kubernetes.kubelet.spec import Container, find_container
 
 
@@ -31,6 +32,8 @@ class Sources:
     pod_ips: Sequence[str] = ()
     host_ips: Sequence[str] = ()
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """The texts of files in volumes, by volume and path; None for one that can't be read."""
 
 
 def references(container: Container) -> tuple[set[str], set[str]]:
@@ -88,9 +91,35 @@ def _from_object(pod: Object, entry: Mapping[str, Any], sources: Sources) -> dic
     return {prefix + k: v for k, v in data.items()}
 
 
+def file_references(container: Container) -> set[tuple[str, str]]:
+    """The volumes and paths of the files that the environment needs."""
+    found = [(v.get("valueFrom") or {}).get("fileKeyRef") for v in container.get("env") or ()]
+    return {(f["volumeName"], f["path"]) for f in found if f}
+
+
+def _from_file(reference: Mapping[str, Any], sources: Sources) -> str | None:
+    volume, path, key = reference["volumeName"], reference["path"], reference["key"]
+    if (volume, path) not in sources.files:
+        raise ConfigError(f'cannot find the volume "{volume}" referenced by FileKeyRef')
+    text = sources.files[volume, path]
+    try:
+        if text is None:
+            raise BadFile(path)
+        value = value_in(text, key)
+    except BadFile as error:
+        raise ConfigError("couldn't parse env file") from error
+    if value:
+        return value
+    if reference.get("optional"):
+        return None
+    raise ConfigError(f'environment variable key "{key}" not found in file "{path}"')
+
+
 def _referenced(pod: Object, container: Container, name: str, value: Mapping[str, Any], sources: Sources) -> str | None:
     if "fieldRef" in value:
         return pod_field(pod, value["fieldRef"]["fieldPath"], sources)
+    if "fileKeyRef" in value:
+        return _from_file(value["fileKeyRef"], sources)
     if "resourceFieldRef" in value:
         return resource_field(pod, container, value["resourceFieldRef"], sources.allocatable)
     for kind, found, title in (

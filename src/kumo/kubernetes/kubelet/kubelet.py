@@ -13,6 +13,7 @@ from kumo.api.objects import Object, uid_of
 from kumo.api.resources import NODES, PODS, SERVICES
 from kumo.host import mounts
 from kumo.host.cgroups import Cgroups
+from kumo.host.containerd.config import has_apparmor
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import labels, logs, machine
@@ -20,13 +21,16 @@ from kumo.kubernetes.kubelet.actions import PodActions, Tools
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
 from kumo.kubernetes.kubelet.events import PodEvents
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.node import NodeKeeper
-from kumo.kubernetes.kubelet.podstate import Observer, PodState
+from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
 from kumo.kubernetes.kubelet.spec import grace_period
+from kumo.kubernetes.kubelet.static_pods import mirror_hash
+from kumo.kubernetes.kubelet.static_side import StaticSide
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
@@ -79,13 +83,28 @@ class Kubelet:
             except ImageTrouble as error:
                 raise NoImage(error.reason, error.message) from error
 
-        volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image)
         self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+        self.storage = NodeStorage(
+            config.directory, config.node_name, client, informers, self._nodes, self.node, references, recorder
+        )
+        volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image, self.storage.volumes)
         allocations = Allocations(
-            config.pods_directory, events, self._pods.objects, lambda: self._nodes.get(config.node_name)
+            config.pods_directory,
+            events,
+            self._bound,
+            lambda: self._nodes.get(config.node_name),
+            apparmor=has_apparmor(),
         )
         tools = Tools(
             config, engine, references, volumes, images, events, self._services, Cgroups(), facts, allocations
+        )
+        self._static = StaticSide(
+            config.manifests_directory,
+            config.node_name,
+            client,
+            lambda: self._nodes.get(config.node_name),
+            self._employ,
+            self._tell,
         )
         self._actions = PodActions(tools)
         self._shared = Shared(
@@ -95,6 +114,7 @@ class Kubelet:
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
             self._released,
+            self._static.published,
         )
         statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
         self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects)
@@ -106,7 +126,17 @@ class Kubelet:
     def find_worker(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of the pod of that name (of the newest, if an older one is still ending)."""
         pod = self._pods.get(name, namespace)
-        return self._workers.get(uid_of(pod)) if pod is not None else None
+        return self._workers.get(self._static.uid(pod) or uid_of(pod)) if pod is not None else None
+
+    def _bound(self) -> list[Object]:
+        """The pods that are to run here: those of the API server and the static ones, without their mirrors."""
+        return [p for p in self._pods.objects() if not mirror_hash(p)] + self._static.objects()
+
+    def _tell(self, pod: Object) -> None:
+        """Here is a newer version of a pod that somebody works on."""
+        worker = self._workers.get(uid_of(pod))
+        if worker is not None:
+            worker.update(pod)
 
     async def run(self) -> None:
         """Run until cancelled. Containers run on afterwards."""
@@ -114,7 +144,9 @@ class Kubelet:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.node.run(), name="node")
+                group.create_task(self.storage.run(), name="storage")
                 group.create_task(self._follow_pods(), name="pods")
+                group.create_task(self._static.run(), name="static pods")
                 group.create_task(self._rotate_logs(), name="log rotation")
         finally:
             for task in self._tasks.values():
@@ -128,7 +160,7 @@ class Kubelet:
         For the end of the whole node, after `run` has ended: the next kubelet starts again what should run. The number
         of pods that were stopped. Raises EngineError when containerd is not there.
         """
-        known = {uid_of(p): p for p in self._pods.objects()}
+        known = {uid_of(p): p for p in self._bound()}
         uids = {b.labels.get(labels.POD_UID, "") for b in await self._engine.runtime.list_sandboxes()} - {""}
 
         async def end(uid: str) -> bool:
@@ -150,6 +182,7 @@ class Kubelet:
         await self._services.wait_synced()
         await self._nodes.wait_synced()
         self._pods.on_change(self._pod_changed)
+        await self._static.look()
         async for event in self._engine.events.follow():
             if event.kind == "connected":
                 # Whatever happened while nobody listened: look at everything once.
@@ -192,6 +225,10 @@ class Kubelet:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new if new is not None else old
         assert pod is not None
+        if self._static.saw(old, new):
+            if new is None:
+                self._writer.forget(uid_of(pod))
+            return
         uid = uid_of(pod)
         worker = self._workers.get(uid)
         if new is None:
@@ -207,14 +244,18 @@ class Kubelet:
         worker = self._workers[uid] = PodWorker(pod, self._shared)
 
         async def work() -> None:
+            ended = False
             try:
                 await worker.run()
+                ended = True
             finally:
                 if self._workers.get(uid) is worker:
                     del self._workers[uid]
                     self._tasks.pop(uid, None)
                     for container in [c for c, u in self._owners.items() if u == uid]:
                         del self._owners[container]
+                    if ended:
+                        self._static.done(uid)
 
         self._tasks[uid] = asyncio.create_task(work(), name=f"pod {uid}")
         return worker
@@ -242,8 +283,9 @@ class Kubelet:
         groups = await asyncio.to_thread(self._actions.tools.cgroups.groups, parent)
         left |= {g.removeprefix("pod") for g in groups if g.startswith("pod")}
         for uid in left - self._workers.keys():
-            with contextlib.suppress(EngineError, OSError):
-                await self._actions.forget(uid, PodState())
+            # A worker, since drivers may not be there yet to let go of its volumes.
+            metadata = {"name": uid, "namespace": "", "uid": uid}
+            self._employ({"metadata": metadata, "spec": {"containers": []}}).update(None)
 
     async def _rotate_logs(self) -> None:
         config = self.config

@@ -53,6 +53,8 @@ class ContainerState:
     restarts: int = 0
     hash: str = ""
     log_path: str = ""
+    user: tuple[int, int, tuple[int, ...]] | None = None
+    """User, group and supplementary groups of its first process, where the runtime says."""
 
     @property
     def running(self) -> bool:
@@ -164,7 +166,15 @@ class Observer:
             restarts=int(notes.get(labels.RESTART_COUNT) or 0),
             hash=notes.get(labels.HASH, ""),
             log_path=found.log_path,
+            user=_user(found),
         )
+
+
+def _user(found: cri.ContainerStatus) -> tuple[int, int, tuple[int, ...]] | None:
+    if not found.HasField("user") or not found.user.HasField("linux"):
+        return None
+    linux = found.user.linux
+    return linux.uid, linux.gid, tuple(linux.supplemental_groups)
 
 
 def _termination_message(notes: dict[str, str], log_path: str, failed: bool) -> str:

@@ -57,6 +57,7 @@ def sandbox_context(pod: Object) -> cri.LinuxSandboxSecurityContext:
         privileged=any(container_security(c).get("privileged") for c in every_container(pod)),
         seccomp=cri.SecurityProfile(profile_type=_RUNTIME_DEFAULT),
         supplemental_groups=_groups(wanted),
+        supplemental_groups_policy=int(wanted.get("supplementalGroupsPolicy") == "Strict"),
     )
     if wanted.get("runAsUser") is not None:
         context.run_as_user.value = int(wanted["runAsUser"])
@@ -73,7 +74,7 @@ def _groups(wanted: Mapping[str, Any]) -> list[int]:
 
 
 def container_context(
-    pod: Object, container: Container, profiles: Path, target: str = ""
+    pod: Object, container: Container, profiles: Path, target: str = "", image: cri.Image | None = None
 ) -> cri.LinuxContainerSecurityContext:
     """A container's security context; `profiles` is the directory of seccomp profiles of type Localhost."""
     own, shared = container_security(container), pod_security(pod)
@@ -96,11 +97,18 @@ def container_context(
     group = run_as(container, pod, "runAsGroup")
     if user is not None:
         context.run_as_user.value = user
+    elif group is not None and image is not None:
+        # CRI wants a user whenever a group is given: the image's.
+        if image.HasField("uid"):
+            context.run_as_user.value = image.uid.value
+        else:
+            context.run_as_username = image.username or "root"
     if group is not None:
-        # CRI wants a user whenever a group is given; without one the image's user is resolved by the caller.
         context.run_as_group.value = group
-        if user is None:
-            context.run_as_user.value = 0
+    profile = own.get("appArmorProfile") or shared.get("appArmorProfile")
+    if profile and not own.get("privileged"):
+        context.apparmor.CopyFrom(_apparmor(profile))
+    context.supplemental_groups_policy = int(shared.get("supplementalGroupsPolicy") == "Strict")
     return context
 
 
@@ -110,6 +118,18 @@ def run_as(container: Container, pod: Object, name: str) -> int | None:
     value = own.get(name)
     value = shared.get(name) if value is None else value
     return None if value is None else int(value)
+
+
+def _apparmor(profile: Mapping[str, Any]) -> cri.SecurityProfile:
+    kind = {"RuntimeDefault": _RUNTIME_DEFAULT, "Localhost": _LOCALHOST}.get(profile.get("type") or "", _UNCONFINED)
+    return cri.SecurityProfile(profile_type=kind, localhost_ref=str(profile.get("localhostProfile") or ""))
+
+
+def wants_apparmor(pod: Object) -> bool:
+    """Whether any container is to be confined by AppArmor."""
+    found = [pod_security(pod).get("appArmorProfile")]
+    found += [container_security(c).get("appArmorProfile") for c in every_container(pod)]
+    return any(p and p.get("type") != "Unconfined" for p in found)
 
 
 def _seccomp(own: Mapping[str, Any], shared: Mapping[str, Any], profiles: Path) -> cri.SecurityProfile:

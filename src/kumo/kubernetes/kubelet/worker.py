@@ -38,6 +38,7 @@ from kumo.kubernetes.kubelet.spec import (
     full_name,
     grace_period,
     host_network,
+    is_static,
 )
 from kumo.kubernetes.kubelet.status import Trouble, View, make_status
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
@@ -63,6 +64,8 @@ class Shared:
     crashes: Backoff
     released: Callable[[str], None]
     """Hears of each pod (its uid) that uses nothing any more."""
+    published: Callable[[Object], Object | None] = lambda pod: pod
+    """The object that shows a pod: itself, or a static pod's mirror."""
 
 
 class PodWorker:
@@ -258,7 +261,7 @@ class PodWorker:
         generation = pod["metadata"].get("generation")
         if generation is not None:
             self._status["observedGeneration"] = generation
-        self._shared.writer.set(pod, self._status)
+        self._write(pod, self._status)
         self._ended = True
         return False
 
@@ -446,13 +449,17 @@ class PodWorker:
         status = make_status({**pod, "status": seen}, view, time.time())
         if status["phase"] in TERMINAL and not terminal and state.any_running:
             # Published only once nothing runs any more: sidecars are still to be stopped.
-            published = {**status, "phase": seen.get("phase") or "Pending"}
-            self._shared.writer.set(pod, published)
+            self._write(pod, {**status, "phase": seen.get("phase") or "Pending"})
             return status
         if not self._gone:
-            self._shared.writer.set(pod, status)
+            self._write(pod, status)
         self._status = status
         return status
+
+    def _write(self, pod: Object, status: dict[str, Any]) -> None:
+        shown = self._shared.published(pod)
+        if shown is not None:
+            self._shared.writer.set(shown, status)
 
     # -- a pod that ends --------------------------------------------------------------------------------------------
 
@@ -487,7 +494,7 @@ class PodWorker:
             await self._shared.writer.flush(self.uid)
         await actions.forget(self.uid, state)
         self._shared.crashes.forget_pod(self.uid)
-        if not self._gone:
+        if not self._gone and not is_static(pod):
             try:
                 await self._shared.client.delete(PODS, name_of(pod), namespace_of(pod), grace_period=0, uid=self.uid)
             except StatusError as error:

@@ -16,6 +16,7 @@ from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
 from kumo.kubernetes.apiserver.authorization import Authorizer
 from kumo.kubernetes.apiserver.kubelet_proxy import parameters, targets
 from kumo.kubernetes.apiserver.kubelet_proxy.links import Detour
+from kumo.kubernetes.apiserver.kubelet_proxy.log_socket import BASE64, BINARY, chosen, log_upgrade
 from kumo.kubernetes.apiserver.kubelet_proxy.port_forward import CHANNEL_PROTOCOLS, PROTOCOL, PortForwardSession
 from kumo.kubernetes.apiserver.kubelet_proxy.upstream import (
     Connections,
@@ -107,9 +108,12 @@ class KubeletProxy:
         if not (pod.get("spec") or {}).get("nodeName"):
             return Response(200, b"", "text/plain")
         path = f"/containerLogs/{info.namespace}/{info.name}/{container}"
+        protocol = chosen(request.websocket_protocols) if request.wants_websocket else ""
+        if protocol is None:
+            raise bad_request(f"none of the offered subprotocols is known; offer {BINARY} or {BASE64}")
         head, body = await open_stream(self._node(pod), path, sent)
         if 200 <= head.status < 300:
-            return Response(200, body, "text/plain")
+            return log_upgrade(protocol, body) if request.wants_websocket else Response(200, body, "text/plain")
         text = await whole_refusal(body)
         if head.status == 400:
             raise bad_request(text)
