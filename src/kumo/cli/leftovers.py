@@ -159,6 +159,7 @@ def end_pods(instance: Instance) -> None:
 
 def remove(instance: Instance) -> None:
     """Take away all of it: processes, mounts, namespaces, links, rules, cgroups, files. Idempotent."""
+    from kumo.host import loop
     from kumo.host.network.agent import PodNetwork  # netlink is loaded where something is removed, not at every start
     from kumo.host.network.links import Links
     from kumo.host.nftables import Nft
@@ -180,6 +181,9 @@ def remove(instance: Instance) -> None:
     _take_back(instance)
     for path in instance.root.iterdir():
         mounts.unmount_below(path)
+    for device in loop.attached_below(instance.root):
+        with contextlib.suppress(OSError):
+            loop.detach(device)
     for socket in sockets:
         socket.unlink(missing_ok=True)
     for directory in cgroup_directories(instance):
