@@ -189,4 +189,5 @@ class HollowNodes:
             for p in self._pods.by_index(_BY_NODE, node)
             if (p.get("status") or {}).get("phase") not in TERMINAL and containers_of(p)
         ]
-        return refusal(pod, others, self._config.capacity)
+        there = ((self._nodes.get(node) or {}).get("status") or {}).get("allocatable")
+        return refusal(pod, others, there or self._config.capacity)

@@ -235,7 +235,7 @@ def _gates(pod: Object) -> str:
 
 
 def _condition(pod: Object, kind: str, status: str, now: float, reason: str = "", message: str = "") -> Status:
-    before = next((c for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == kind), {})
+    before: Status = next((c for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == kind), {})
     moved = before.get("lastTransitionTime") if before.get("status") == status else None
     made: Status = {
         "type": kind,
