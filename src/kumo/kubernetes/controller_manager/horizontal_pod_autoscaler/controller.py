@@ -145,7 +145,7 @@ class HorizontalPodAutoscalerController:
             if other.namespace == key.namespace and any(theirs.matches(labels_of(pod)) for pod in pods)
         ]
         if len(rivals) > 1:
-            listed = " ".join(f"{{{other.name} {other.namespace}}}" for other in sorted(rivals))
+            listed = " ".join(map(str, sorted(rivals)))
             why = f"pods by selector {text} are controlled by multiple HPAs: [{listed}]"
             d.no_selector(made, "AmbiguousSelector", why, why, now)
             return None

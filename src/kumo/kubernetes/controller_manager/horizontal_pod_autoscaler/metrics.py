@@ -171,8 +171,9 @@ def _object(metric: Spec, fetched: Fetched, at: Situation) -> Computed:
                 "invalid object metric source: neither a value target nor an average value target was set"
             )
         if fetched.error:
-            where = f"{described['kind']} {at.namespace}/{described['name']}"
-            raise Uncomputable(f"unable to get metric {name}: {fetched.error} on {where}")
+            # The words are in upstream's order, whatever they were meant to say.
+            where = f"{described['kind']} on {at.namespace} {described['name']}/{fetched.error}"
+            raise Uncomputable(f"unable to get metric {name}: {where}")
         proposal, current = _of_value(target, fetched, at, shared=shared)
     except Uncomputable as error:
         whole = f"failed to get {name} object metric: {error}" if shared else str(error)

@@ -7,12 +7,17 @@ import asyncio
 from kumo.api.errors import StatusError, is_conflict
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
+from kumo.api.selectors import parse_label_selector
 from kumo.kubernetes.controller_manager.discovery import Discovery
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.sources import resource_of
 from kumo.machinery.client import Client
 
 _ATTEMPTS = 5
 _PAUSE = 0.01
+_UNCONVERTIBLE = (
+    "received an object from a /scale endpoint which was not convertible to autoscaling Scale: "
+    'failed to parse target selector: couldn\'t parse the selector string "{text}": {error}'
+)
 
 
 class NoTarget(Exception):
@@ -29,9 +34,15 @@ async def read(client: Client, discovery: Discovery, reference: Object, namespac
     if gvr is None:
         raise NoTarget(f'no matches for kind "{kind}" in group "{group}"')
     try:
-        return gvr, await client.get(gvr, reference["name"], namespace, subresource="scale")
+        scale = await client.get(gvr, reference["name"], namespace, subresource="scale")
     except StatusError as error:
         raise NoTarget(str(error)) from error
+    text = (scale.get("status") or {}).get("selector") or ""
+    try:
+        parse_label_selector(text)
+    except ValueError as error:
+        raise NoTarget(_UNCONVERTIBLE.format(text=text, error=error)) from error
+    return gvr, scale
 
 
 async def resize(client: Client, gvr: GVR, scale: Object, replicas: int) -> None:
