@@ -42,7 +42,7 @@ from kumo.kubernetes.snapshot_controller.controller import SnapshotController
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Component, queues
-from kumo.machinery.events import EventRecorder
+from kumo.machinery.event_series import SeriesRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
 from kumo.machinery.leader_election import Elected, Election, LeadershipLost
@@ -200,7 +200,7 @@ class ControlPlane:
             *controllers(client_for, self._informers, manager),
             SnapshotController(client_for("snapshot-controller"), self._informers),
             ServiceController(client_for("service-controller"), self._informers, self._instance.balancer_ranges),
-            Scheduler(scheduler, self._informers, EventRecorder(scheduler, "default-scheduler")),
+            Scheduler(scheduler, self._informers, SeriesRecorder(scheduler, "default-scheduler")),
         ]
 
     def _write_kubeconfig(self) -> None:

@@ -12,9 +12,9 @@ from kumo.api.users import AUTHENTICATED_GROUP, UserInfo, service_account_user
 from kumo.kubernetes.controller_manager import ControllerManagerConfig, controllers
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.controller_manager.pod_collector import PodCollectorConfig
-from kumo.kubernetes.scheduler import Scheduler, SchedulerConfig
+from kumo.kubernetes.scheduler import Configuration, Scheduler, SchedulerConfig
 from kumo.machinery.client import Client
-from kumo.machinery.events import EventRecorder
+from kumo.machinery.event_series import SeriesRecorder
 from kumo.machinery.informer import Informers
 from kumo.machinery.transport import InProcessTransport
 from support.apiserver import running_apiserver
@@ -51,8 +51,9 @@ def start_everything(cluster: HollowCluster) -> list[asyncio.Task[None]]:
     manager = Informers(as_user(UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))))
     scheduling = as_user(UserInfo("system:kube-scheduler", (AUTHENTICATED_GROUP,)))
     informers = Informers(scheduling)
-    recorder = EventRecorder(scheduling, "default-scheduler")
-    scheduler = Scheduler(scheduling, informers, recorder, SchedulerConfig(initial_backoff=0.05, max_backoff=0.2))
+    recorder = SeriesRecorder(scheduling, "default-scheduler")
+    backoff = Configuration(initial_backoff=0.05, max_backoff=0.2)
+    scheduler = Scheduler(scheduling, informers, recorder, SchedulerConfig(backoff))
     return cluster.start(manager, informers, scheduler, *controllers(client_for, manager, CONFIG))
 
 

@@ -39,7 +39,7 @@ async def test_scheduler_binds_and_says_so(cluster: HollowCluster) -> None:
     expected = ("Scheduled", "Successfully assigned default/x to n1", "default-scheduler")
     await until(
         events,
-        lambda: any((e["reason"], e["message"], e["source"]["component"]) == expected for e in events.objects()),
+        lambda: any((e["reason"], e["message"], e["reportingComponent"]) == expected for e in events.objects()),
     )
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from kumo.kubernetes.scheduler.decision import Placed, Unschedulable, decide
-from kumo.kubernetes.scheduler.nodes import Cache, PodInfo
+from kumo.kubernetes.scheduler.cache import Cache
+from kumo.kubernetes.scheduler.decision import best, look
+from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.preemption import preempt
+from kumo.kubernetes.scheduler.profile import default_profile
 from kumo.kubernetes.scheduler.world import Volumes, World
 
 pytestmark = pytest.mark.unit
+PROFILE = default_profile()
 
 
 def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", labels: Any = None, **spec: Any) -> Any:
@@ -45,12 +48,12 @@ def world(nodes: list[Any], pods: Sequence[Any] = (), **more: Any) -> World:
         cache.set_node(n)
     for p in pods:
         cache.set_pod(p)
-    return World(cache.nodes, **more)
+    return World(cache, **more)
 
 
 def verdict(wanted: Any, seen: World) -> str:
-    found = decide(PodInfo.of(wanted), seen, Random(1))
-    return found.node if isinstance(found, Placed) else found.message()
+    found = look(PodInfo.of(wanted), seen, PROFILE)
+    return best(found, PROFILE, Random(1)) if found.feasible else found.message()
 
 
 ZONED = [node("a", labels={"zone": "x"}), node("b", labels={"zone": "x"}), node("c", labels={"zone": "y"})]
@@ -76,7 +79,7 @@ def node_affinity(*values: str) -> dict[str, Any]:
             pod("p", cpu="3"),
             [node("a", taints=[{"key": "k", "value": "v", "effect": "NoSchedule"}]), node("b", cpu="2"), node("c")],
             [pod("x", on="c", cpu="2")],
-            "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu.",
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu.",
         ),
         (pod("p"), [node("a", pods="1")], [pod("x", on="a")], "0/1 nodes are available: 1 Too many pods."),
         (pod("p"), [node("a", unschedulable=True)], [], "0/1 nodes are available: 1 node(s) were unschedulable."),
@@ -124,7 +127,6 @@ def node_affinity(*values: str) -> dict[str, Any]:
             [],
             "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.",
         ),
-        (pod("p", owner="rs"), [node("a"), node("b")], [pod("x", on="a", owner="rs")], "b"),
         (
             pod("p"),
             [node("a", taints=[{"key": "k", "effect": "PreferNoSchedule"}]), node("b")],
@@ -186,10 +188,13 @@ def test_scheduler_a_bound_volume_ties_the_pod_to_its_nodes() -> None:
     term = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["y"]}]}
     volumes = Volumes(
         claim=lambda ns, name: {
-            "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+            "metadata": {"name": name, "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
             "spec": {"volumeName": "pv"},
         },
-        volume=lambda name: {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}},
+        volume=lambda name: {
+            "metadata": {"name": name},
+            "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}},
+        },
     )
     wanted = pod("p", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
     assert verdict(wanted, world(ZONED, volumes=volumes)) == "c"
@@ -205,22 +210,19 @@ def test_scheduler_preemption_takes_the_least_important_victims() -> None:
         ],
     )
     wanted = PodInfo.of(pod("p", cpu="3", priority=10))
-    refused = decide(wanted, seen, Random(1))
-    assert isinstance(refused, Unschedulable)
-    found = preempt(wanted, seen, refused)
+    found = preempt(look(wanted, seen, PROFILE), PROFILE, Random(1))
     assert (found.node, [v.name for v in found.victims]) == ("a", ["low"])
 
 
 def test_scheduler_preemption_says_why_it_does_not_help() -> None:
     seen = world([node("a", cpu="1"), node("b")], [pod("x", on="b", cpu="3")])
     wanted = PodInfo.of(pod("p", cpu="2"))
-    refused = decide(wanted, seen, Random(1))
-    assert isinstance(refused, Unschedulable)
+    refused = look(wanted, seen, PROFILE)
     expected = (
         "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
         "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
     )
-    assert expected == refused.message(preempt(wanted, seen, refused).message)
+    assert expected == refused.message(preempt(refused, PROFILE, Random(1)).message)
 
 
 def test_scheduler_cache_counts_assumed_pods_until_the_binding_fails() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from kumo.api.objects import Object
 from kumo.kubernetes.scheduler import volumes as v
-from kumo.kubernetes.scheduler.filters import question, refuse
+from kumo.kubernetes.scheduler.cache import Cache
+from kumo.kubernetes.scheduler.decision import look
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
+from kumo.kubernetes.scheduler.profile import default_profile
 from kumo.kubernetes.scheduler.world import Volumes, World
 
 pytestmark = pytest.mark.unit
@@ -137,18 +139,18 @@ def test_scheduler_volumes_each_claim_gets_its_own() -> None:
 
 def test_scheduler_volumes_for_one_pod_at_a_time() -> None:
     there = world(claim("c", volumeName="v", annotations=DONE, accessModes=["ReadWriteOncePod"]), volume("v", "a"))
-    wanted, free, taken = pod("c"), node("a"), node("b")
-    found = v.pod_volumes(wanted, there)
-    other = PodInfo.of({**pod("c").pod, "metadata": {"name": "q", "namespace": "ns", "uid": "2"}})
-    taken.add_pod(other)
-    assert found.exclusive == {"c"}
-    assert not v.in_use(wanted, found, [free])
-    assert v.in_use(wanted, found, [free, taken])
-    assert not v.in_use(other, found, [free, taken]), "it has the claim itself"
-    both = World({"a": free, "b": taken}, volumes=there)
-    refusal = refuse(question(wanted, both), free)
-    assert refusal is not None and refusal.reasons == (v.IN_USE,) and not refusal.final
-    elsewhere = PodInfo.of({**pod("c").pod, "metadata": {"name": "q", "namespace": "other", "uid": "3"}})
-    stranger = node("b")
-    stranger.add_pod(elsewhere)
-    assert not v.in_use(wanted, found, [free, stranger])
+    free: Object = {"metadata": {"name": "a", "labels": {"host": "a"}}, "status": {"allocatable": {"pods": "9"}}}
+    cache = Cache()
+    cache.set_node(free)
+    seen = World(cache, volumes=there)
+    profile = default_profile()
+
+    def add(namespace: str, uid: str) -> None:
+        meta = {"name": "q", "namespace": namespace, "uid": uid}
+        cache.set_pod({"metadata": meta, "spec": {**pod("c").spec, "nodeName": "a"}})
+
+    add("other", "3")
+    assert [n.name for n in look(pod("c"), seen, profile).feasible] == ["a"]
+    add("ns", "2")
+    refusal = look(pod("c"), seen, profile).refusals["a"]
+    assert "ReadWriteOncePod access mode already in-use by another pod" in refusal.reasons[0] and not refusal.final

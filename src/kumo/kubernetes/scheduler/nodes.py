@@ -1,28 +1,22 @@
-"""Nodes as the scheduler sees them: what they offer, which pods are on them, and what those ask for.
-
-`PodInfo` and `NodeInfo` hold what is computed once per object and asked for in every decision.
-"""
+"""Pods and nodes as the scheduler sees them: what is computed once per object and asked for in every decision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from kumo.api.objects import Object, controller_of, key_of, labels_of, name_of, uid_of
+from kumo.api.objects import Object, is_deleting, key_of, labels_of, uid_of
+from kumo.api.pod_requests import Amounts, HostPort, amounts, host_ports, pod_requests
 from kumo.api.pod_resources import add
-from kumo.kubernetes.scheduler.requests import (
-    Amounts,
-    HostPort,
-    amounts,
-    host_ports,
-    pod_requests,
-    scoring_requests,
-)
+from kumo.kubernetes.scheduler.matching import Matches, Term
+from kumo.kubernetes.scheduler.requests import scoring_requests
 
-Term = dict[str, Any]
 TERMINAL_PHASES = ("Succeeded", "Failed")
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_MEMO = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +32,28 @@ class PodInfo:
     requests: Amounts
     scoring: Amounts
     ports: tuple[HostPort, ...]
-    owner: str
     affinity: tuple[Term, ...]
     anti_affinity: tuple[Term, ...]
     preferred_affinity: tuple[Term, ...]
     preferred_anti_affinity: tuple[Term, ...]
+    deleting: bool
+    claims: tuple[str, ...]
+    """The names of claims that its volumes name, ephemeral ones apart."""
 
     @property
     def spec(self) -> dict[str, Any]:
         """The pod's spec."""
         return self.pod.get("spec") or {}
+
+    @property
+    def nominated(self) -> str:
+        """The node that preemption made room on for it, if any."""
+        return (self.pod.get("status") or {}).get("nominatedNodeName") or ""
+
+    @property
+    def tolerations(self) -> list[dict[str, Any]]:
+        """The pod's tolerations."""
+        return self.spec.get("tolerations") or []
 
     @property
     def is_choosy(self) -> bool:
@@ -60,7 +66,7 @@ class PodInfo:
         spec = pod.get("spec") or {}
         affinity = spec.get("affinity") or {}
         near, far = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
-        key, owner = key_of(pod), controller_of(pod)
+        key = key_of(pod)
         return cls(
             pod=pod,
             uid=uid_of(pod),
@@ -71,16 +77,28 @@ class PodInfo:
             requests=pod_requests(pod),
             scoring=scoring_requests(pod),
             ports=host_ports(pod),
-            owner=owner["uid"] if owner else "",
-            affinity=_terms(near, "requiredDuringSchedulingIgnoredDuringExecution"),
-            anti_affinity=_terms(far, "requiredDuringSchedulingIgnoredDuringExecution"),
-            preferred_affinity=_terms(near, "preferredDuringSchedulingIgnoredDuringExecution"),
-            preferred_anti_affinity=_terms(far, "preferredDuringSchedulingIgnoredDuringExecution"),
+            affinity=_required(near, key.namespace),
+            anti_affinity=_required(far, key.namespace),
+            preferred_affinity=_preferred(near, key.namespace),
+            preferred_anti_affinity=_preferred(far, key.namespace),
+            deleting=is_deleting(pod),
+            claims=tuple(
+                v["persistentVolumeClaim"]["claimName"]
+                for v in spec.get("volumes") or ()
+                if v.get("persistentVolumeClaim")
+            ),
         )
 
 
-def _terms(affinity: dict[str, Any], field_name: str) -> tuple[Term, ...]:
-    return tuple(affinity.get(field_name) or ())
+def _required(affinity: dict[str, Any], namespace: str) -> tuple[Term, ...]:
+    return tuple(Term.of(t, namespace) for t in affinity.get(_REQUIRED) or ())
+
+
+def _preferred(affinity: dict[str, Any], namespace: str) -> tuple[Term, ...]:
+    return tuple(
+        Term.of(t.get("podAffinityTerm") or {}, namespace, int(t.get("weight") or 0))
+        for t in affinity.get(_PREFERRED) or ()
+    )
 
 
 @dataclass(slots=True)
@@ -89,33 +107,47 @@ class NodeInfo:
 
     name: str
     node: Object = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    hard_taints: tuple[dict[str, Any], ...] = ()
+    soft_taints: tuple[dict[str, Any], ...] = ()
+    unschedulable: bool = False
     allocatable: Amounts = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    """Sizes in bytes by every name that the image has."""
     pods: dict[str, PodInfo] = field(default_factory=dict)
     requested: Amounts = field(default_factory=dict)
     scoring: Amounts = field(default_factory=dict)
     choosy: dict[str, PodInfo] = field(default_factory=dict)
     """Those of its pods that have a say about their neighbours: for most new pods no others need be looked at."""
+    repulsive: dict[str, PodInfo] = field(default_factory=dict)
+    """Those that keep others away by required anti-affinity."""
+    memo: dict[Any, int] = field(default_factory=dict)
+    """Counts of pods that were asked for before; forgotten when a pod comes or goes."""
+    node_memo: dict[Any, bool] = field(default_factory=dict)
+    """What was asked of the node's labels before; forgotten when the node changes."""
 
     @property
-    def labels(self) -> dict[str, str]:
-        """The node's labels."""
-        return labels_of(self.node)
-
-    @property
-    def taints(self) -> list[dict[str, Any]]:
-        """The node's taints."""
-        return (self.node.get("spec") or {}).get("taints") or []
-
-    @property
-    def ports(self) -> Iterable[HostPort]:
-        """The host ports that its pods take."""
-        return (port for pod in self.pods.values() for port in pod.ports)
+    def zone(self) -> str:
+        """Region and zone, by which nodes take turns."""
+        region = self.labels.get("topology.kubernetes.io/region", "")
+        return f"{region}:\x00:{self.labels.get('topology.kubernetes.io/zone', '')}"
 
     def set_node(self, node: Object) -> None:
         """Take over a newer version of the node."""
-        status = node.get("status") or {}
+        spec, status = node.get("spec") or {}, node.get("status") or {}
+        taints = spec.get("taints") or ()
         self.node = node
-        self.allocatable = amounts(status.get("allocatable") or status.get("capacity"))
+        self.labels = labels_of(node)
+        self.hard_taints = tuple(t for t in taints if t.get("effect") in ("NoSchedule", "NoExecute"))
+        self.soft_taints = tuple(t for t in taints if t.get("effect") == "PreferNoSchedule")
+        self.unschedulable = bool(spec.get("unschedulable"))
+        self.allocatable = amounts(status.get("allocatable"))
+        self.images = {
+            name: int(image.get("sizeBytes") or 0)
+            for image in status.get("images") or ()
+            for name in image.get("names") or ()
+        }
+        self.node_memo = {}
 
     def add_pod(self, pod: PodInfo) -> None:
         """Count the pod in, in place of an older version of it."""
@@ -123,96 +155,46 @@ class NodeInfo:
         self.pods[pod.uid] = pod
         if pod.is_choosy:
             self.choosy[pod.uid] = pod
+            if pod.anti_affinity:
+                self.repulsive[pod.uid] = pod
         add(self.requested, pod.requests)
         add(self.scoring, pod.scoring)
+        self.memo = {}
 
     def remove_pod(self, uid: str) -> None:
         """Count the pod out, if it is there."""
         pod = self.pods.pop(uid, None)
+        if pod is None:
+            return
         self.choosy.pop(uid, None)
-        if pod is not None:
-            add(self.requested, {k: -v for k, v in pod.requests.items()})
-            add(self.scoring, {k: -v for k, v in pod.scoring.items()})
+        self.repulsive.pop(uid, None)
+        add(self.requested, {k: -v for k, v in pod.requests.items()})
+        add(self.scoring, {k: -v for k, v in pod.scoring.items()})
+        self.memo = {}
+
+    def count(self, key: tuple[str, str], matches: Matches) -> int:
+        """How many pods of a namespace are matched and not on their way out; `key` is namespace and selector's text."""
+        found = self.memo.get(key)
+        if found is None:
+            space = key[0]
+            found = sum(p.namespace == space and not p.deleting and matches(p.labels) for p in self.pods.values())
+            if len(self.memo) >= _MEMO:
+                self.memo = {}
+            self.memo[key] = found
+        return found
+
+    def asked(self, key: str, answer: Callable[[NodeInfo], bool]) -> bool:
+        """What the node answers to a question about itself; `key` identifies the question."""
+        found = self.node_memo.get(key)
+        if found is None:
+            if len(self.node_memo) >= _MEMO:
+                self.node_memo = {}
+            found = self.node_memo[key] = answer(self)
+        return found
 
     def clone(self) -> NodeInfo:
         """A copy whose pods can be changed without touching this one."""
         other = copy(self)
-        other.pods = dict(self.pods)
-        other.choosy = dict(self.choosy)
-        other.requested = dict(self.requested)
-        other.scoring = dict(self.scoring)
+        other.pods, other.choosy, other.repulsive = dict(self.pods), dict(self.choosy), dict(self.repulsive)
+        other.requested, other.scoring, other.memo = dict(self.requested), dict(self.scoring), {}
         return other
-
-
-class Cache:
-    """All nodes with their pods, those included that are assumed there while their binding is being written."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, NodeInfo] = {}
-        self.nominated: dict[str, tuple[str, PodInfo]] = {}
-        self._where: dict[str, str] = {}
-        self._assumed: set[str] = set()
-
-    def set_node(self, node: Object) -> None:
-        """A node was added or changed."""
-        self._info(name_of(node)).set_node(node)
-
-    def remove_node(self, name: str) -> None:
-        """A node is gone; its pods are kept until they go too."""
-        info = self.nodes.get(name)
-        if info is not None:
-            info.node, info.allocatable = {}, {}
-            self._drop_empty(name)
-
-    def set_pod(self, pod: Object) -> None:
-        """A pod was added or changed: count it on its node, or nowhere if it has none or has ended."""
-        uid = uid_of(pod)
-        node = (pod.get("spec") or {}).get("nodeName") or ""
-        ended = (pod.get("status") or {}).get("phase") in TERMINAL_PHASES
-        if not node and uid in self._assumed:
-            return
-        if not node or ended or self._where.get(uid, node) != node:
-            self._remove(uid)
-        if node and not ended:
-            self._assumed.discard(uid)
-            self.nominated.pop(uid, None)
-            self._where[uid] = node
-            self._info(node).add_pod(PodInfo.of(pod))
-
-    def remove_pod(self, uid: str) -> None:
-        """A pod is gone."""
-        self.nominated.pop(uid, None)
-        self._remove(uid)
-
-    def assume(self, pod: PodInfo, node: str) -> None:
-        """Count the pod on the node before the API server says so."""
-        self._assumed.add(pod.uid)
-        self.nominated.pop(pod.uid, None)
-        self._where[pod.uid] = node
-        self._info(node).add_pod(pod)
-
-    def forget(self, uid: str) -> None:
-        """The binding of an assumed pod failed."""
-        if uid in self._assumed:
-            self._remove(uid)
-
-    def is_placed(self, uid: str) -> bool:
-        """Whether the pod is on a node, or assumed to be."""
-        return uid in self._where
-
-    def _info(self, name: str) -> NodeInfo:
-        if name not in self.nodes:
-            self.nodes[name] = NodeInfo(name)
-        return self.nodes[name]
-
-    def _remove(self, uid: str) -> None:
-        self._assumed.discard(uid)
-        name = self._where.pop(uid, None)
-        if name is not None:
-            self.nodes[name].remove_pod(uid)
-            self._drop_empty(name)
-
-    def _drop_empty(self, name: str) -> None:
-        info = self.nodes[name]
-        if not info.node and not info.pods:
-            del self.nodes[name]

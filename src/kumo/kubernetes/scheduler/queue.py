@@ -1,6 +1,8 @@
 """The pods that wait to be scheduled: ready ones by priority, those backing off, and those nothing helps yet.
 
-As upstream's SchedulingQueue: a pod that fits nowhere stays aside until a change happens that could help it.
+Upstream's SchedulingQueue. A pod that fits nowhere stays aside until something happens that a plugin which refused it
+takes for a hope; then it waits out its back-off, unless nobody else is waiting. After five minutes aside it is tried
+again anyway. Gated pods are nowhere in the queue until their gates are gone.
 """
 
 from __future__ import annotations
@@ -8,114 +10,236 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kumo.kubernetes.scheduler.filters import Change
+from kumo.api.objects import Object
+from kumo.kubernetes.scheduler.cluster_events import Happening, Interest
+
+FLUSH_AFTER = 300.0
+FLUSH_EVERY = 30.0
 
 
 @dataclass(slots=True)
 class Waiting:
-    """One pod in the queue: its uid, how important it is, how often it was tried."""
+    """One pod in the queue: its uid, how important it is, how often it was tried, who refused it."""
 
     uid: str
     priority: int
+    pod: Object
+    profile: str = ""
     attempts: int = 0
+    errors: int = 0
     due: float = 0.0
-    helps: Change = field(default=Change(0))
+    aside_since: float = 0.0
+    plugins: frozenset[str] = frozenset()
+    place: str = ""
+    """`active`, `backoff`, `errors`, `aside`, or empty while it is being tried."""
+    token: int = field(default=0)
+    """Which entry of a heap is the valid one."""
+
+
+Interests = Mapping[str, Mapping[str, Sequence[Interest]]]
+"""By profile and plugin."""
 
 
 class SchedulingQueue:
     """`initial` and `ceiling` are the first and the longest back-off in seconds; `clock` is monotonic."""
 
     def __init__(
-        self, *, initial: float = 1.0, ceiling: float = 10.0, clock: Callable[[], float] | None = None
+        self,
+        interests: Interests | None = None,
+        *,
+        initial: float = 1.0,
+        ceiling: float = 10.0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        self._interests = interests or {}
         self._initial = initial
         self._ceiling = ceiling
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pods: dict[str, Waiting] = {}
-        self._ready: list[tuple[int, int, str]] = []
-        self._backing_off: list[tuple[float, int, str]] = []
-        self._aside: set[str] = set()
-        self._queued: set[str] = set()
-        self._count = itertools.count()
+        self._active: list[tuple[float, int, str]] = []
+        self._backoff: list[tuple[float, int, str]] = []
+        self._errors: list[tuple[float, int, str]] = []
+        self._aside: dict[str, Waiting] = {}
+        self._held: set[str] = set()
+        self._count = itertools.count(1)
         self._wake = asyncio.Event()
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._pods
 
-    def add(self, uid: str, priority: int) -> None:
-        """A pod that wants a node; one that is known already and changed is tried again after its back-off."""
-        pod = self._pods.get(uid)
-        if pod is None:
-            pod = self._pods[uid] = Waiting(uid, priority)
-        pod.priority = priority
-        if uid in self._aside:
-            self._aside.discard(uid)
-            self._enqueue(pod)
-        elif uid not in self._queued:
-            self._enqueue(pod)
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def lengths(self) -> dict[str, int]:
+        """How many pods wait where."""
+        found = {"active": 0, "backoff": 0, "unschedulable": 0}
+        for pod in self._pods.values():
+            name = {"aside": "unschedulable", "errors": "backoff"}.get(pod.place, pod.place)
+            if name:
+                found[name] += 1
+        return found
+
+    def place_of(self, uid: str) -> str:
+        """Where the pod waits; empty if it does not."""
+        found = self._pods.get(uid)
+        return found.place if found is not None else ""
+
+    # -- coming and going -------------------------------------------------------------------------------------------
+
+    def add(self, uid: str, priority: int, pod: Object, profile: str = "") -> None:
+        """A new pod that wants a node."""
+        if uid not in self._pods:
+            self._pods[uid] = Waiting(uid, priority, pod, profile)
+            self._activate(self._pods[uid])
+
+    def changed_itself(self, uid: str, priority: int, event: Happening) -> None:
+        """The waiting pod was changed: one that is aside gets another try if that may help it."""
+        found = self._pods.get(uid)
+        if found is None or event.new is None:
+            return
+        found.priority, found.pod = priority, event.new
+        if found.place == "active":
+            self._activate(found)
+        elif found.place == "aside" and self._hopes(found, event):
+            self._requeue(found)
 
     def remove(self, uid: str) -> None:
         """The pod needs no node any more."""
         self._pods.pop(uid, None)
-        self._aside.discard(uid)
-        self._queued.discard(uid)
+        self._aside.pop(uid, None)
+        self._held.discard(uid)
 
-    def set_aside(self, uid: str, helps: Change) -> None:
-        """No node will do; wait for one of the changes in `helps`."""
-        pod = self._pods.get(uid)
-        if pod is not None and uid not in self._queued:
-            pod.helps = helps
-            pod.due = self._clock() + self._delay(pod)
-            self._aside.add(uid)
+    def hold(self, uid: str) -> None:
+        """Let nothing bring the pod back until it is released: room is being made for it."""
+        self._held.add(uid)
+
+    def release(self, uid: str) -> None:
+        """Events count again for the pod."""
+        self._held.discard(uid)
+
+    def activate(self, uid: str) -> None:
+        """Try the pod again at once, wherever it waits."""
+        found = self._pods.get(uid)
+        if found is not None and found.place in ("aside", "backoff", "errors"):
+            self._aside.pop(uid, None)
+            self._activate(found)
+
+    # -- after a try ------------------------------------------------------------------------------------------------
+
+    def set_aside(self, uid: str, plugins: Iterable[str]) -> None:
+        """No node will do; wait for what may move one of the plugins. Without any the pod just backs off."""
+        found = self._pods.get(uid)
+        if found is None or found.place:
+            return
+        found.plugins = frozenset(plugins)
+        found.errors = 0
+        now = self._clock()
+        found.due = now + self._delay(found.attempts)
+        if not found.plugins:
+            self._push_backoff(found)
+            return
+        found.place, found.aside_since = "aside", now
+        self._aside[uid] = found
 
     def back_off(self, uid: str) -> None:
-        """Something failed that may pass: try again after the back-off."""
-        pod = self._pods.get(uid)
-        if pod is not None and uid not in self._queued:
-            pod.due = self._clock() + self._delay(pod)
-            self._enqueue(pod)
+        """Something failed that may pass: try again after the back-off, however short the queue."""
+        found = self._pods.get(uid)
+        if found is None or found.place:
+            return
+        found.errors += 1
+        found.plugins = frozenset()
+        found.due = self._clock() + self._delay(found.errors)
+        found.place, found.token = "errors", next(self._count)
+        heapq.heappush(self._errors, (found.due, found.token, uid))
+        self._wake.set()
 
-    def changed(self, change: Change) -> None:
-        """Something happened in the cluster: queue the pods that it could help."""
-        for uid in [u for u in self._aside if self._pods[u].helps & change]:
-            self._aside.discard(uid)
-            self._enqueue(self._pods[uid])
+    # -- events -----------------------------------------------------------------------------------------------------
 
-    async def get(self) -> str:
-        """The uid of the most important pod that is ready, the longest waiting among equals."""
+    def happened(self, event: Happening) -> None:
+        """Something happened in the cluster: queue the pods that it gives hope."""
+        for found in [p for p in self._aside.values() if self._hopes(p, event)]:
+            self._requeue(found)
+
+    def nothing_known(self) -> None:
+        """Queue every pod that is aside: the cluster has a first node, or an extender's answer may have changed."""
+        for found in list(self._aside.values()):
+            self._requeue(found)
+
+    def flush(self) -> None:
+        """Queue the pods that were aside for five minutes."""
+        limit = self._clock() - FLUSH_AFTER
+        for found in [p for p in self._aside.values() if p.aside_since <= limit and p.uid not in self._held]:
+            self._requeue(found)
+
+    def _hopes(self, pod: Waiting, event: Happening) -> bool:
+        if pod.uid in self._held:
+            return False
+        known = self._interests.get(pod.profile, {})
+        for plugin in pod.plugins:
+            for interest in known.get(plugin, ()):
+                concerns = interest.resource is event.resource and interest.actions & event.action
+                if concerns and (interest.hint is None or interest.hint(pod.pod, event)):
+                    return True
+        return bool(pod.plugins - known.keys())
+
+    # -- taking -----------------------------------------------------------------------------------------------------
+
+    async def get(self) -> Waiting:
+        """The most important pod that is ready, the longest waiting among equals.
+
+        While none is, the one whose back-off ends first: waiting helps nobody then (those that failed wait it out).
+        """
         while True:
-            self._move_due()
-            while self._ready:
-                _, _, uid = heapq.heappop(self._ready)
-                if uid in self._queued:
-                    self._queued.discard(uid)
-                    self._pods[uid].attempts += 1
-                    return uid
+            self._move_due(self._backoff, "backoff")
+            self._move_due(self._errors, "errors")
+            found = self._pop(self._active, "active") or self._pop(self._backoff, "backoff")
+            if found is not None:
+                found.attempts += 1
+                found.place = ""
+                return found
             self._wake.clear()
-            timeout = max(0.0, self._backing_off[0][0] - self._clock()) if self._backing_off else None
+            timeout = max(0.0, self._errors[0][0] - self._clock()) if self._errors else None
             try:
                 async with asyncio.timeout(timeout):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    def _delay(self, pod: Waiting) -> float:
-        return min(self._initial * 2.0 ** max(pod.attempts - 1, 0), self._ceiling)
+    def _pop(self, heap: list[tuple[float, int, str]], place: str) -> Waiting | None:
+        while heap:
+            _, token, uid = heapq.heappop(heap)
+            found = self._pods.get(uid)
+            if found is not None and found.place == place and found.token == token:
+                return found
+        return None
 
-    def _enqueue(self, pod: Waiting) -> None:
-        self._queued.add(pod.uid)
+    def _move_due(self, heap: list[tuple[float, int, str]], place: str) -> None:
+        now = self._clock()
+        while heap and heap[0][0] <= now:
+            _, token, uid = heapq.heappop(heap)
+            found = self._pods.get(uid)
+            if found is not None and found.place == place and found.token == token:
+                self._activate(found)
+
+    def _requeue(self, pod: Waiting) -> None:
+        self._aside.pop(pod.uid, None)
         if pod.due > self._clock():
-            heapq.heappush(self._backing_off, (pod.due, next(self._count), pod.uid))
+            self._push_backoff(pod)
         else:
-            heapq.heappush(self._ready, (-pod.priority, next(self._count), pod.uid))
+            self._activate(pod)
+
+    def _push_backoff(self, pod: Waiting) -> None:
+        pod.place, pod.token = "backoff", next(self._count)
+        heapq.heappush(self._backoff, (pod.due, pod.token, pod.uid))
         self._wake.set()
 
-    def _move_due(self) -> None:
-        now = self._clock()
-        while self._backing_off and self._backing_off[0][0] <= now:
-            _, _, uid = heapq.heappop(self._backing_off)
-            if uid in self._queued:
-                heapq.heappush(self._ready, (-self._pods[uid].priority, next(self._count), uid))
+    def _activate(self, pod: Waiting) -> None:
+        pod.place, pod.token = "active", next(self._count)
+        heapq.heappush(self._active, (-pod.priority, pod.token, pod.uid))
+        self._wake.set()
+
+    def _delay(self, times: int) -> float:
+        return min(self._initial * 2.0 ** max(times - 1, 0), self._ceiling)

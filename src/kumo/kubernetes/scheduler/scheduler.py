@@ -1,4 +1,4 @@
-"""The scheduler's shell: takes pods from the queue, has them decided on, and writes what was decided."""
+"""The scheduler's shell: takes pods from the queue, has them decided on, and has the verdict written."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ from typing import Any
 
 import structlog
 
-from kumo.api import conditions
-from kumo.api.errors import StatusError, is_conflict, is_not_found
-from kumo.api.objects import Object, is_deleting, labels_of, timestamp, uid_of
-from kumo.api.resources import GVR, NAMESPACES, NODES, PODS, core
+from kumo.api.objects import Object, labels_of, uid_of
+from kumo.api.resources import GVR, NAMESPACES, NODES, PODS
 from kumo.kubernetes.scheduler.assumed import AssumedVolumes
-from kumo.kubernetes.scheduler.decision import Placed, Unschedulable, decide
-from kumo.kubernetes.scheduler.nodes import Cache, PodInfo
-from kumo.kubernetes.scheduler.preemption import Preemption, preempt
-from kumo.kubernetes.scheduler.queue import SchedulingQueue
-from kumo.kubernetes.scheduler.volume_binding import VolumeBinder, VolumesNotBound
-from kumo.kubernetes.scheduler.watching import Watching, wants_node
+from kumo.kubernetes.scheduler.binding import Binder
+from kumo.kubernetes.scheduler.cache import Cache
+from kumo.kubernetes.scheduler.cluster_events import Action, Interest, Resource
+from kumo.kubernetes.scheduler.configuration import Configuration
+from kumo.kubernetes.scheduler.cycle import CycleError
+from kumo.kubernetes.scheduler.decision import Verdict, best, look
+from kumo.kubernetes.scheduler.default_selector import DefaultSelectors
+from kumo.kubernetes.scheduler.eviction import Evictor
+from kumo.kubernetes.scheduler.extenders import EXTENDER, Extender
+from kumo.kubernetes.scheduler.nodes import PodInfo
+from kumo.kubernetes.scheduler.plugins.volume_binding import chosen
+from kumo.kubernetes.scheduler.preemption import Preemption, decide, find_candidates, obstacle
+from kumo.kubernetes.scheduler.profile import Profile
+from kumo.kubernetes.scheduler.queue import FLUSH_EVERY, SchedulingQueue, Waiting
+from kumo.kubernetes.scheduler.reporting import Reporter
+from kumo.kubernetes.scheduler.volume_binding import VolumeBinder
+from kumo.kubernetes.scheduler.watching import Watching, is_gated, scheduler_of, wants_node
 from kumo.kubernetes.scheduler.world import World
-from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
-from kumo.machinery.events import NORMAL, WARNING, EventRecorder
+from kumo.machinery.client import Client
+from kumo.machinery.event_series import SeriesRecorder
 from kumo.machinery.informer import Informers
 
-CLAIMS = core("persistentvolumeclaims")
-VOLUMES = core("persistentvolumes", False)
-STORAGE_CLASSES = GVR("storage.k8s.io", "v1", "storageclasses", False)
-
+BUDGETS = GVR("policy", "v1", "poddisruptionbudgets")
+_NO_NODES = "NoNodes"
+"""The plugin that stands for the lack of any node: the first one helps."""
 _log = structlog.get_logger("kumo.scheduler")
-_UNREACHABLE = (StatusError, ConnectionError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerConfig:
-    """Which pods are ours, how long a failed one waits (seconds), how long its volumes may take, and the dice."""
+    """The profiles and extenders, how long pods back off, and the dice that choose between equal nodes."""
 
-    scheduler_name: str = "default-scheduler"
-    initial_backoff: float = 1.0
-    max_backoff: float = 10.0
-    volume_timeout: float = 600.0
+    configuration: Configuration = field(default_factory=Configuration)
     rng: Random = field(default_factory=Random)
 
 
@@ -54,89 +58,199 @@ class Scheduler:
         self,
         client: Client,
         informers: Informers,
-        recorder: EventRecorder,
+        recorder: SeriesRecorder,
         config: SchedulerConfig | None = None,
     ) -> None:
-        self._client = client
-        self._recorder = recorder
         self._config = config or SchedulerConfig()
+        configuration = self._config.configuration
+        self._profiles: Mapping[str, Profile] = {p.name: p for p in configuration.profiles}
         self._cache = Cache()
-        self._queue = SchedulingQueue(initial=self._config.initial_backoff, ceiling=self._config.max_backoff)
-        self._watching = Watching(self._cache, self._queue, self._config.scheduler_name)
-        self._pods = informers.informer(PODS)
-        self._nodes = informers.informer(NODES)
-        self._namespaces = informers.informer(NAMESPACES)
-        self._claims = informers.informer(CLAIMS)
-        self._volumes = informers.informer(VOLUMES)
-        self._classes = informers.informer(STORAGE_CLASSES)
-        self._assumed = AssumedVolumes(self._claims, self._volumes, self._classes)
-        timeout = self._config.volume_timeout
-        self._binder = VolumeBinder(client, self._pods, self._claims, self._volumes, timeout)
+        self._queue = SchedulingQueue(
+            {p.name: _interests(p) for p in configuration.profiles},
+            initial=configuration.initial_backoff,
+            ceiling=configuration.max_backoff,
+        )
+        self._watching = Watching(self._cache, self._queue, self._profiles)
+        self._pods, self._nodes = informers.informer(PODS), informers.informer(NODES)
+        self._namespaces, self._budgets = informers.informer(NAMESPACES), informers.informer(BUDGETS)
+        self._selectors = DefaultSelectors(informers)
+        self._assumed = AssumedVolumes(informers)
+        self._extender_settings = configuration.extenders
+        self._extenders: list[Extender] = []
+        reporter = Reporter(client, recorder)
+        volumes = VolumeBinder(client, self._pods, *(i for _, i in self._assumed.informers()[:2]))
+        self._volume_binder = volumes
+        self._binder = Binder(client, reporter, self._cache, self._queue, self._assumed, volumes)
+        self._evictor = Evictor(client, reporter, self._cache, self._queue)
+        self._reporter = reporter
+        self._start = 0
+        self.tried = 0
+        """How many pods were looked at so far."""
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        everything = (self._nodes, self._namespaces, self._claims, self._volumes, self._classes, self._pods)
-        for informer in everything:
+        volumes = self._assumed.informers()
+        for informer in (self._nodes, self._namespaces, self._budgets, self._pods, *(i for _, i in volumes)):
             await informer.wait_synced()
+        await self._selectors.wait_synced()
         self._nodes.on_change(self._watching.node_changed)
         self._pods.on_change(self._pod_changed)
-        for informer in (self._claims, self._volumes, self._classes):
-            informer.on_change(self._volume_changed)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                uid = await self._queue.get()
-                try:
-                    self._schedule(uid, group)
-                except Exception:
-                    _log.exception("scheduling failed", pod=str(self._watching.pending.get(uid)))
-                    self._queue.back_off(uid)
+        for resource, informer in volumes:
+            informer.on_change(self._watching.handler(resource))
+            informer.on_change(lambda old, new: self._volume_binder.moved())
+        self._extenders = [Extender(s) for s in self._extender_settings]
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._flush())
+                while True:
+                    waiting = await self._queue.get()
+                    await self._attempt(waiting, group)
+                    await asyncio.sleep(0)  # whoever else is on this loop has waited for a whole cycle
+        finally:
+            for extender in self._extenders:
+                await extender.close()
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            self._queue.flush()
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         self._watching.pod_changed(old, new)
         if new is None:
-            self._binder.moved()
+            self._volume_binder.moved()
 
-    def _volume_changed(self, old: Object | None, new: Object | None) -> None:
-        self._watching.volume_changed(old, new)
-        self._binder.moved()
-
-    def _world(self) -> World:
+    def world(self) -> World:
+        """The cluster as it is now."""
         return World(
-            nodes=self._cache.nodes,
+            cache=self._cache,
             namespace_labels=self._namespace_labels,
             volumes=self._assumed.view(),
-            nominated=self._cache.nominated,
+            default_selector=self._selectors.of,
+            budgets=self._budgets.objects,
         )
 
     def _namespace_labels(self, name: str) -> Mapping[str, str]:
         return labels_of(self._namespaces.get(name) or {})
 
-    def _schedule(self, uid: str, group: asyncio.TaskGroup) -> None:
-        """One cycle: from the queue to a verdict, without awaiting, so that no change falls in between."""
-        key = self._watching.pending.get(uid)
-        found = self._pods.get_key(key) if key else None
-        if found is None or uid_of(found) != uid or not wants_node(found, self._config.scheduler_name):
-            self._queue.remove(uid)
-            return
-        pod, world = PodInfo.of(found), self._world()
-        verdict = decide(pod, world, self._config.rng)
-        if isinstance(verdict, Placed):
-            self._cache.assume(pod, verdict.node)
-            self._assumed.assume(verdict.volumes, verdict.node)
-            group.create_task(self._guarded(self._bind(pod, verdict), uid), name=f"bind {key}")
-            return
-        helping = self._preempt(pod, world, verdict)
-        if helping.node:
-            self._cache.nominated[uid] = (helping.node, pod)
-        self._queue.set_aside(uid, verdict.helps)
-        group.create_task(self._guarded(self._refuse(pod, verdict, helping), uid), name=f"refuse {key}")
+    # -- one pod ----------------------------------------------------------------------------------------------------
 
-    def _preempt(self, pod: PodInfo, world: World, verdict: Unschedulable) -> Preemption:
-        node, _ = self._cache.nominated.get(pod.uid, ("", None))
-        there = self._cache.nodes[node].pods.values() if node in self._cache.nodes else ()
-        if any(is_deleting(p.pod) for p in there if p.priority < pod.priority):
-            return Preemption(message="preemption: not eligible due to a terminating pod on the nominated node.")
-        return preempt(pod, world, verdict)
+    async def _attempt(self, waiting: Waiting, group: asyncio.TaskGroup) -> None:
+        key = self._watching.pending.get(waiting.uid)
+        found = self._pods.get_key(key) if key else None
+        profile = self._profiles.get(scheduler_of(found)) if found is not None else None
+        if found is None or profile is None or uid_of(found) != waiting.uid or not wants_node(found):
+            self._queue.remove(waiting.uid)
+            return
+        if profile.gates and is_gated(found):
+            self._queue.remove(waiting.uid)
+            return
+        self.tried += 1
+        pod: PodInfo | None = None
+        try:
+            pod = PodInfo.of(found)
+            await self._schedule(pod, profile, group)
+        except (CycleError, ValueError) as error:
+            self._queue.back_off(waiting.uid)
+            if pod is not None:
+                self._spawn(group, self._reporter.failed(pod, str(error)), waiting.uid)
+        except Exception:
+            _log.exception("scheduling failed", pod=str(key))
+            self._queue.back_off(waiting.uid)
+
+    async def _schedule(self, pod: PodInfo, profile: Profile, group: asyncio.TaskGroup) -> None:
+        """One cycle. Without extenders nothing is awaited, so that no change falls in between."""
+        verdict = look(pod, self.world(), profile, self._start)
+        if verdict.total:
+            self._start = (self._start + len(verdict.feasible) + len(verdict.refusals)) % verdict.total
+        extenders = [e for e in self._extenders if e.is_interested(pod)]
+        points: dict[str, int] = {}
+        if extenders and verdict.feasible:
+            points = await self._ask_extenders(pod, extenders, verdict)
+        if verdict.feasible:
+            self._take(pod, profile, verdict, points, extenders, group)
+            return
+        await self._refuse(pod, profile, verdict, extenders, group)
+
+    async def _ask_extenders(self, pod: PodInfo, extenders: list[Extender], verdict: Verdict) -> dict[str, int]:
+        """Let extenders take nodes away and give points to the others. Raises CycleError."""
+        for extender in extenders:
+            if not verdict.feasible:
+                break
+            try:
+                left, refusals = await extender.filter(pod, verdict.feasible)
+            except CycleError as error:
+                if not extender.settings.ignorable:
+                    raise
+                _log.info("an extender is left out", extender=extender.settings.url, error=str(error))
+                continue
+            if len(left) != len(verdict.feasible):
+                verdict.plugins.add(EXTENDER)
+            verdict.refusals |= refusals
+            verdict.feasible = left
+        points: dict[str, int] = {}
+        if len(verdict.feasible) > 1:
+            for found in await asyncio.gather(*(e.prioritize(pod, verdict.feasible) for e in extenders)):
+                for node, value in found.items():
+                    points[node] = points.get(node, 0) + value
+        return points
+
+    def _take(
+        self,
+        pod: PodInfo,
+        profile: Profile,
+        verdict: Verdict,
+        points: Mapping[str, int],
+        extenders: list[Extender],
+        group: asyncio.TaskGroup,
+    ) -> None:
+        node = best(verdict, profile, self._config.rng, points)
+        volumes = chosen(verdict.cycle, self._cache.nodes[node])
+        if volumes.reasons:
+            raise CycleError(f"the volumes of node {node} changed meanwhile")
+        self._cache.assume(pod, node)
+        self._assumed.assume(volumes, node)
+        binding = next((e for e in extenders if e.settings.bind_verb), None)
+        self._spawn(group, self._binder.bind(pod, node, volumes, profile.bind_timeout, binding), pod.uid)
+
+    async def _refuse(
+        self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender], group: asyncio.TaskGroup
+    ) -> None:
+        if verdict.total == 0:
+            helping = Preemption()
+        elif profile.preemption:
+            helping = await self._preempt(pod, profile, verdict, extenders)
+        else:
+            helping = Preemption(keep=True)
+        if helping.node:
+            self._cache.nominated[pod.uid] = (helping.node, pod)
+        elif not helping.keep:
+            self._cache.nominated.pop(pod.uid, None)
+        self._queue.set_aside(pod.uid, verdict.plugins if verdict.total else {_NO_NODES})
+        message = verdict.message(helping.message)
+        self._spawn(group, self._reporter.refused(pod, message, helping), pod.uid)
+        if helping.node:
+            self._evictor.begin(pod, helping)
+            self._spawn(group, self._evictor.make_room(pod, helping), pod.uid)
+
+    async def _preempt(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
+        hindrance = obstacle(verdict)
+        if hindrance is not None:
+            return hindrance
+        candidates, statuses = find_candidates(verdict, profile, self._config.rng)
+        for extender in extenders:
+            if not candidates or not extender.settings.preempt_verb:
+                continue
+            try:
+                candidates = await extender.narrow(pod, candidates, self._cache)
+            except CycleError as error:
+                if not extender.settings.ignorable:
+                    return Preemption(message=f"preemption: {error}", keep=True)
+                _log.info("an extender is left out", extender=extender.settings.url, error=str(error))
+        return decide(verdict, candidates, statuses)
+
+    def _spawn(self, group: asyncio.TaskGroup, writing: Coroutine[Any, Any, None], uid: str) -> None:
+        group.create_task(self._guarded(writing, uid))
 
     async def _guarded(self, writing: Coroutine[Any, Any, None], uid: str) -> None:
         """Keep a mistake in writing one pod's verdict from ending the others'."""
@@ -147,84 +261,8 @@ class Scheduler:
             self._cache.forget(uid)
             self._queue.back_off(uid)
 
-    # -- what was decided becomes true --------------------------------------------------------------------------------
 
-    async def _bind(self, pod: PodInfo, placed: Placed) -> None:
-        try:
-            await self._binder.bind(pod, placed.volumes, placed.node)
-            await self._client.create(
-                PODS, _binding(pod, placed.node), pod.namespace, subresource="binding", name=pod.name
-            )
-        except VolumesNotBound as error:
-            self._cache.forget(pod.uid)
-            self._recorder.event(pod.pod, WARNING, "FailedScheduling", str(error))
-            self._queue.back_off(pod.uid)
-            return
-        except _UNREACHABLE as error:
-            self._cache.forget(pod.uid)
-            if is_not_found(error) or is_conflict(error):
-                _log.debug("pod went away or is bound", pod=pod.name, error=str(error))
-            else:
-                _log.warning("binding failed", pod=pod.name, node=placed.node, error=str(error))
-                self._recorder.event(pod.pod, WARNING, "FailedScheduling", f"binding rejected: {error}")
-            self._queue.back_off(pod.uid)
-            return
-        finally:
-            self._assumed.forget(placed.volumes)
-        text = f"Successfully assigned {pod.namespace}/{pod.name} to {placed.node}"
-        self._recorder.event(pod.pod, NORMAL, "Scheduled", text)
-
-    async def _refuse(self, pod: PodInfo, verdict: Unschedulable, helping: Preemption) -> None:
-        message = verdict.message(helping.message)
-        self._recorder.event(pod.pod, WARNING, "FailedScheduling", message)
-        status = _unschedulable_status(pod, message, helping.node)
-        try:
-            if status:
-                await self._client.patch(
-                    PODS, pod.name, {"status": status}, pod.namespace, kind=STRATEGIC_MERGE_PATCH, subresource="status"
-                )
-            for victim in helping.victims:
-                await self._evict(victim, pod, helping.node)
-        except _UNREACHABLE as error:
-            if not is_not_found(error):
-                _log.warning("pod's condition not written", pod=pod.name, error=str(error))
-
-    async def _evict(self, victim: PodInfo, pod: PodInfo, node: str) -> None:
-        text = f"{self._config.scheduler_name}: preempting to accommodate a higher priority pod"
-        condition = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "PreemptionByScheduler",
-            "message": text,
-            "lastTransitionTime": timestamp(),
-        }
-        patch = {"status": {"conditions": [condition]}}
-        await self._client.patch(
-            PODS, victim.name, patch, victim.namespace, kind=STRATEGIC_MERGE_PATCH, subresource="status"
-        )
-        await self._client.delete(PODS, victim.name, victim.namespace, uid=victim.uid)
-        self._recorder.event(victim.pod, NORMAL, "Preempted", f"Preempted by pod {pod.uid} on node {node}")
-
-
-def _binding(pod: PodInfo, node: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Binding",
-        "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
-        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-    }
-
-
-def _unschedulable_status(pod: PodInfo, message: str, node: str) -> dict[str, Any]:
-    """What has to change in the pod's status; empty if it says so already."""
-    wanted = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    old = conditions.condition(pod.pod, "PodScheduled") or {}
-    status: dict[str, Any] = {}
-    if any(old.get(k) != v for k, v in wanted.items()):
-        moved = old.get("status") != "False"
-        status["conditions"] = [
-            {**wanted, "lastProbeTime": None, "lastTransitionTime": timestamp() if moved else old["lastTransitionTime"]}
-        ]
-    if node and (pod.pod.get("status") or {}).get("nominatedNodeName") != node:
-        status["nominatedNodeName"] = node
-    return status
+def _interests(profile: Profile) -> dict[str, tuple[Interest, ...]]:
+    """What each plugin of a profile waits for after it has refused a pod."""
+    found = {p.name: tuple(p.interests()) for p in profile.filters}
+    return found | {_NO_NODES: (Interest(Resource.NODE, Action.ADD),)}

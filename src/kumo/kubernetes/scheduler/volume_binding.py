@@ -25,20 +25,22 @@ class VolumesNotBound(Exception):
 
 
 class VolumeBinder:
-    """Writes what was decided on a pod's claims and waits until they are bound, at most `timeout` seconds."""
+    """Writes what was decided on a pod's claims and waits until they are bound."""
 
-    def __init__(self, client: Client, pods: Informer, claims: Informer, volumes: Informer, timeout: float) -> None:
+    def __init__(self, client: Client, pods: Informer, claims: Informer, volumes: Informer) -> None:
         self._client = client
         self._pods, self._claims, self._volumes = pods, claims, volumes
-        self._timeout = timeout
         self._moved = asyncio.Event()
 
     def moved(self) -> None:
         """A claim, a volume or a waiting pod changed."""
         self._moved.set()
 
-    async def bind(self, pod: PodInfo, chosen: NodeVolumes, node: str) -> None:
-        """Bind the claims for a pod that goes to the node. Raises VolumesNotBound, or what the client does."""
+    async def bind(self, pod: PodInfo, chosen: NodeVolumes, node: str, timeout: float) -> None:
+        """Bind the claims for a pod that goes to the node, within `timeout` seconds.
+
+        Raises VolumesNotBound, or what the client does.
+        """
         if not chosen.bindings and not chosen.provisions:
             return
         versions: dict[Key, int] = {}
@@ -53,7 +55,7 @@ class VolumeBinder:
                 key = key_of(claim)
                 versions[key] = _version(await self._client.patch(CLAIMS, key.name, patch, key.namespace))
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(timeout):
                 while not self._is_done(pod, chosen, node, versions):
                     self._moved.clear()
                     await self._moved.wait()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kumo.api import quantities, selectors
 from kumo.api.objects import Object, annotations_of, controller_of, is_deleting, name_of
 from kumo.api.volume_claims import (
     NO_PROVISIONER,
@@ -27,9 +28,7 @@ from kumo.kubernetes.scheduler.world import Volumes
 
 NOT_REACHABLE = "node(s) didn't match PersistentVolume's node affinity"
 NONE_TO_BIND = "node(s) didn't find available persistent volumes to bind"
-IN_USE = (
-    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
-)
+NO_SPACE = "node(s) did not have enough free storage"
 NO_VOLUME = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 
 
@@ -47,8 +46,8 @@ class PodVolumes:
     delayed: tuple[Object, ...] = ()
     free: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     classes: Mapping[str, Object] = field(default_factory=dict)
-    exclusive: frozenset[str] = frozenset()
-    """The claims that one pod at a time may use (ReadWriteOncePod), by name."""
+    capacities: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    """By class: what drivers that publish it say is left; a class that is not in it is not limited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class NodeVolumes:
     provisions: tuple[Object, ...] = ()
 
 
-def _claims(pod: PodInfo) -> Iterable[tuple[str, bool]]:
+def claims_of(pod: PodInfo) -> Iterable[tuple[str, bool]]:
     """The names of the claims that the pod's volumes use; an ephemeral one (true) is named after pod and volume."""
     for volume in pod.spec.get("volumes") or ():
         if volume.get("persistentVolumeClaim"):
@@ -72,7 +71,7 @@ def _claims(pod: PodInfo) -> Iterable[tuple[str, bool]]:
 def pod_volumes(pod: PodInfo, volumes: Volumes) -> PodVolumes:
     """Sort the pod's claims into bound ones and those that wait for a node, or say what is wrong with one."""
     claims: list[Object] = []
-    for name, ephemeral in _claims(pod):
+    for name, ephemeral in claims_of(pod):
         claim = volumes.claim(pod.namespace, name)
         trouble = _trouble(pod, name, claim, ephemeral)
         if trouble or claim is None:
@@ -116,24 +115,18 @@ def _sorted(claims: Sequence[Object], volumes: Volumes) -> PodVolumes:
         classes[class_of(claim)] = found
         delayed.append(claim)
     delayed.sort(key=wanted)
-    exclusive = frozenset(
-        name_of(c) for c in claims if "ReadWriteOncePod" in ((c.get("spec") or {}).get("accessModes") or ())
-    )
     free = {name: tuple(volumes.of_class(name)) for name in classes}
-    return PodVolumes("", tuple(bound), missing, tuple(delayed), free, classes, exclusive)
+    limited = {name: _capacities(name, found, volumes) for name, found in classes.items()}
+    known = {name: found for name, found in limited.items() if found is not None}
+    return PodVolumes("", tuple(bound), missing, tuple(delayed), free, classes, known)
 
 
-def in_use(pod: PodInfo, found: PodVolumes, nodes: Iterable[NodeInfo]) -> bool:
-    """Whether another pod has a node and one of the claims that the pod must have for itself."""
-    if not found.exclusive:
-        return False
-    others = (other for info in nodes for other in info.pods.values())
-    return any(
-        other.namespace == pod.namespace
-        and other.uid != pod.uid
-        and any(name in found.exclusive for name, _ in _claims(other))
-        for other in others
-    )
+def _capacities(name: str, storage_class: Object, volumes: Volumes) -> tuple[Object, ...] | None:
+    """The CSIStorageCapacity objects of a class whose driver publishes them; None if it does not."""
+    driver = volumes.csi_driver(storage_class.get("provisioner") or "")
+    if driver is None or not (driver.get("spec") or {}).get("storageCapacity"):
+        return None
+    return tuple(c for c in volumes.capacities() if c.get("storageClassName") == name)
 
 
 def on(found: PodVolumes, info: NodeInfo) -> NodeVolumes:
@@ -143,6 +136,16 @@ def on(found: PodVolumes, info: NodeInfo) -> NodeVolumes:
     reasons = []
     if not all(on_node(volume, info.name, info.labels) for volume in found.bound):
         reasons.append(NOT_REACHABLE)
+    chosen = _choose(found, info)
+    if isinstance(chosen, str):
+        reasons.append(chosen)
+    if found.missing:
+        reasons.append(NO_VOLUME)
+    return NodeVolumes(tuple(reasons)) if reasons or isinstance(chosen, str) else chosen
+
+
+def _choose(found: PodVolumes, info: NodeInfo) -> NodeVolumes | str:
+    """What is bound and provisioned for the delayed claims on the node, or the reason why that can't be done."""
     bindings: list[tuple[Object, Object]] = []
     provisions: list[Object] = []
     for claim in found.delayed:
@@ -154,13 +157,26 @@ def on(found: PodVolumes, info: NodeInfo) -> NodeVolumes:
         if volume is not None:
             bindings.append((volume, claim))
         elif selected in (None, info.name) and _can_provision(found.classes.get(class_of(claim)) or {}, info):
+            if not _has_space(found, claim, info):
+                return NO_SPACE
             provisions.append(claim)
         else:
-            reasons.append(NONE_TO_BIND)
-            break
-    if found.missing:
-        reasons.append(NO_VOLUME)
-    return NodeVolumes(tuple(reasons)) if reasons else NodeVolumes((), tuple(bindings), tuple(provisions))
+            return NONE_TO_BIND
+    return NodeVolumes((), tuple(bindings), tuple(provisions))
+
+
+def _has_space(found: PodVolumes, claim: Object, info: NodeInfo) -> bool:
+    """Whether the driver of the claim's class says that a volume of this size can be had from the node."""
+    capacities = found.capacities.get(class_of(claim))
+    size = wanted(claim)
+    if capacities is None or not size:
+        return True
+    for capacity in capacities:
+        limit = capacity.get("maximumVolumeSize") or capacity.get("capacity")
+        fits = limit is not None and quantities.parse(limit) >= size
+        if fits and selectors.matches(capacity.get("nodeTopology"), info.labels):
+            return True
+    return False
 
 
 def _can_provision(storage_class: Mapping[str, Any], info: NodeInfo) -> bool:

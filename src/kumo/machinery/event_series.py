@@ -1,0 +1,147 @@
+"""Events of group events.k8s.io: what was done (`action`), by whom, to what and because of what.
+
+Upstream's newer form, which the scheduler writes; `kubectl` shows both forms alike. The same event again within six
+minutes becomes a series: its count is written with the second occurrence, and once more when the series has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kumo.api.errors import StatusError
+from kumo.api.objects import Object, micro_timestamp
+from kumo.api.resources import GVR
+from kumo.machinery.client import Client
+from kumo.machinery.events import object_reference
+
+EVENTS = GVR("events.k8s.io", "v1", "events")
+_log = structlog.get_logger("kumo.events")
+_REMEMBERED = 4096
+_WAITING = 2000
+_FINISHED = 360.0
+_LONGEST_NOTE = 1024
+
+
+@dataclass(slots=True)
+class _Series:
+    """An event that was written: how often it happened since, and whether its count is on the server."""
+
+    name: str
+    namespace: str
+    at: float
+    count: int = 1
+    last: str = ""
+    written: int = 1
+
+
+class SeriesRecorder:
+    """Records events as `reportingController`; the instance is that and the host's name, as upstream's."""
+
+    def __init__(self, client: Client, controller: str, host: str = "") -> None:
+        self._client = client
+        self._controller = controller
+        self._instance = f"{controller}-{host or socket.gethostname()}"
+        self._seen: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
+        self._queue: asyncio.Queue[tuple[str, dict[str, Any], tuple[str, ...]]] = asyncio.Queue(_WAITING)
+        self._task: asyncio.Task[None] | None = None
+
+    def event(
+        self, regarding: Object, kind: str, reason: str, action: str, note: str, *, related: Object | None = None
+    ) -> None:
+        """Record that `action` was done to `regarding` with the outcome `reason`; never blocks.
+
+        A note longer than 1,024 characters is cut. Events are dropped while two thousand wait.
+        """
+        reference = object_reference(regarding)
+        other = object_reference(related) if related is not None else None
+        identity = (kind, action, reason, *_flat(reference), *_flat(other or {}))
+        note = note if len(note) <= _LONGEST_NOTE else f"{note[: _LONGEST_NOTE - 4]} ..."
+        if self._repeated(identity):
+            return
+        namespace = reference.get("namespace") or "default"
+        name = f"{reference['name']}.{time.time_ns():x}"
+        body: dict[str, Any] = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "eventTime": micro_timestamp(),
+            "reportingController": self._controller,
+            "reportingInstance": self._instance,
+            "action": action,
+            "reason": reason,
+            "regarding": reference,
+            "note": note,
+            "type": kind,
+        }
+        if other is not None:
+            body["related"] = other
+        self._remember(identity, _Series(name, namespace, time.monotonic()))
+        self._put("create", body, identity)
+
+    def _repeated(self, identity: tuple[str, ...]) -> bool:
+        """Count an event that was seen lately; the second one makes it a series."""
+        found = self._seen.get(identity)
+        if found is None:
+            return False
+        now = time.monotonic()
+        if now - found.at > _FINISHED:
+            self._finish(identity, found)
+            return False
+        found.count += 1
+        found.at, found.last = now, micro_timestamp()
+        if found.count == 2:
+            self._write_series(identity, found)
+        return True
+
+    def _finish(self, identity: tuple[str, ...], series: _Series) -> None:
+        del self._seen[identity]
+        if series.written < series.count:
+            self._write_series(identity, series)
+
+    def _write_series(self, identity: tuple[str, ...], series: _Series) -> None:
+        series.written = series.count
+        patch = {"series": {"count": series.count, "lastObservedTime": series.last}}
+        self._put("patch", {"name": series.name, "namespace": series.namespace, "patch": patch}, identity)
+
+    def _remember(self, identity: tuple[str, ...], series: _Series) -> None:
+        self._seen[identity] = series
+        now = time.monotonic()
+        while self._seen:
+            oldest, found = next(iter(self._seen.items()))
+            if now - found.at <= _FINISHED and len(self._seen) <= _REMEMBERED:
+                return
+            self._finish(oldest, found)
+
+    def _put(self, verb: str, body: dict[str, Any], identity: tuple[str, ...]) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="events")
+        try:
+            self._queue.put_nowait((verb, body, identity))
+        except asyncio.QueueFull:
+            _log.warning("event dropped", reason=identity[2])
+
+    async def _run(self) -> None:
+        while True:
+            verb, body, identity = await self._queue.get()
+            try:
+                if verb == "create":
+                    await self._client.create(EVENTS, body)
+                else:
+                    await self._client.patch(EVENTS, body["name"], body["patch"], body["namespace"])
+            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+                _log.debug("event not written", reason=identity[2], error=str(error))
+            except Exception:
+                _log.exception("event not written", reason=identity[2])
+
+
+def _flat(reference: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        str(reference.get(k, "")) for k in ("kind", "namespace", "name", "uid", "resourceVersion", "fieldPath")
+    )
