@@ -59,12 +59,15 @@ class MemoryApi:
                 queue.put_nowait(msgspec.json.encode({"type": kind, "object": obj}) + b"\n")
 
     def _find(self, path: str) -> tuple[GVR, str, str]:
+        found: list[tuple[int, GVR, str, str]] = []
         for gvr in self._kinds:
-            head, _, rest = path.partition(f"/{gvr.resource}")
+            head, named, rest = path.partition(f"/{gvr.resource}")
             group, _, namespace = head.partition("/namespaces/")
-            if group == (f"/apis/{gvr.api_version}" if gvr.group else "/api/v1") and rest[:1] in ("", "/"):
-                return gvr, namespace, rest[1:]
-        raise not_found("path", path)
+            if named and group == (f"/apis/{gvr.api_version}" if gvr.group else "/api/v1") and rest[:1] in ("", "/"):
+                found.append((len(head), gvr, namespace, rest[1:]))
+        if not found:
+            raise not_found("path", path)
+        return max(found)[1:]  # the collection in a namespace, not the namespace
 
     async def request(
         self, method: str, path: str, *, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b""

@@ -231,7 +231,7 @@ class Node:
             address=self._address if instance.cni_conf else engines.pod_network(instance).gateway,
             service_address=instance.cluster_dns,
             node_name=instance.node_name,
-            own_ranges=(instance.pod_cidr, instance.service_cidr4),
+            own_ranges=(instance.pod_cidr, instance.pod_cidr6, *instance.service_cidr.split(",")),
         )
 
 

@@ -22,6 +22,7 @@ def rights() -> list[tuple[GVR, Object]]:
     own = [
         {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "update", "patch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["create", "update", "patch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-dns"], "verbs": _READ},
     ]
     return [
         (CLUSTERROLES, {**_head("ClusterRole"), "rules": rules}),

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from dnslib import EDNS0, QTYPE, RCODE, RR, SOA, A, DNSRecord
 
-from kumo.api.resources import ENDPOINTSLICES, NAMESPACES, NODES, SERVICES
+from kumo.api.resources import CONFIGMAPS, ENDPOINTSLICES, NAMESPACES, NODES, SERVICES
 from kumo.host.network.namespaces import run_in_netns
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
@@ -94,7 +94,11 @@ def plain(query: DNSRecord, tcp: bool) -> DNSRecord:
 class Setting:
     def __init__(self, directory: Path) -> None:
         self.api = MemoryApi(
-            (SERVICES, "Service"), (ENDPOINTSLICES, "EndpointSlice"), (NAMESPACES, "Namespace"), (NODES, "Node")
+            (SERVICES, "Service"),
+            (ENDPOINTSLICES, "EndpointSlice"),
+            (NAMESPACES, "Namespace"),
+            (NODES, "Node"),
+            (CONFIGMAPS, "ConfigMap"),
         )
         self.api.put(NAMESPACES, {"metadata": {"name": "shop"}})
         self.api.put(NODES, {"metadata": {"name": "node1"}})
@@ -270,6 +274,39 @@ async def test_upstream_answers_are_cached_and_age(forwarder: Forwarder, upstrea
     for _ in range(2):
         assert (await forwarder.ask("none.example.org", QTYPE.A)).header.rcode == RCODE.NXDOMAIN
     assert upstream.asked == ["www.example.org.", "none.example.org."]
+
+
+async def test_stub_domains_and_other_upstreams_by_the_config_map(setting: Setting, upstream: Upstream) -> None:
+    await setting.start(config_for(setting))
+    udp, _ = setting.ports()
+    question = DNSRecord.question("www.example.org")
+    where = f"127.0.0.1:{upstream.port}"
+
+    async def answered() -> list[str]:
+        return values(await ask_udp(question, udp))
+
+    for data in (
+        {"stubDomains": f'{{"Example.org": ["{where}"]}}'},
+        {"upstreamNameservers": f'["{where}"]', "stubDomains": "{}"},
+    ):
+        setting.resolv_conf.write_text("")
+        setting.api.put(CONFIGMAPS, {"metadata": {"name": "kube-dns", "namespace": "kube-system"}, "data": data})
+        async with asyncio.timeout(10):
+            while await answered() != ["203.0.113.80"]:
+                await asyncio.sleep(0.01)
+        setting.api.drop(CONFIGMAPS, "kube-dns", "kube-system")
+        async with asyncio.timeout(10):
+            while await answered():
+                await asyncio.sleep(0.01)
+
+
+async def test_a_newer_edns_is_told_which_one_we_know(setting: Setting) -> None:
+    await setting.start(config_for(setting))
+    udp, _ = setting.ports()
+    query = DNSRecord.question("web.shop.svc.cluster.local")
+    query.add_ar(EDNS0(version=1, udp_len=1232))
+    found = await ask_udp(query, udp)
+    assert (found.rr, found.ar[0].ttl >> 24, found.ar[0].ttl >> 16 & 0xFF) == ([], 1, 0)  # BADVERS is 16: 1 and 0
 
 
 async def test_a_cut_answer_is_asked_for_again_by_tcp(forwarder: Forwarder) -> None:

@@ -42,10 +42,10 @@ def service(name: str, **spec: Any) -> Object:
     return {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
 
 
-def endpoints(name: str, *found: dict[str, Any]) -> Object:
+def endpoints(name: str, *found: dict[str, Any], family: str = "IPv4") -> Object:
     return {
         "metadata": {"name": name, "namespace": "shop", "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4",
+        "addressType": family,
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
         "endpoints": list(found),
     }
@@ -58,6 +58,7 @@ CATALOG = Lists(
         service("db", clusterIP="None", ports=PORTS),
         service("empty", clusterIP="None", ports=PORTS),
         service("mirror", type="ExternalName", externalName="mirror.example.org"),
+        service("both", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21", "fd00:96::21"], ports=PORTS),
     ],
     [
         endpoints("web", {"addresses": ["10.244.0.4"]}),
@@ -67,9 +68,12 @@ CATALOG = Lists(
             {"addresses": ["10.244.0.6"]},
             {"addresses": ["10.244.0.7"], "conditions": {"ready": False}},
         ),
+        endpoints("db", {"addresses": ["fd00::5"], "hostname": "db-0"}, {"addresses": ["fd00::6"]}, family="IPv6"),
     ],
 )
-CONFIG = ClusterDnsConfig("10.244.0.1", "10.96.0.10", "node1", own_ranges=("10.244.0.0/16", "10.96.0.0/16"))
+CONFIG = ClusterDnsConfig(
+    "10.244.0.1", "10.96.0.10", "node1", own_ranges=("10.244.0.0/16", "10.96.0.0/16", "fd00::/64")
+)
 ZONE = Zone(CONFIG, CATALOG)
 
 
@@ -82,11 +86,19 @@ ZONE = Zone(CONFIG, CATALOG)
         ("db.shop.svc.cluster.local", "A", ["10.244.0.5", "10.244.0.6"]),
         ("db-0.db.shop.svc.cluster.local", "A", ["10.244.0.5"]),
         ("10-244-0-6.db.shop.svc.cluster.local", "A", ["10.244.0.6"]),
+        ("both.shop.svc.cluster.local", "A", ["10.96.0.21"]),
+        ("both.shop.svc.cluster.local", "AAAA", ["fd00:96::21"]),
+        ("db.shop.svc.cluster.local", "AAAA", ["fd00::5", "fd00::6"]),
+        ("db-0.db.shop.svc.cluster.local", "AAAA", ["fd00::5"]),
+        ("fd00--6.db.shop.svc.cluster.local", "AAAA", ["fd00::6"]),
+        ("fd00--9.shop.pod.cluster.local", "AAAA", ["fd00::9"]),
+        ("fd00--9.shop.pod.cluster.local", "A", []),
+        ("_http._tcp.both.shop.svc.cluster.local", "SRV", ["0 100 80 both.shop.svc.cluster.local."]),
         ("_http._tcp.web.shop.svc.cluster.local", "SRV", ["0 100 80 web.shop.svc.cluster.local."]),
         (
             "_http._tcp.db.shop.svc.cluster.local",
             "SRV",
-            ["0 50 8080 10-244-0-6.db.shop.svc.cluster.local.", "0 50 8080 db-0.db.shop.svc.cluster.local."],
+            [f"0 33 8080 {n}.db.shop.svc.cluster.local." for n in ("10-244-0-6", "db-0", "fd00--6")],
         ),
         ("mirror.shop.svc.cluster.local", "CNAME", ["mirror.example.org."]),
         ("10-244-0-9.shop.pod.cluster.local", "A", ["10.244.0.9"]),
@@ -98,6 +110,7 @@ ZONE = Zone(CONFIG, CATALOG)
         ("dns-version.cluster.local", "TXT", ['"1.1.0"']),
         ("20.0.96.10.in-addr.arpa", "PTR", ["web.shop.svc.cluster.local."]),
         ("5.0.244.10.in-addr.arpa", "PTR", ["db-0.db.shop.svc.cluster.local."]),
+        (f"{'.'.join('5' + '0' * 27)}.0.0.d.f.ip6.arpa", "PTR", ["db-0.db.shop.svc.cluster.local."]),
     ],
 )
 def test_answers(name: str, kind: str, answers: list[str]) -> None:
@@ -137,6 +150,8 @@ def test_names_that_do_not_exist(name: str) -> None:
         ("example.org", False),
         ("1.0.244.10.in-addr.arpa", True),
         ("1.1.1.1.in-addr.arpa", False),
+        (f"{'.'.join('9' + '0' * 27)}.0.0.d.f.ip6.arpa", True),
+        (f"{'.'.join('9' + '0' * 27)}.0.0.2.0.ip6.arpa", False),
         ("10.in-addr.arpa", False),
     ],
 )
@@ -146,4 +161,9 @@ def test_what_is_never_asked_upstream(name: str, ours: bool) -> None:
 
 def test_a_service_records_targets_come_with_their_addresses() -> None:
     found = ZONE.answer("_http._tcp.db.shop.svc.cluster.local", QTYPE.SRV)
-    assert {str(r.rdata) for r in found.additional} == {"10.244.0.5", "10.244.0.6"}
+    assert {str(r.rdata) for r in found.additional} == {"10.244.0.5", "10.244.0.6", "fd00::5", "fd00::6"}
+
+
+def test_a_target_of_two_families_comes_with_both_addresses() -> None:
+    found = ZONE.answer("_http._tcp.both.shop.svc.cluster.local", QTYPE.SRV)
+    assert sorted(str(r.rdata) for r in found.additional) == ["10.96.0.21", "fd00:96::21"]

@@ -82,9 +82,9 @@ def service_of(piece: Object) -> Key | None:
 
 
 def backends_of(piece: Object) -> Iterable[Backend]:
-    """The slice's ready IPv4 endpoints; one without a host name is named by its address, as CoreDNS does."""
+    """The slice's ready endpoints; one without a host name is named by its address, as CoreDNS does."""
     service = service_of(piece)
-    if service is None or piece.get("addressType") != "IPv4":
+    if service is None or piece.get("addressType") not in ("IPv4", "IPv6"):
         return
     ports = tuple(
         (str(p.get("name") or ""), str(p.get("protocol") or "TCP").lower(), int(p["port"]))
@@ -95,5 +95,5 @@ def backends_of(piece: Object) -> Iterable[Backend]:
         if (endpoint.get("conditions") or {}).get("ready") is False:
             continue
         for address in endpoint["addresses"]:
-            hostname = str(endpoint.get("hostname") or address.replace(".", "-"))
+            hostname = str(endpoint.get("hostname") or address.replace(".", "-").replace(":", "-"))
             yield Backend(service, hostname, address, ports)

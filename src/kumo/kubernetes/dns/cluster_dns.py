@@ -8,8 +8,8 @@ import structlog
 
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object, name_of, namespace_of
-from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
-from kumo.kubernetes.dns import publication
+from kumo.api.resources import CONFIGMAPS, ENDPOINTSLICES, NODES, SERVICES
+from kumo.kubernetes.dns import publication, routes
 from kumo.kubernetes.dns.catalog import Catalog
 from kumo.kubernetes.dns.config import ClusterDnsConfig
 from kumo.kubernetes.dns.forward import Forwarder
@@ -37,6 +37,9 @@ class ClusterDns:
         self._informers = informers
         self._services = informers.informer(SERVICES)
         self._slices = informers.informer(ENDPOINTSLICES)
+        self._settings = informers.informer(
+            CONFIGMAPS, namespace=routes.NAMESPACE, field_selector=f"metadata.name={routes.NAME}"
+        )
         self._catalog = Catalog(informers)
         self._wake = asyncio.Event()
         self._services.on_change(self._changed)
@@ -54,6 +57,7 @@ class ClusterDns:
         config = self.config
         without = frozenset((config.address, config.service_address))
         forwarder = Forwarder(config.resolv_conf, without)
+        self._settings.on_change(lambda _, new: _route(forwarder, new))
         resolver = Resolver(Zone(config, self._catalog), forwarder, lambda: self._catalog.synced)
         server = Server(resolver, config.address, config.port)
         ports = await server.start()
@@ -102,3 +106,13 @@ class ClusterDns:
         elif publication.differs(wanted, found):
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
             await client.update(ENDPOINTSLICES, wanted)
+
+
+def _route(forwarder: Forwarder, settings: Object | None) -> None:
+    """Follow the ConfigMap; one that can't be understood changes nothing."""
+    if settings is not None and name_of(settings) != routes.NAME:
+        return
+    try:
+        forwarder.route(routes.routes_of(settings))
+    except ValueError as error:
+        _log.error("the ConfigMap kube-system/kube-dns can't be understood", error=str(error))

@@ -17,6 +17,7 @@ import structlog
 from dnslib import EDNS0, QTYPE, RCODE, DNSError, DNSQuestion, DNSRecord
 
 from kumo.kubernetes.dns.messages import LARGEST_SIZE
+from kumo.kubernetes.dns.routes import Routes, Server
 
 _log = structlog.get_logger("kumo.dns")
 _TIMEOUT = 2.0
@@ -38,19 +39,32 @@ class _Kept(NamedTuple):
 
 
 class Forwarder:
-    """The upstream servers that `resolv_conf` names (read again when it changes), except those in `without`."""
+    """The servers that `routes` names, else those of `resolv_conf` (read again when it changes) but for `without`."""
 
     def __init__(self, resolv_conf: Path, without: frozenset[str] = frozenset(), *, port: int = 53) -> None:
         self._resolv_conf = resolv_conf
         self._port = port
         self._without = without
         self._servers: list[str] = []
+        self._routes = Routes()
         self._stamp = -1
         self._cache: OrderedDict[tuple[str, int, int], _Kept] = OrderedDict()
         self._under_way: dict[tuple[str, int, int], asyncio.Task[DNSRecord]] = {}
 
+    def route(self, routes: Routes) -> None:
+        """Ask these servers from now on; what others said is forgotten."""
+        self._routes = routes
+        self._cache.clear()
+
+    def servers_for(self, name: str) -> list[Server]:
+        """The servers to ask about the name, in their order."""
+        found = self._routes.servers(name.lower().rstrip("."))
+        if not found:
+            return [Server(address) for address in self.servers()]
+        return [s for s in found if s.port not in (0, self._port) or s.address not in self._without]
+
     def servers(self) -> list[str]:
-        """The servers in their order."""
+        """The machine's own servers in their order."""
         try:
             stamp = self._resolv_conf.stat().st_mtime_ns
         except OSError:
@@ -112,16 +126,16 @@ class Forwarder:
 
     async def _ask_servers(self, name: str, kind: int, kind_class: int) -> DNSRecord:
         why = "no server is configured"
-        for server in self.servers() * _ATTEMPTS:
+        for server, port in self.servers_for(name) * _ATTEMPTS:
             question = DNSRecord(q=DNSQuestion(name, kind, kind_class))
             question.header.id = random.SystemRandom().randrange(65536)
             question.header.rd = 1
             question.add_ar(EDNS0(udp_len=LARGEST_SIZE))
             try:
                 async with asyncio.timeout(_TIMEOUT):
-                    answer = await _exchange(question, server, self._port)
+                    answer = await _exchange(question, server, port or self._port)
                     if answer.header.tc:
-                        answer = await _exchange_tcp(question, server, self._port)
+                        answer = await _exchange_tcp(question, server, port or self._port)
             except TimeoutError:
                 why = f"{server} did not answer within {_TIMEOUT:.0f} s"
                 continue

@@ -45,6 +45,19 @@ def _option(query: DNSRecord) -> RR | None:
     return next((r for r in query.ar if r.rtype == QTYPE.OPT), None)
 
 
+def speaks_newer_edns(query: DNSRecord) -> bool:
+    """Whether the query comes with a version of EDNS that we don't know (RFC 6891, section 6.1.3)."""
+    option = _option(query)
+    return option is not None and bool(option.ttl >> 16 & 0xFF)
+
+
+def bad_version(query: DNSRecord) -> bytes:
+    """The answer to such a query: BADVERS, and the version that we know."""
+    reply = reply_to(query)
+    reply.ar = [EDNS0(udp_len=LARGEST_SIZE, ext_rcode=1)]
+    return bytes(reply.pack())
+
+
 def pack(reply: DNSRecord, query: DNSRecord, *, datagram: bool) -> bytes:
     """The bytes of the answer; a datagram that would be too large is cut and marked, so that the client asks by TCP."""
     option = _option(query)

@@ -100,6 +100,9 @@ class _Datagrams(asyncio.DatagramProtocol):
         if query is None:
             self._send(messages.format_error(data), addr)
             return
+        if messages.speaks_newer_edns(query):
+            self._send(messages.bad_version(query), addr)
+            return
         reply = self._resolver.now(query)
         if reply is not None:
             self._send(messages.pack(reply, query, datagram=True), addr)
@@ -211,5 +214,7 @@ class Server:
         query = messages.parse(data)
         if query is None:
             return messages.format_error(data)
+        if messages.speaks_newer_edns(query):
+            return messages.bad_version(query)
         reply = self._resolver.now(query) or await self._resolver.later(query)
         return messages.pack(reply, query, datagram=False)

@@ -2,28 +2,28 @@
 
 Source: "Kubernetes DNS-Based Service Discovery", schema version 1.1.0; where that is silent, CoreDNS's behaviour.
 
-    <service>.<ns>.svc.<zone>                        A, SRV     the cluster IP; headless: every ready endpoint
+    <service>.<ns>.svc.<zone>                        A, AAAA, SRV   the cluster IPs; headless: every ready endpoint
     _<port>._<proto>.<service>.<ns>.svc.<zone>       SRV
-    <hostname>.<service>.<ns>.svc.<zone>             A          one endpoint
-    <a-b-c-d>.<ns>.pod.<zone>                        A          a pod by its address
-    <d.c.b.a>.in-addr.arpa                           PTR
+    <hostname>.<service>.<ns>.svc.<zone>             A, AAAA        one endpoint
+    <a-b-c-d>.<ns>.pod.<zone>                        A, AAAA        a pod by its address
+    <d.c.b.a>.in-addr.arpa, <...>.ip6.arpa           PTR
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Protocol
 
-from dnslib import CNAME, NS, PTR, QTYPE, RCODE, RR, SOA, SRV, TXT, A
+from dnslib import AAAA, CNAME, NS, PTR, QTYPE, RCODE, RR, SOA, SRV, TXT, A
 
 from kumo.api.objects import Key, Object, key_of
 from kumo.kubernetes.dns.catalog import Backend, cluster_addresses
 from kumo.kubernetes.dns.config import ClusterDnsConfig
 
 SCHEMA_VERSION = "1.1.0"
-_REVERSE = ".in-addr.arpa"
+_REVERSE, _REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
 
 
 class Names(Protocol):
@@ -67,7 +67,7 @@ class Zone:
         self._config = config
         self._names = names
         self._zone = config.zone.strip(".").lower()
-        self._ranges = [IPv4Network(r) for r in config.own_ranges]
+        self._ranges = [ip_network(r) for r in config.own_ranges if r]
 
     def owns(self, name: str) -> bool:
         """Whether nobody upstream may be asked for this name (lower case, no dot at its end)."""
@@ -76,7 +76,7 @@ class Zone:
         address = _reverse_address(name)
         if address is None:
             return False
-        at_home = any(IPv4Address(address) in r for r in self._ranges)
+        at_home = any(ip_address(address) in r for r in self._ranges)
         return at_home or bool(self._names.services_at(address) or self._names.backends_at(address))
 
     def soa(self) -> RR:
@@ -89,7 +89,7 @@ class Zone:
     def answer(self, name: str, kind: int) -> Found:
         """The records of type `kind` at `name` (as asked, without the dot at its end), which the zone must own."""
         lower = name.lower()
-        if lower.endswith(_REVERSE):
+        if lower.endswith((_REVERSE, _REVERSE6)):
             return self._reverse(name, lower, kind)
         labels = lower[: -len(self._zone)].rstrip(".").split(".") if lower != self._zone else []
         match labels:
@@ -126,13 +126,10 @@ class Zone:
         return Found()
 
     def _pod(self, name: str, kind: int, pod: str, namespace: str) -> Found:
-        try:
-            address = str(IPv4Address(pod.replace("-", ".")))
-        except AddressValueError:
+        address = _pod_address(pod)
+        if not address or not self._names.has_namespace(namespace):
             return _nothing()
-        if not self._names.has_namespace(namespace):
-            return _nothing()
-        return self._only(name, kind, QTYPE.A, A(address))
+        return self._addresses(name, kind, [address])
 
     # -- services ---------------------------------------------------------------------------------------------------
 
@@ -158,11 +155,13 @@ class Zone:
         return self._addresses(name, kind, addresses)
 
     def _addresses(self, name: str, kind: int, addresses: list[str]) -> Found:
-        if kind not in (QTYPE.A, QTYPE.ANY):
-            return Found()
-        found = [a for a in dict.fromkeys(addresses) if ":" not in a]
+        found = [a for a in dict.fromkeys(addresses) if kind in (_type_of(a), QTYPE.ANY)]
         random.shuffle(found)
-        return Found(answers=[self._record(name, QTYPE.A, A(a)) for a in found])
+        return Found(answers=[self._address_record(name, a) for a in found])
+
+    def _address_record(self, name: str, address: str) -> RR:
+        data: object = AAAA(address) if ":" in address else A(address)
+        return self._record(name, _type_of(address), data)
 
     def _endpoint(self, name: str, kind: int, key: Key, hostname: str) -> Found:
         addresses = [b.address for b in self._names.backends(key) if b.hostname.lower() == hostname]
@@ -182,29 +181,23 @@ class Zone:
             return _nothing()
         if kind not in (QTYPE.SRV, QTYPE.ANY):
             return Found()
-        found = Found()
-        weight = max(1, 100 // len(targets))
-        for _, _, number, target, address in targets:
-            found.answers.append(self._record(name, QTYPE.SRV, SRV(0, weight, number, target)))
-            glue = self._record(target, QTYPE.A, A(address))
-            if glue not in found.additional:
-                found.additional.append(glue)
-        return found
+        named = dict.fromkeys((number, target) for _, _, number, target, _ in targets)
+        weight = max(1, 100 // len(named))
+        glue = dict.fromkeys((target, address) for _, _, _, target, address in targets)
+        return Found(
+            answers=[self._record(name, QTYPE.SRV, SRV(0, weight, number, target)) for number, target in named],
+            additional=[self._address_record(target, address) for target, address in glue],
+        )
 
     def _targets(self, service: Object, key: Key) -> list[tuple[str, str, int, str, str]]:
         """Port name, protocol, number, host name and address of everything that a SRV record can name."""
         domain = f"{key.name}.{key.namespace}.svc.{self._zone}."
-        addresses = [a for a in cluster_addresses(service) if ":" not in a]
+        addresses = cluster_addresses(service)
         if addresses:
             return [
-                (
-                    str(p.get("name") or ""),
-                    str(p.get("protocol") or "TCP").lower(),
-                    int(p["port"]),
-                    domain,
-                    addresses[0],
-                )
+                (str(p.get("name") or ""), str(p.get("protocol") or "TCP").lower(), int(p["port"]), domain, address)
                 for p in service["spec"].get("ports") or ()
+                for address in addresses
             ]
         return [
             (port, protocol, number, f"{backend.hostname}.{domain}", backend.address)
@@ -232,11 +225,29 @@ def _nothing() -> Found:
     return Found(RCODE.NXDOMAIN)
 
 
+def _type_of(address: str) -> int:
+    return int(QTYPE.AAAA if ":" in address else QTYPE.A)
+
+
+def _pod_address(label: str) -> str:
+    """The address that a pod's label stands for (`10-244-1-2`, `fd00--2`), or the empty string."""
+    for kind, separator in ((IPv4Address, "."), (IPv6Address, ":")):
+        try:
+            return str(kind(label.replace("-", separator)))
+        except AddressValueError:
+            continue
+    return ""
+
+
 def _reverse_address(name: str) -> str | None:
-    if not name.endswith(_REVERSE):
-        return None
-    parts = name[: -len(_REVERSE)].split(".")
+    """The address that a name of the reverse zones stands for (RFC 1035, RFC 3596), or None."""
     try:
-        return str(IPv4Address(".".join(reversed(parts)))) if len(parts) == 4 else None
-    except AddressValueError:
+        if name.endswith(_REVERSE):
+            parts = name[: -len(_REVERSE)].split(".")
+            return str(IPv4Address(".".join(reversed(parts)))) if len(parts) == 4 else None
+        if name.endswith(_REVERSE6):
+            digits = "".join(reversed(name[: -len(_REVERSE6)].split(".")))
+            return str(IPv6Address(int(digits, 16))) if len(digits) == 32 else None
+    except ValueError:
         return None
+    return None
