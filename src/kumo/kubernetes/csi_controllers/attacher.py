@@ -14,7 +14,7 @@ from kumo.api.resources import GVR, core
 from kumo.host.csi.errors import CsiError
 from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.kubernetes.csi_controllers import secrets, volumes
-from kumo.kubernetes.csi_controllers.tools import Backoff, Tools
+from kumo.kubernetes.csi_controllers.tools import Backoff, Tools, Writes
 from kumo.machinery.controller import Controller, Temporary
 
 VOLUMES = core("persistentvolumes", False)
@@ -52,6 +52,7 @@ class Attacher:
         self._calls = "PUBLISH_UNPUBLISH_VOLUME" in tools.facts.controller
         self._finalizer = finalizer(tools.facts.name)
         self._backoff = Backoff(tools.config)
+        self._writes = Writes()
         self.name = f"{tools.facts.name}-attacher"
         self._attachments, self._volumes = (tools.informers.informer(gvr) for gvr in (ATTACHMENTS, VOLUMES))
         self._csi_nodes = tools.informers.informer(CSI_NODES)
@@ -84,6 +85,8 @@ class Attacher:
         attachment = self._attachments.get(key.name)
         if attachment is None:
             self._backoff.forget(key)
+            return None
+        if self._writes.is_stale(attachment):
             return None
         detaching = is_deleting(attachment)
         attached = bool((attachment.get("status") or {}).get("attached"))
@@ -195,7 +198,8 @@ class Attacher:
     async def _status(self, attachment: Object, status: Mapping[str, Any]) -> None:
         try:
             patch = {"status": {"attached": bool((attachment.get("status") or {}).get("attached")), **status}}
-            await self._tools.client.patch(ATTACHMENTS, name_of(attachment), patch, subresource="status")
+            made = await self._tools.client.patch(ATTACHMENTS, name_of(attachment), patch, subresource="status")
+            self._writes.note(made)
         except StatusError as error:
             if not is_not_found(error):
                 raise

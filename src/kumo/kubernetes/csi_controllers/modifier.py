@@ -12,7 +12,7 @@ from kumo.host.csi.errors import CsiError
 from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.host.grpc_status import wire_text
 from kumo.kubernetes.csi_controllers import secrets, volumes
-from kumo.kubernetes.csi_controllers.tools import Backoff, Tools
+from kumo.kubernetes.csi_controllers.tools import Backoff, Tools, Writes
 from kumo.machinery.controller import Controller, Temporary
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 
@@ -53,6 +53,7 @@ class Modifier:
         self._tools = tools
         self._recorder = recorder
         self._backoff = Backoff(tools.config)
+        self._writes = Writes()
         self._uncertain: set[Key] = set()
         self._not_before: dict[Key, tuple[str, float]] = {}
         self._seen: set[Key] = set()
@@ -78,6 +79,8 @@ class Modifier:
         if claim is None or not bound or volume is None or not self._tools.is_ours(volume):
             self._backoff.forget(key)
             self._uncertain.discard(key)
+            return None
+        if self._writes.is_stale(claim):
             return None
         state = progress(claim)
         begun = state is not None and state.get("status") == _IN_PROGRESS
@@ -182,4 +185,6 @@ class Modifier:
 
     async def _patch(self, claim: Object, status: dict[str, Any]) -> Object:
         patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"]}, "status": status}
-        return await self._tools.client.patch(CLAIMS, name_of(claim), patch, namespace_of(claim), subresource="status")
+        namespace = namespace_of(claim)
+        made = await self._tools.client.patch(CLAIMS, name_of(claim), patch, namespace, subresource="status")
+        return self._writes.note(made)

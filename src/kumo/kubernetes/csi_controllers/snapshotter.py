@@ -14,7 +14,7 @@ from kumo.api.resources import GVR
 from kumo.host.csi.errors import CsiError
 from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.kubernetes.csi_controllers import secrets
-from kumo.kubernetes.csi_controllers.tools import Backoff, Tools
+from kumo.kubernetes.csi_controllers.tools import Backoff, Tools, Writes
 from kumo.machinery.controller import Controller, Temporary
 from kumo.machinery.events import WARNING, EventRecorder
 
@@ -76,6 +76,7 @@ class Snapshotter:
         self._tools = tools
         self._recorder = recorder
         self._backoff = Backoff(tools.config)
+        self._writes = Writes()
         self.name = f"{tools.facts.name}-snapshotter"
         own = f"{MANAGED_BY}={tools.config.node}" if tools.config.node else ""
         self._contents = tools.informers.informer(CONTENTS, label_selector=own)
@@ -92,6 +93,8 @@ class Snapshotter:
         content = self._contents.get_key(key)
         if content is None or (content.get("spec") or {}).get("driver") != self._tools.facts.name:
             self._backoff.forget(key)
+            return None
+        if self._writes.is_stale(content):
             return None
         if is_to_be_deleted(content):
             await self._delete(key, content)
@@ -177,7 +180,7 @@ class Snapshotter:
         fresh = await self._tools.client.get(CONTENTS, name_of(content))
         status = new_status(fresh, handle, ready=found.ready_to_use, created=created, size=found.size_bytes)
         if status != fresh.get("status"):
-            await self._tools.client.update_status(CONTENTS, {**fresh, "status": status})
+            self._writes.note(await self._tools.client.update_status(CONTENTS, {**fresh, "status": status}))
 
     # -- deleting -----------------------------------------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class Snapshotter:
         gone = ("snapshotHandle", "readyToUse", "creationTime", "restoreSize")
         fresh = await self._tools.client.get(CONTENTS, name_of(content))
         status = {k: v for k, v in (fresh.get("status") or {}).items() if k not in gone}
-        return await self._tools.client.update_status(CONTENTS, {**fresh, "status": status})
+        return self._writes.note(await self._tools.client.update_status(CONTENTS, {**fresh, "status": status}))
 
     # -- what both need -----------------------------------------------------------------------------------------------
 
@@ -248,12 +251,12 @@ class Snapshotter:
         if (status.get("error") or {}).get("message") == message:
             return
         status |= {"error": {"message": message, "time": timestamp()}, "readyToUse": False}
-        fresh = await self._tools.client.update_status(CONTENTS, {**fresh, "status": status})
+        fresh = self._writes.note(await self._tools.client.update_status(CONTENTS, {**fresh, "status": status}))
         self._recorder.event(fresh, WARNING, reason, message)
 
     async def _patch(self, content: Object, patch: dict[str, Any]) -> Object | None:
         try:
-            return await self._tools.client.patch(CONTENTS, name_of(content), patch)
+            return self._writes.note(await self._tools.client.patch(CONTENTS, name_of(content), patch))
         except StatusError as error:
             if is_not_found(error):
                 return None

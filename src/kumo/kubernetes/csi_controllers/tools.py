@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from kumo.api.objects import Key, Object
+from kumo.api.objects import Key, Object, key_of
 from kumo.host.csi.client import CsiClient
 from kumo.kubernetes.csi_controllers import topology
 from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
@@ -49,3 +49,27 @@ class Backoff:
     def forget(self, key: Key) -> None:
         """The key went well, or is gone."""
         self._failures.pop(key, None)
+
+
+class Writes:
+    """What was written of objects that the informer may not have seen yet, so that nothing is done twice."""
+
+    def __init__(self) -> None:
+        self._revisions: dict[Key, int] = {}
+
+    def note(self, obj: Object) -> Object:
+        """Remember the object as it was written; the object."""
+        self._revisions[key_of(obj)] = _revision(obj)
+        return obj
+
+    def is_stale(self, obj: Object) -> bool:
+        """Whether the object is older than what was written: a newer one is on its way."""
+        noted = self._revisions.get(key_of(obj), 0)
+        if _revision(obj) < noted:
+            return True
+        self._revisions.pop(key_of(obj), None)
+        return False
+
+
+def _revision(obj: Object) -> int:
+    return int((obj.get("metadata") or {}).get("resourceVersion") or 0)

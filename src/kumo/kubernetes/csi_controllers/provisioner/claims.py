@@ -42,6 +42,8 @@ class ClaimProvisioner:
         self._claims, self._volumes = (tools.informers.informer(gvr) for gvr in (CLAIMS, VOLUMES))
         self._classes = tools.informers.informer(CLASSES)
         self._in_progress: dict[Key, Object] = {}
+        self._made: dict[Key, str] = {}
+        """The uids of claims whose volume was made and is perhaps not seen yet."""
         self._backoff = Backoff(tools.config)
         self.name = f"{tools.facts.name}-provisioner"
         stamp = f"{time.time_ns() // 1_000_000}-{random.randrange(10_000)}-{tools.facts.name}"
@@ -74,7 +76,10 @@ class ClaimProvisioner:
             claim = held
         if claim is None or not decision.is_asked(claim, self._tools.facts.name):
             self._in_progress.pop(key, None)
+            self._made.pop(key, None)
             self._backoff.forget(key)
+            return None
+        if self._made.get(key) == uid_of(claim):
             return None
         try:
             await self._provision(key, claim)
@@ -109,6 +114,7 @@ class ClaimProvisioner:
         except StatusError as error:
             if not is_already_exists(error):
                 raise Failed(f"error saving volume {name_of(volume)}: {error}", State.BACKGROUND, silent=True) from None
+        self._made[key] = uid_of(claim)
         _log.info("volume made", claim=where, volume=name_of(volume), handle=made.volume_id)
         text = f"Successfully provisioned volume {name_of(volume)}"
         self._recorder.event(claim, NORMAL, "ProvisioningSucceeded", text)

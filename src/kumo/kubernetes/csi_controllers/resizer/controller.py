@@ -14,7 +14,7 @@ from kumo.host.csi.errors import CsiError
 from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.kubernetes.csi_controllers import secrets, volumes
 from kumo.kubernetes.csi_controllers.resizer import decision, forms
-from kumo.kubernetes.csi_controllers.tools import Backoff, Tools
+from kumo.kubernetes.csi_controllers.tools import Backoff, Tools, Writes
 from kumo.machinery.controller import Controller, Temporary
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 
@@ -31,6 +31,7 @@ class Resizer:
         self._recorder = recorder
         self._controls = "EXPAND_VOLUME" in tools.facts.controller
         self._backoff = Backoff(tools.config)
+        self._writes = Writes()
         self._surely_failed: set[Key] = set()
         self._in_use: set[Key] = set()
         self._not_before: dict[Key, float] = {}
@@ -55,6 +56,8 @@ class Resizer:
         volume = self._volumes.get(((claim or {}).get("spec") or {}).get("volumeName") or "")
         if claim is None or volume is None or not self._tools.is_ours(volume):
             self._forget(key)
+            return None
+        if self._writes.is_stale(claim):
             return None
         volume = await self._note_done(claim, volume)
         if not decision.needs_resize(claim, volume):
@@ -170,7 +173,9 @@ class Resizer:
         patch = {"metadata": meta, "status": {f: status.get(f) or None for f in fields}}
         if not status.get("allocatedResourceStatuses"):
             patch["status"]["allocatedResourceStatuses"] = None
-        return await self._tools.client.patch(CLAIMS, name_of(claim), patch, namespace_of(claim), subresource="status")
+        namespace = namespace_of(claim)
+        made = await self._tools.client.patch(CLAIMS, name_of(claim), patch, namespace, subresource="status")
+        return self._writes.note(made)
 
     def _is_used(self, key: Key) -> bool:
         if self._pods is None:
