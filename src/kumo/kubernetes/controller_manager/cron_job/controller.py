@@ -34,6 +34,8 @@ class CronJobController:
         self._cron_jobs = informers.informer(CRONJOBS)
         self._jobs = informers.informer(JOBS)
         self._jobs.add_index(ownership.OWNER_INDEX, ownership.controller_index)
+        self._written: dict[Key, int] = {}
+        """The revision of each cron job's last status written: what is older is not looked at again."""
         self._controller = Controller(self.name, self._reconcile, workers=workers)
         self._controller.watch(self._cron_jobs, lambda _: ())
         self._cron_jobs.on_change(self._changed)
@@ -59,6 +61,9 @@ class CronJobController:
     async def _reconcile(self, key: Key) -> float | None:
         cron_job = self._cron_jobs.get_key(key)
         if cron_job is None:
+            self._written.pop(key, None)
+            return None
+        if int(cron_job["metadata"]["resourceVersion"]) < self._written.get(key, 0):
             return None
         jobs = self._jobs.by_index(ownership.OWNER_INDEX, uid_of(cron_job))
         if books.forgotten(cron_job, jobs):
@@ -82,7 +87,8 @@ class CronJobController:
                 failure = error
         if status != (cron_job.get("status") or {}):
             try:
-                await self._client.update_status(CRONJOBS, current)
+                written = await self._client.update_status(CRONJOBS, current)
+                self._written[key] = int(written["metadata"]["resourceVersion"])
             except StatusError as error:
                 if not is_not_found(error):
                     raise
