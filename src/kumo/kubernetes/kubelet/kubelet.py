@@ -24,6 +24,7 @@ from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
 from kumo.kubernetes.kubelet.events import PodEvents
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
+from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
 from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.references import References
@@ -71,7 +72,7 @@ class Kubelet:
         self._pods = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._services = informers.informer(SERVICES)
         self._writer = StatusWriter(client)
-        self.node = NodeKeeper(config, client, engine, facts)
+        self.node = NodeKeeper(config, client, engine, facts, recorder)
         events = PodEvents(recorder)
         references = References(client, config.node_name)
         pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
@@ -84,6 +85,7 @@ class Kubelet:
                 raise NoImage(error.reason, error.message) from error
 
         self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+        self._nodes.on_change(self.node.seen)
         self.storage = NodeStorage(
             config.directory, config.node_name, client, informers, self._nodes, self.node, references, recorder
         )
@@ -114,6 +116,7 @@ class Kubelet:
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
             self._released,
+            LiveReferences(client, references, self._outdated),
             self._static.published,
         )
         statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
@@ -152,6 +155,7 @@ class Kubelet:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._shared.live.close()
             self._writer.close()
 
     async def end_pods(self, limit: float = 120.0) -> int:
@@ -203,6 +207,11 @@ class Kubelet:
                 found.exited(event.container)
             else:
                 found.wake()
+
+    def _outdated(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.outdated()
 
     def _released(self, uid: str) -> None:
         """A pod has let go of what it used: those whose resize waits for room may look again."""

@@ -21,10 +21,16 @@ from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.machine import Machine
+from kumo.kubernetes.kubelet.node_events import Conditions, reasons, standing
 from kumo.machinery.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH, Client
+from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 
 LEASE_NAMESPACE = "kube-node-lease"
+ATTACHED = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+"""Volumes are attached by the control plane, not by the kubelet."""
 _MAX_IMAGES = 50
+_REQUEST_SECONDS = 10.0
+"""How long a write may take, e.g. over a connection whose other end is gone."""
 _log = structlog.get_logger("kumo.kubelet")
 
 
@@ -103,7 +109,7 @@ def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, An
         "metadata": {
             "name": config.node_name,
             "labels": node_labels(config, machine),
-            "annotations": dict(config.annotations),
+            "annotations": ATTACHED | dict(config.annotations),
         },
         "spec": {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]} if config.pod_cidr else {},
         "status": dict(status),
@@ -131,8 +137,17 @@ def lease_object(config: KubeletConfig, node: Object | None) -> Object:
 class NodeKeeper:
     """Registers the node and keeps it alive. `registered` is set once the Node exists."""
 
-    def __init__(self, config: KubeletConfig, client: Client, engine: Containerd, machine: Machine) -> None:
+    def __init__(
+        self,
+        config: KubeletConfig,
+        client: Client,
+        engine: Containerd,
+        machine: Machine,
+        recorder: EventRecorder | None = None,
+    ) -> None:
         self._config = config
+        self._recorder = recorder
+        self._boot = ""
         self._client = client
         self._engine = engine
         self._machine = machine
@@ -148,6 +163,15 @@ class NodeKeeper:
         """Something that the status shows may have changed (containerd came or went, an image was pulled)."""
         self._changed.set()
 
+    def seen(self, old: Object | None, new: Object | None) -> None:
+        """The Node as others see it now: who was cut off is called unknown, and must say again that it is there."""
+        if new is None or not self.registered.is_set():
+            return
+        said, mine = ((n or {}).get("status", {}).get("conditions") or () for n in (new, self._node))
+        self._node = new
+        if standing(said) != standing(mine):
+            self.poke()
+
     async def write(self) -> None:
         """Write the status now. Raises StatusError, ConnectionError."""
         await self._write_status()
@@ -161,6 +185,7 @@ class NodeKeeper:
             except (StatusError, ConnectionError, OSError, TimeoutError) as error:
                 _log.info("can't register the node yet", node=self._config.node_name, error=str(error))
                 await asyncio.sleep(0.5)
+        self._say(NORMAL, "Starting", "Starting kubelet.")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_lease())
             group.create_task(self._keep_status())
@@ -170,12 +195,13 @@ class NodeKeeper:
         status["conditions"] = node_conditions((), self._problem, timestamp())
         try:
             self._node = await self._client.create(NODES, node_object(self._config, self._machine, status))
+            self._tell((), status["conditions"])
         except StatusError as error:
             if not is_already_exists(error):
                 raise
             metadata = {
                 "labels": node_labels(self._config, self._machine),
-                "annotations": dict(self._config.annotations),
+                "annotations": ATTACHED | dict(self._config.annotations),
             }
             self._node = await self._client.patch(
                 NODES, self._config.node_name, {"metadata": metadata}, kind=MERGE_PATCH
@@ -208,13 +234,29 @@ class NodeKeeper:
         status = await self._status()
         old = ((self._node or {}).get("status") or {}).get("conditions") or ()
         status["conditions"] = node_conditions(old, self._problem, timestamp())
+        self._tell(old, status["conditions"])
         status["volumesInUse"] = list(self.volumes_in_use()) or None
         # Lists that a strategic merge would merge by key are wanted as they are.
         for name in ("addresses",):
             status[name] = [*status[name], {"$patch": "replace"}]
-        self._node = await self._client.patch(
-            NODES, self._config.node_name, {"status": status}, kind=STRATEGIC_MERGE_PATCH, subresource="status"
-        )
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            self._node = await self._client.patch(
+                NODES, self._config.node_name, {"status": status}, kind=STRATEGIC_MERGE_PATCH, subresource="status"
+            )
+
+    def _tell(self, old: Conditions, new: Conditions) -> None:
+        """Say what has changed, and that the machine was started anew since the last time."""
+        name, machine = self._config.node_name, self._machine
+        for reason in reasons(old, new):
+            self._say(NORMAL, reason, f"Node {name} status is now: {reason}")
+        boot = ((self._node or {}).get("status") or {}).get("nodeInfo", {}).get("bootID")
+        if boot and boot != machine.boot_id and self._boot != machine.boot_id:
+            self._boot = machine.boot_id
+            self._say(WARNING, "Rebooted", f"Node {name} has been rebooted, boot id: {machine.boot_id}")
+
+    def _say(self, kind: str, reason: str, message: str) -> None:
+        if self._recorder is not None and self._node is not None:
+            self._recorder.event(self._node, kind, reason, message)
 
     async def _keep_status(self) -> None:
         while True:
@@ -246,7 +288,8 @@ class NodeKeeper:
             began = time.monotonic()
             delay = self._config.lease_seconds
             try:
-                await self._renew()
+                async with asyncio.timeout(max(delay, 1.0)):
+                    await self._renew()
             except (StatusError, ConnectionError, OSError, TimeoutError) as error:
                 _log.info("node lease not renewed", error=str(error))
                 self._lease = None
