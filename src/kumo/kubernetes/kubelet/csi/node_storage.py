@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from kumo.api.objects import Object, uid_of
+from kumo.host import mounts
 from kumo.host.csi.errors import CsiError
 from kumo.kubernetes.kubelet.csi.attachment import Attachments
 from kumo.kubernetes.kubelet.csi.csi_node import CsiNodeKeeper
@@ -72,6 +73,7 @@ class NodeStorage:
 
     async def run(self) -> None:
         """Run until cancelled. Volumes stay as they are."""
+        await asyncio.to_thread(self._prepare)
         await self._node.registered.wait()
         try:
             async with asyncio.TaskGroup() as group:
@@ -82,6 +84,12 @@ class NodeStorage:
                     group.create_task(self._unstage(key), name=f"unstage {key[1]}")
         finally:
             await self._drivers.close()
+
+    def _prepare(self) -> None:
+        """Drivers in containers stage below `plugins`: what they mount there has to show here."""
+        plugins = self.volumes.places.root / "plugins"
+        plugins.mkdir(parents=True, exist_ok=True, mode=0o750)
+        mounts.make_shared(plugins)
 
     async def _follow_node(self) -> None:
         """Keep the CSINode, anew for each Node of this name."""
