@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from kumo.api.conditions import condition
 from kumo.api.objects import Object
-from kumo.api.resources import NODES, PODS
+from kumo.api.resources import CONFIGMAPS, NODES, PODS, SECRETS
 from kumo.machinery.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from support.kubelet import BUSYBOX, NODE, Node, phase_is, running, running_node, status_of
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
-    async with running_node(tmp_path_factory.mktemp("node"), resync_seconds=0.3, crash_backoff_base=0.2) as found:
+    async with running_node(tmp_path_factory.mktemp("node"), crash_backoff_base=0.2) as found:
         async with asyncio.timeout(20):
             await found.kubelet.node.registered.wait()
         yield found
@@ -397,6 +397,38 @@ async def test_variables_from_a_file(node: Node) -> None:
     pod = await node.until("reader", phase_is("Succeeded"))
     assert status_of(pod)["state"]["terminated"]["message"] == "deep\nblue|round|\n"
     await node.remove("reader")
+
+
+async def test_mounted_objects_are_followed(node: Node) -> None:
+    await node.api.client.create(CONFIGMAPS, _data("ConfigMap", "colours", "red"), "default")
+    await node.api.client.create(SECRETS, _data("Secret", "keys", "cmVk"), "default")
+    volumes = [
+        {"name": "one", "configMap": {"name": "colours"}},
+        {"name": "two", "projected": {"sources": [{"secret": {"name": "keys"}}]}},
+        {"name": "three", "configMap": {"name": "later", "optional": True}},
+    ]
+    mounts = [{"name": v["name"], "mountPath": f"/{v['name']}"} for v in volumes]
+    script = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+    await node.create("following", "sh", "-c", script, container={"volumeMounts": mounts}, volumes=volumes)
+    found = container_id(await node.until("following", running))
+
+    async def until(path: str, text: str) -> None:
+        async with asyncio.timeout(10):
+            while await said(node, found, "cat", path) != text:
+                await asyncio.sleep(0.1)
+
+    await until("/one/a", "red")
+    await node.api.client.patch(CONFIGMAPS, "colours", {"data": {"a": "blue"}}, "default", kind=MERGE_PATCH)
+    await node.api.client.patch(SECRETS, "keys", {"data": {"a": "Ymx1ZQ=="}}, "default", kind=MERGE_PATCH)
+    await node.api.client.create(CONFIGMAPS, _data("ConfigMap", "later", "green"), "default")
+    await until("/one/a", "blue")
+    await until("/two/a", "blue")
+    await until("/three/a", "green")
+    await node.remove("following")
+
+
+def _data(kind: str, name: str, value: str) -> Object:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "data": {"a": value}}
 
 
 async def test_sidecars_end_last_and_their_hooks_run_at_once(node: Node, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FRESH = 1.0
 @dataclass(slots=True)
 class _Entry:
     fetched: float
-    task: asyncio.Task[Object | None]
+    task: asyncio.Future[Object | None]
 
 
 @dataclass(slots=True)
@@ -52,6 +52,12 @@ class References:
                 self._objects = {k: e for k, e in self._objects.items() if now - e.fetched < 60.0}
             entry = self._objects[key] = _Entry(now, asyncio.create_task(self._fetch(gvr, namespace, name)))
         return await asyncio.shield(entry.task)
+
+    def put(self, gvr: GVR, namespace: str, name: str, found: Object | None) -> None:
+        """Here is the object as it is now (None: it is gone)."""
+        known: asyncio.Future[Object | None] = asyncio.get_running_loop().create_future()
+        known.set_result(found)
+        self._objects[gvr, namespace, name] = _Entry(time.monotonic(), known)
 
     async def get_all(self, gvr: GVR, namespace: str, names: Iterable[str]) -> dict[str, Object | None]:
         """Several objects of one kind, by name."""

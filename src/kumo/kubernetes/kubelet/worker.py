@@ -24,6 +24,7 @@ from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
 from kumo.kubernetes.kubelet.events import WARNING
 from kumo.kubernetes.kubelet.images import duration
+from kumo.kubernetes.kubelet.live_references import LiveReferences, mounted
 from kumo.kubernetes.kubelet.phase import FAILED, TERMINAL
 from kumo.kubernetes.kubelet.plan import Plan, make_plan, reset_order, restart_for_resize, sandbox_changed
 from kumo.kubernetes.kubelet.podstate import Observer, PodState
@@ -64,6 +65,7 @@ class Shared:
     crashes: Backoff
     released: Callable[[str], None]
     """Hears of each pod (its uid) that uses nothing any more."""
+    live: LiveReferences
     published: Callable[[Object], Object | None] = lambda pod: pod
     """The object that shows a pod: itself, or a static pod's mirror."""
 
@@ -88,6 +90,7 @@ class PodWorker:
         self._volumes: Mapping[str, Volume] | None = None
         self._refreshed = time.monotonic()
         self._retry = 0.0
+        self._outdated = False
         tools = shared.actions.tools
         self.prober = Prober(tools.engine.runtime, tools.events, self.wake, tools.probes)
         self.wake()
@@ -117,6 +120,11 @@ class PodWorker:
             self._pod = pod
         if self._ending and before != (self._ending, self._grace):
             self._interrupt.set()
+        self.wake()
+
+    def outdated(self) -> None:
+        """An object that the pod has mounted is another one now."""
+        self._outdated = True
         self.wake()
 
     def exited(self, container: str) -> None:
@@ -300,7 +308,7 @@ class PodWorker:
             if plan.kill_pod:
                 actions.sandbox_changed_event(pod)
                 await actions.prune_sandboxes(state)
-            self._volumes = await actions.prepare_volumes(pod, self._ips(pod, state))
+            self._volumes = await self._prepare_volumes(pod, state)
             await actions.create_sandbox(pod, plan.attempt)
             state = await self._observe()
             if sandbox_changed(pod, state):
@@ -319,6 +327,10 @@ class PodWorker:
                 self.wake()
         if plan.start:
             await actions.prune(state)
+
+    async def _prepare_volumes(self, pod: Object, state: PodState) -> Mapping[str, Volume]:
+        self._shared.live.want(self.uid, mounted(pod))
+        return await self._shared.actions.prepare_volumes(pod, self._ips(pod, state))
 
     async def _resize(self, pod: Object, state: PodState, resize: Resize) -> None:
         """Give the containers that run what the pod was given."""
@@ -352,7 +364,7 @@ class PodWorker:
                 self._wake_after(wait)
                 return self._crash_looping(pod, container, crashes.delay(key))
         if self._volumes is None:
-            self._volumes = await self._shared.actions.prepare_volumes(pod, self._ips(pod, state))
+            self._volumes = await self._prepare_volumes(pod, state)
         if last is not None and last.exited:
             crashes.next(key, last.finished_at)
         restarts = self._restarts(pod, name, state)
@@ -397,9 +409,10 @@ class PodWorker:
     async def _refresh_volumes(self, pod: Object, state: PodState) -> None:
         config = self._shared.actions.tools.config
         self._wake_after(config.resync_seconds)
-        if time.monotonic() - self._refreshed < config.resync_seconds or not state.any_running:
+        due = time.monotonic() - self._refreshed >= config.resync_seconds
+        if not (due or self._outdated) or not state.any_running:
             return
-        self._refreshed = time.monotonic()
+        self._refreshed, self._outdated = time.monotonic(), False
         sources = self._shared.actions.sources(pod, self._ips(pod, state))
         await self._shared.actions.tools.volumes.refresh(pod, sources)
 
@@ -473,6 +486,7 @@ class PodWorker:
             self._say(self._pod, state, terminal=True)
             await self._shared.actions.release(self.uid)
             self._volumes = None
+            self._shared.live.want(self.uid, set())
             self._ended = True
         self._shared.released(self.uid)
         self.prober.stop()
@@ -501,5 +515,6 @@ class PodWorker:
                 if not is_not_found(error) and error.reason != "Conflict":
                     raise
         self._shared.writer.forget(self.uid)
+        self._shared.live.want(self.uid, set())
         self._shared.released(self.uid)
         return True

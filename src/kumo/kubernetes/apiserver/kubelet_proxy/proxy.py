@@ -17,6 +17,7 @@ from kumo.kubernetes.apiserver.authorization import Authorizer
 from kumo.kubernetes.apiserver.kubelet_proxy import parameters, targets
 from kumo.kubernetes.apiserver.kubelet_proxy.links import Detour
 from kumo.kubernetes.apiserver.kubelet_proxy.log_socket import BASE64, BINARY, chosen, log_upgrade
+from kumo.kubernetes.apiserver.kubelet_proxy.older_channels import OLDER_PROTOCOLS, as_older
 from kumo.kubernetes.apiserver.kubelet_proxy.port_forward import CHANNEL_PROTOCOLS, PROTOCOL, PortForwardSession
 from kumo.kubernetes.apiserver.kubelet_proxy.upstream import (
     Connections,
@@ -134,8 +135,11 @@ class KubeletProxy:
             head, body = await open_stream(node, path, sent)
             return refused_upgrade(head.status, await whole_refusal(body))
         offered = tuple(p for p in request.websocket_protocols if p in CHANNEL_PROTOCOLS)
+        older = next((p for p in request.websocket_protocols if p in OLDER_PROTOCOLS), "")
+        if not offered and older:
+            return as_older(older, await open_websocket(node, path, sent, CHANNEL_PROTOCOLS[-1:]))
         if not offered:
-            known = ", ".join(CHANNEL_PROTOCOLS)
+            known = ", ".join(CHANNEL_PROTOCOLS + OLDER_PROTOCOLS)
             raise bad_request(f"none of the offered subprotocols is known; offer one of {known}")
         return await open_websocket(node, path, sent, offered)
 

@@ -39,9 +39,10 @@ def choose(pod: Object, state: PodState, status: Mapping[str, Any], container: s
 
 
 def _status(status: Mapping[str, Any], container: str) -> dict[str, Any]:
-    for entry in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-        if entry["name"] == container:
-            return dict(entry)
+    for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for entry in status.get(kind) or ():
+            if entry["name"] == container:
+                return dict(entry)
     return {}
 
 
