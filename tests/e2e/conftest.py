@@ -19,7 +19,7 @@ PORT = int(os.environ.get("KUMO_E2E_PORT", "16443"))
 def cloud() -> Iterator[Cloud]:
     """A running cloud with the demo images."""
     found = fresh(DATA_DIR, PORT)
-    found.up()
+    found.up("--metric-resolution=1", "--horizontal-pod-autoscaler-sync-period=1")  # tests are not as patient as users
     try:
         found.demo_images()
         yield found
