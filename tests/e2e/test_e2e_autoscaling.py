@@ -19,8 +19,6 @@ while :; do
   if [ -f /tmp/idle ]; then sleep 0.2; else i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; fi
 done
 """
-    "while :; do if [ -f /tmp/idle ]; then sleep 0.2; else i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; fi; done"
-)
 
 
 @pytest.fixture(scope="module")
