@@ -57,7 +57,7 @@ async def test_scheduler_says_why_not_and_tries_again_when_a_node_changes(cluste
 
     condition = await until(pods, refused)
     message = (
-        "0/1 nodes are available: 1 Insufficient cpu. "
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, "
         "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
     )
     assert (condition["reason"], condition["message"]) == ("Unschedulable", message)

@@ -23,6 +23,8 @@ class Cache:
         self.softly_tainted: set[str] = set()
         self.image_nodes: Counter[str] = Counter()
         """How many nodes have an image, by its name."""
+        self.image_sizes: dict[str, int] = {}
+        """The bytes of an image, as the first node says that has it."""
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
         self._order: list[NodeInfo] | None = None
@@ -43,9 +45,9 @@ class Cache:
         """A node was added or changed."""
         info = self._info(name_of(node))
         zone = info.zone if info.node else None
-        self.image_nodes.subtract(info.images.keys())
+        before = info.images
         info.set_node(node)
-        self.image_nodes.update(info.images.keys())
+        self._count_images(before, info.images)
         if zone != info.zone:
             self._order = None
         _keep(self.unschedulable, info.name, info.unschedulable)
@@ -57,14 +59,24 @@ class Cache:
         info = self.nodes.get(name)
         if info is None:
             return
-        self.image_nodes.subtract(info.images.keys())
-        self.image_nodes += Counter()  # drops what is zero
+        self._count_images(info.images, {})
         info.set_node({})
         info.node = {}
         for names in (self.unschedulable, self.tainted, self.softly_tainted):
             names.discard(name)
         self._order = None
         self._drop_empty(name)
+
+    def _count_images(self, before: dict[str, int], after: dict[str, int]) -> None:
+        if before == after:
+            return
+        self.image_nodes.update(after.keys())
+        for name, size in after.items():
+            self.image_sizes.setdefault(name, size)
+        for name in before:
+            self.image_nodes[name] -= 1
+            if not self.image_nodes[name]:
+                del self.image_nodes[name], self.image_sizes[name]
 
     # -- pods -------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 from kumo.kubernetes.scheduler.extender_settings import ExtenderSettings, read_extender
 from kumo.kubernetes.scheduler.plugins.base import Plugin
 from kumo.kubernetes.scheduler.profile import (
+    CLAIMS,
     DEFAULT_NAME,
     DEFAULT_PLUGINS,
     FACTORIES,
@@ -144,6 +145,7 @@ def _profile(body: Mapping[str, Any], where: str, percentage: int, unfitted: Seq
         scorers=tuple((p, weights[p.name]) for p in _ordered(made, weights) if p.scores and weights[p.name]),
         percentage=integer(body, "percentageOfNodesToScore", percentage, 0, 100),
         preemption=PREEMPTION in enabled["postFilter"],
+        claims=CLAIMS in enabled["postFilter"],
         gates=GATES in enabled["preEnqueue"],
         candidates=(
             integer(preemption, "minCandidateNodesPercentage", 10, 0, 100),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from kumo.api import conditions, selectors
@@ -23,6 +23,9 @@ from kumo.kubernetes.scheduler.world import World
 _NEVER = "not eligible due to preemptionPolicy=Never."
 _TERMINATING = "not eligible due to a terminating pod on the nominated node."
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
+_NO_CLAIMS = "no new claims to deallocate"
+NO_CLAIM_STATE = "not found"
+"""What upstream says where a pod was refused before its claims were looked at, and goes no further."""
 _NO_VICTIMS = Refusal(("No preemption victims found for incoming pod",), "DefaultPreemption", final=True)
 
 
@@ -63,6 +66,13 @@ def decide(verdict: Verdict, candidates: Sequence[Candidate], statuses: Mapping[
         return Preemption(message=f"preemption: {summary(verdict.total, statuses, _NOT_HELPFUL)}")
     chosen = choose(candidates)
     return Preemption(chosen.node, chosen.victims)
+
+
+def with_claims(found: Preemption) -> Preemption:
+    """The message as it is when resource claims are looked at first: there are none that could be given back."""
+    if found.node:
+        return found
+    return replace(found, message=", ".join(filter(None, (_NO_CLAIMS, found.message))))
 
 
 def obstacle(verdict: Verdict) -> Preemption | None:

@@ -24,6 +24,7 @@ from kumo.kubernetes.scheduler.plugins.volume_restrictions import VolumeRestrict
 DEFAULT_NAME = "default-scheduler"
 PREEMPTION = "DefaultPreemption"
 GATES = "SchedulingGates"
+CLAIMS = "DynamicResources"
 Args = Mapping[str, Any]
 DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     (GATES, 0),
@@ -40,6 +41,7 @@ DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
+    (CLAIMS, 2),
     (PREEMPTION, 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
@@ -103,6 +105,8 @@ class Profile:
     scorers: tuple[tuple[Plugin, int], ...] = ()
     percentage: int = 0
     preemption: bool = True
+    claims: bool = True
+    """Whether resource claims that could be given back are looked for before pods are preempted."""
     gates: bool = True
     candidates: tuple[int, int] = (10, 100)
     bind_timeout: float = 600.0

@@ -24,7 +24,14 @@ from kumo.kubernetes.scheduler.eviction import Evictor
 from kumo.kubernetes.scheduler.extenders import EXTENDER, Extender
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.plugins.volume_binding import chosen
-from kumo.kubernetes.scheduler.preemption import Preemption, decide, find_candidates, obstacle
+from kumo.kubernetes.scheduler.preemption import (
+    NO_CLAIM_STATE,
+    Preemption,
+    decide,
+    find_candidates,
+    obstacle,
+    with_claims,
+)
 from kumo.kubernetes.scheduler.profile import Profile
 from kumo.kubernetes.scheduler.queue import FLUSH_EVERY, SchedulingQueue, Waiting
 from kumo.kubernetes.scheduler.reporting import Reporter
@@ -218,10 +225,8 @@ class Scheduler:
     ) -> None:
         if verdict.total == 0:
             helping = Preemption()
-        elif profile.preemption:
-            helping = await self._preempt(pod, profile, verdict, extenders)
         else:
-            helping = Preemption(keep=True)
+            helping = await self._make_room(pod, profile, verdict, extenders)
         if helping.node:
             self._cache.nominated[pod.uid] = (helping.node, pod)
         elif not helping.keep:
@@ -232,6 +237,17 @@ class Scheduler:
         if helping.node:
             self._evictor.begin(pod, helping)
             self._spawn(group, self._evictor.make_room(pod, helping), pod.uid)
+
+    async def _make_room(
+        self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]
+    ) -> Preemption:
+        """What can be done for a pod that fits nowhere: claims given back, other pods preempted."""
+        if profile.claims and verdict.before is not None:
+            return Preemption(message=NO_CLAIM_STATE, keep=True)
+        found = Preemption(keep=True)
+        if profile.preemption:
+            found = await self._preempt(pod, profile, verdict, extenders)
+        return with_claims(found) if profile.claims else found
 
     async def _preempt(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
         hindrance = obstacle(verdict)

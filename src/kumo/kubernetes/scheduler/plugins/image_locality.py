@@ -27,11 +27,12 @@ class ImageLocality(Plugin):
         wanted = [(name, having[name]) for name in images if having.get(name)]
         if not wanted:
             return None
+        sizes = cycle.world.cache.image_sizes
         total, top = len(cycle.world.cache.candidates()), _LARGE * len(containers)
         made = []
         for info in nodes:
             there = info.images
-            size = sum(int(there[name] * (count / total)) for name, count in wanted if name in there)
+            size = sum(int(sizes[name] * (count / total)) for name, count in wanted if name in there)
             made.append(MAX_SCORE * (min(max(size, _SMALL), top) - _SMALL) // (top - _SMALL))
         return made
 

@@ -11,8 +11,9 @@ from kumo.api.objects import Object, uid_of
 from kumo.api.pod_requests import Amounts, amounts, pod_requests
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Interest, Resource
 from kumo.kubernetes.scheduler.cycle import Cycle, Refusal
-from kumo.kubernetes.scheduler.nodes import NodeInfo
+from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
 from kumo.kubernetes.scheduler.plugins.base import MAX_SCORE, Plugin, Prefiltered
+from kumo.kubernetes.scheduler.requests import scoring_requests
 
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
 
@@ -87,7 +88,7 @@ class Fit(Plugin):
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[int]:
         """How much would be left, or used, of each resource."""
         strategy = self._strategy
-        wanted = cycle.pod.scoring
+        wanted = _without_pod_level(cycle.pod)
         resources = [r for r in strategy.resources if not (is_scalar(r.name) and not wanted.get(r.name))]
         if strategy.kind == "LeastAllocated" and len(resources) == 2:
             return _least_of_two(resources[0], resources[1], wanted, nodes)
@@ -100,6 +101,13 @@ class Fit(Plugin):
             Interest(Resource.POD, Action.DELETE | Action.POD_SCALE_DOWN, _pod_hint),
             Interest(Resource.NODE, Action.ADD | Action.NODE_ALLOCATABLE, _node_hint),
         )
+
+
+def _without_pod_level(pod: PodInfo) -> Amounts:
+    """What the pod counts for itself: its containers' requests only, as upstream's scorer takes them."""
+    if not pod.spec.get("resources"):
+        return pod.scoring
+    return scoring_requests({**pod.pod, "spec": {k: v for k, v in pod.spec.items() if k != "resources"}})
 
 
 def _ordered(requests: Amounts) -> list[tuple[str, int]]:
