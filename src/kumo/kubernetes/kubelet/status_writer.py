@@ -36,7 +36,8 @@ class StatusWriter:
     def __init__(self, client: Client, written: Callable[[Object], None] = lambda pod: None) -> None:
         self._client = client
         self._wanted: dict[str, tuple[Object, Status]] = {}
-        self._known: dict[str, Status] = {}
+        self._known: dict[str, tuple[int, Status, Status]] = {}
+        """The revision of our last write, what was written, and what the server made of it."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._written = written
 
@@ -66,12 +67,25 @@ class StatusWriter:
         for uid in list(self._tasks):
             self.forget(uid)
 
+    def _base(self, uid: str, pod: Object) -> Status:
+        """What the pod's status is, as far as we know: what we wrote, unless somebody has changed it since.
+
+        Others do: a node that was not heard of has its pods called unready.
+        """
+        status: Status = pod.get("status") or {}
+        if uid not in self._known:
+            return status
+        revision, written, made = self._known[uid]
+        if _revision(pod) <= revision or _conditions(status) == _conditions(made):
+            return written
+        return {**written, "conditions": status.get("conditions") or []}
+
     async def _write(self, uid: str) -> None:
         delay = 0.1
         try:
             while uid in self._wanted:
                 pod, status = self._wanted.pop(uid)
-                change = difference(self._known.get(uid) or pod.get("status") or {}, status)
+                change = difference(self._base(uid, pod), status)
                 if not change:
                     continue
                 body = {"metadata": {"uid": uid}, "status": change}
@@ -79,7 +93,7 @@ class StatusWriter:
                     made = await self._client.patch(
                         PODS, name_of(pod), body, namespace_of(pod), kind=STRATEGIC_MERGE_PATCH, subresource="status"
                     )
-                    self._known[uid] = status
+                    self._known[uid] = (_revision(made), status, made.get("status") or {})
                     self._written(made)
                     delay = 0.1
                 except StatusError as error:
@@ -95,6 +109,15 @@ class StatusWriter:
         finally:
             if self._tasks.get(uid) is asyncio.current_task():
                 del self._tasks[uid]
+
+
+def _conditions(status: Status) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in status.get("conditions") or () if c.get("type") in OWNED}
+
+
+def _revision(pod: Object) -> int:
+    text = pod["metadata"].get("resourceVersion") or ""
+    return int(text) if text.isdecimal() else 0
 
 
 def _condition(old: Status, new: Status) -> Status | None:
