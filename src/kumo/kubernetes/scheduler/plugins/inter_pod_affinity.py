@@ -27,10 +27,12 @@ class _Domains:
     near: Counter[Domain] = field(default_factory=Counter)
     far: Counter[Domain] = field(default_factory=Counter)
     closed: Counter[Domain] = field(default_factory=Counter)
+    closing: set[str] = field(default_factory=set)
+    """The keys of closed domains: a node is asked for few of them, however many domains there are."""
 
     def clone(self) -> _Domains:
         """A copy for a trial."""
-        return _Domains(Counter(self.near), Counter(self.far), Counter(self.closed))
+        return _Domains(Counter(self.near), Counter(self.far), Counter(self.closed), set(self.closing))
 
 
 class InterPodAffinity(Plugin):
@@ -70,7 +72,7 @@ class InterPodAffinity(Plugin):
             return self.refuse(_NOT_NEAR, final=True)
         if found.far and any(found.far[t.key, labels[t.key]] > 0 for t in pod.anti_affinity if t.key in labels):
             return self.refuse(_TOO_NEAR)
-        if found.closed and any(labels.get(k) == v for (k, v), count in found.closed.items() if count > 0):
+        if any(found.closed[key, labels[key]] > 0 for key in found.closing if key in labels):
             return self.refuse(_KEPT_AWAY)
         return None
 
@@ -93,6 +95,7 @@ class InterPodAffinity(Plugin):
         for term in other.anti_affinity:
             if term.key in info.labels and term.matches(pod.namespace, pod.labels, labels_of_space):
                 _add(found.closed, (term.key, info.labels[term.key]), step)
+                found.closing.add(term.key)
 
     def _meet(self, cycle: Cycle, found: _Domains, other: PodInfo, info: NodeInfo, step: int) -> None:
         pod, spaces, labels = cycle.pod, cycle.world.namespace_labels, info.labels
