@@ -55,29 +55,86 @@ async def test_kubelet_claims_stand_for_their_volume(tmp_path: Path) -> None:
     there = tmp_path / "disk"
     there.mkdir()
     source = {"path": str(there)}
-    assert await prepare(tmp_path, pod(**NAMED), claim(), volume(local=source)) == there
     assert await prepare(tmp_path, pod(**NAMED), claim(), volume(hostPath=source)) == there
     owned = claim("p-data", ownerReferences=[owner_reference(pod())])
-    assert await prepare(tmp_path, pod(**OWN), owned, volume(local=source)) == there
+    assert await prepare(tmp_path, pod(**OWN), owned, volume(hostPath=source)) == there
+
+
+BLOCK = {"volumeMode": "Block", "local": {"path": "/"}}
+MOUNTED = {**pod(**NAMED), "spec": {**pod(**NAMED)["spec"], "containers": [{"volumeMounts": [{"name": "data"}]}]}}
+DEVICE = {**pod(**NAMED), "spec": {**pod(**NAMED)["spec"], "containers": [{"volumeDevices": [{"name": "data"}]}]}}
 
 
 @pytest.mark.parametrize(
     ("wanted", "objects", "why"),
     [
-        (pod(**NAMED), [], 'persistentvolumeclaim "c" not found'),
-        (pod(**NAMED), [claim(phase="Pending")], 'persistentvolumeclaim "c" is not bound'),
-        (pod(**NAMED), [claim()], 'persistentvolume "v" not found'),
-        (pod(**NAMED), [claim(), volume("2")], 'persistentvolume "v" is not bound to persistentvolumeclaim "c"'),
-        (pod(**NAMED), [claim(), volume(nfs={})], 'persistentvolume "v" is neither hostPath nor local'),
-        (pod(**NAMED), [claim(), volume(local={"path": "/kumo/none"})], 'path "/kumo/none" does not exist'),
+        (
+            pod(**NAMED),
+            [],
+            'error processing PVC ns/c: failed to fetch PVC from API server: persistentvolumeclaims "c" not found',
+        ),
+        (pod(**NAMED), [claim(phase="Pending")], "error processing PVC ns/c: PVC is not bound"),
+        (
+            pod(**NAMED),
+            [claim(deletionTimestamp="2026-01-01T00:00:00Z")],
+            "error processing PVC ns/c: PVC is being deleted",
+        ),
+        (
+            pod(**NAMED),
+            [claim()],
+            'error processing PVC ns/c: failed to fetch PV v from API server: persistentvolumes "v" not found',
+        ),
+        (
+            pod(**NAMED),
+            [claim(), volume("2")],
+            "error processing PVC ns/c: found PV object v but its pv.Spec.ClaimRef.UID 2 does not point to claim.UID 1",
+        ),
         (
             pod(**OWN),
             [claim("p-data"), volume(local={"path": "/"})],
             "PVC ns/p-data was not created for pod ns/p (pod is not owner)",
+        ),
+        (MOUNTED, [claim(), volume(**BLOCK)], "volume data has volumeMode Block, but is specified in volumeMounts"),
+        (
+            DEVICE,
+            [claim(), volume(local={"path": "/"})],
+            "volume data has volumeMode Filesystem, but is specified in volumeDevices",
         ),
     ],
 )
 async def test_kubelet_claims_that_won_t_do(tmp_path: Path, wanted: Object, objects: list[Object], why: str) -> None:
     with pytest.raises(FailedVolume) as refusal:
         await prepare(tmp_path, wanted, *objects)
-    assert str(refusal.value) == f'MountVolume.SetUp failed for volume "data" : {why}'
+    start = "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], "
+    assert str(refusal.value) == f"{start}failed to process volumes=[data]: {why}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "source", "reason", "text"),
+    [
+        (
+            pod(**NAMED),
+            {"local": {"path": "/kumo/none"}},
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "v" : path "/kumo/none" does not exist',
+        ),
+        (
+            DEVICE,
+            {"local": {"path": "/"}, "volumeMode": "Block"},
+            "FailedMapVolume",
+            'MapVolume.SetUpDevice failed for volume "v" : path / is not a block device',
+        ),
+        (
+            pod(**NAMED),
+            {"nfs": {}},
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "data" : persistentvolume "v" is of no type that this node has: nfs',
+        ),
+    ],
+)
+async def test_kubelet_volumes_that_can_t_be_set_up(
+    tmp_path: Path, wanted: Object, source: dict[str, Any], reason: str, text: str
+) -> None:
+    with pytest.raises(FailedVolume) as refusal:
+        await prepare(tmp_path, wanted, claim(), volume(**source))
+    assert (refusal.value.reason, str(refusal.value)) == (reason, text)

@@ -25,7 +25,7 @@ from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 
 _CLAIMS = core("persistentvolumeclaims")
 _VOLUMES: GVR = core("persistentvolumes", False)
-_PERIOD = 5.0
+_PERIOD = 10.0
 _FIRST, _LAST = 5.0, 120.0
 _log = structlog.get_logger("kumo.kubelet")
 
@@ -56,7 +56,7 @@ class Expander:
             for mounted in self._volumes.mounted():
                 spec = mounted.spec
                 delay = self._delays.get(spec.key)
-                if spec.ephemeral or spec.key in self._offline:
+                if not spec.claim[1] or spec.key in self._offline:
                     continue
                 if delay is not None and asyncio.get_running_loop().time() < delay.due:
                     continue
@@ -70,8 +70,10 @@ class Expander:
         driver = self._volumes.drivers.get(spec.driver)
         if driver is None:
             return
+        if not await driver.can("EXPAND_VOLUME"):
+            return
         claim, volume = await self._objects(mounted)
-        if claim is None or not growth.wanted(claim, volume):
+        if not growth.wanted(claim, volume):
             self._delays.pop(spec.key, None)
             return
         async with self._volumes.lock(spec.key):
@@ -84,20 +86,18 @@ class Expander:
         """A pod has got the volume: if it grew meanwhile, so does its file system, before the pod begins."""
         self._offline.discard(mounted.spec.key)
         claim, volume = await self._objects(mounted)
-        if claim is None:
-            return
         try:
             await self._grow(mounted, claim, volume, during_mount=True)
         except CsiError as error:
             operation = "MountVolume.Setup failed while expanding volume"
             raise VolumeTrouble(operation, mounted.spec.name, error.wire) from error
 
-    async def _objects(self, mounted: Mounted) -> tuple[Object | None, Object]:
-        volume = await self._client.get(_VOLUMES, mounted.spec.name)
-        ref = volume["spec"].get("claimRef")
-        if not ref:
-            return None, volume
-        return await self._client.get(_CLAIMS, ref["name"], ref["namespace"]), volume
+    async def _objects(self, mounted: Mounted) -> tuple[Object, Object]:
+        space, name = mounted.spec.claim
+        claim = await self._client.get(_CLAIMS, name, space)
+        if not growth.unclear(claim):
+            return claim, {}
+        return claim, await self._client.get(_VOLUMES, mounted.spec.name)
 
     async def _grow(self, mounted: Mounted, claim: Object, volume: Object, *, during_mount: bool) -> None:
         size = growth.wanted(claim, volume)

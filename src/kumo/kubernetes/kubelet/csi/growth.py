@@ -27,6 +27,14 @@ def wanted(claim: Object, volume: Object) -> str:
     return str(size) if quantities.parse(have) < quantities.parse(size) else ""
 
 
+def unclear(claim: Object) -> bool:
+    """Whether the claim alone does not say that there is nothing to do: then its volume has to be looked at."""
+    status, spec = claim.get("status") or {}, claim.get("spec") or {}
+    have = (status.get("capacity") or {}).get(_STORAGE) or "0"
+    asked = ((spec.get("resources") or {}).get("requests") or {}).get(_STORAGE) or "0"
+    return bool(status.get("allocatedResourceStatuses")) or quantities.parse(have) < quantities.parse(asked)
+
+
 def in_progress(claim: Object) -> dict[str, Any]:
     """The patch of the claim's status when growing begins; empty if it says so already (or is told nothing)."""
     state = ((claim.get("status") or {}).get("allocatedResourceStatuses") or {}).get(_STORAGE)

@@ -67,7 +67,7 @@ class NodeStorage:
         attachments = Attachments(client, node_name, nodes, node.write)
         node.volumes_in_use = attachments.in_use
         objects = informers.informer(CSI_DRIVERS)
-        self.volumes = CsiVolumes(places, node_name, self._drivers, objects, attachments, references)
+        self.volumes = CsiVolumes(places, node_name, self._drivers, objects, attachments, references, recorder.event)
         self._expander = Expander(self.volumes, client, recorder, node_name)
         self._left = self.volumes.load()
 

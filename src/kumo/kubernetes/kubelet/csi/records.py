@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kumo.host import mounts
-from kumo.kubernetes.kubelet.csi.places import DATA
+from kumo.kubernetes.kubelet.csi.places import DATA, PLUGIN
 
 PERSISTENT, EPHEMERAL = "Persistent", "Ephemeral"
 
@@ -25,6 +25,8 @@ class VolumeData:
     mode: str = PERSISTENT
     node: str = ""
     attachment: str = ""
+    volume: str = ""
+    """What the pod calls it."""
     attachable: bool = False
     """Whether the attach/detach controller has to be told that the volume is in use."""
 
@@ -39,6 +41,7 @@ def write(folder: Path, data: VolumeData) -> None:
         "nodeName": data.node,
         "attachmentID": data.attachment,
         "volumeLifecycleMode": data.mode,
+        "podVolume": data.volume,
         "attachRequired": "true" if data.attachable else "false",
     }
     fresh = folder / f"{DATA}.new"
@@ -60,10 +63,20 @@ def read(folder: Path) -> VolumeData | None:
             mode=fields.get("volumeLifecycleMode") or PERSISTENT,
             node=fields.get("nodeName", ""),
             attachment=fields.get("attachmentID", ""),
+            volume=fields.get("podVolume", ""),
             attachable=fields.get("attachRequired") == "true",
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def mount_of(volumes: Path, name: str) -> Path | None:
+    """Where the volume that a pod calls `name` is mounted; `volumes` is the pod's folder of that name."""
+    for folder in (volumes / PLUGIN).glob("*"):
+        data = read(folder)
+        if data is not None and data.volume == name:
+            return folder / "mount"
+    return None
 
 
 def clear(folder: Path, inner: str) -> None:

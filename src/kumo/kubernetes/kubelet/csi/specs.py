@@ -21,6 +21,10 @@ class VolumeSpec:
     """The PersistentVolume's, or that of the pod's volume when it is inline."""
     driver: str
     handle: str
+    volume: str = ""
+    """What the pod calls it."""
+    claim: tuple[str, str] = ("", "")
+    """Namespace and name of the claim that the PersistentVolume is bound to."""
     ephemeral: bool = False
     block: bool = False
     read_only: bool = False
@@ -42,10 +46,10 @@ class VolumeSpec:
         return unique_name(self.driver, self.handle)
 
 
-def persistent(volume: Object, *, read_only: bool) -> VolumeSpec:
-    """That of a PersistentVolume with a CSI source; `read_only` as the pod says."""
+def persistent(volume: Object, name: str, *, read_only: bool) -> VolumeSpec:
+    """That of a PersistentVolume with a CSI source, which the pod calls `name`; `read_only` as the pod says."""
     spec = volume["spec"]
-    source = spec["csi"]
+    source, claim = spec["csi"], spec.get("claimRef") or {}
     refs = {
         field: (source[field].get("namespace") or "", source[field].get("name") or "")
         for field in ("nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef")
@@ -55,6 +59,8 @@ def persistent(volume: Object, *, read_only: bool) -> VolumeSpec:
         name=name_of(volume),
         driver=source["driver"],
         handle=source["volumeHandle"],
+        volume=name,
+        claim=(claim.get("namespace") or "", claim.get("name") or ""),
         block=spec.get("volumeMode") == "Block",
         read_only=read_only or bool(source.get("readOnly")),
         fs_type=source.get("fsType") or "",
@@ -73,6 +79,7 @@ def inline(pod: Object, volume: Mapping[str, Any]) -> VolumeSpec:
         name=volume["name"],
         driver=source["driver"],
         handle=inline_handle(uid_of(pod), volume["name"]),
+        volume=volume["name"],
         ephemeral=True,
         read_only=bool(source.get("readOnly")),
         fs_type=source.get("fsType") or "",

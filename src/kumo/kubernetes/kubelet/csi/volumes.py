@@ -33,6 +33,7 @@ from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.spec import pod_security
 from kumo.kubernetes.kubelet.volumes import directories
 from kumo.kubernetes.kubelet.volumes.files import VolumeError
+from kumo.machinery.events import NORMAL
 from kumo.machinery.informer import Informer
 
 CSI_DRIVERS = GVR("storage.k8s.io", "v1", "csidrivers", False)
@@ -71,7 +72,10 @@ class CsiVolumes:
         objects: Informer,
         attachments: Attachments,
         references: References,
+        say: Callable[[Object, str, str, str], None] = lambda *_: None,
     ) -> None:
+        """`say` records an event about a pod: type, reason and message."""
+        self._say = say
         self.places = places
         self.drivers = drivers
         self.attachments = attachments
@@ -189,6 +193,12 @@ class CsiVolumes:
             request = await self._publish_request(driver, pod, spec, context, self.places.block_stage(spec.name), path)
             await driver.client.node.publish(request)
             await asyncio.to_thread(self._blocks.check, spec.name, uid)
+            for what, place in (
+                ("globalMapPath", self.places.block_map(spec.name)),
+                ("volumeMapPath", self.places.block_link(uid, spec.name).parent),
+            ):
+                text = f'MapVolume.MapPodDevice succeeded for volume "{spec.name}" {what} "{place}"'
+                self._say(pod, NORMAL, "SuccessfulMountVolume", text)
 
         why = "blockMapper.{} failed to get CSI client"
         staged = await self._guarded(spec, "MapVolume.SetUpDevice failed", why.format("SetUpDevice"), stage)
@@ -356,6 +366,7 @@ class CsiVolumes:
             driver=spec.driver,
             handle=spec.handle,
             name=spec.name,
+            volume=spec.volume,
             mode=EPHEMERAL if spec.ephemeral else PERSISTENT,
             node=self._node,
             attachment=attachment_name(spec.driver, spec.handle, self._node),

@@ -12,6 +12,7 @@ from kumo.api.objects import Object, name_of, uid_of
 from kumo.host import mounts
 from kumo.kubernetes.kubelet import labels
 from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.csi import records
 from kumo.kubernetes.kubelet.stats.filesystems import DirectorySizes, DiskUse, file_system, walked
 
 _PLUGINS = {
@@ -68,6 +69,10 @@ class PodFiles:
             memory = kind == "emptyDir" and mounts.is_mounted(path)
             use = file_system(path) if memory else self._sizes.of(path)
             return VolumeUse(name, "", ephemeral=not memory, use=use) if use is not None else None
+        if kind == "csi":
+            mounted = _mounted(top, name)
+            use = file_system(mounted) if mounted is not None else None
+            return VolumeUse(name, "", ephemeral=False, use=use) if use is not None else None
         if kind in ("persistentVolumeClaim", "ephemeral"):
             claim = volume[kind]["claimName"] if kind == "persistentVolumeClaim" else f"{name_of(pod)}-{name}"
             mounted = _mounted(top, name)
@@ -82,6 +87,9 @@ def _mounted(top: Path, name: str) -> Path | None:
         plugins = [e.path for e in os.scandir(top) if e.is_dir(follow_symlinks=False)]
     except OSError:
         return None
+    by_record = records.mount_of(top, name)
+    if by_record is not None:
+        return by_record if mounts.is_mounted(os.path.realpath(by_record)) else None
     for plugin in plugins:
         if plugin.rpartition("~")[2] in _PLUGINS.values():
             continue

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kumo.api.objects import Object, controller_of, name_of, namespace_of, uid_of
-from kumo.api.resources import core
+from kumo.api.objects import Object, name_of, uid_of
 from kumo.host import mounts
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.snapshots import SnapshotStore
@@ -20,11 +19,9 @@ from kumo.kubernetes.kubelet.env import Sources
 from kumo.kubernetes.kubelet.references import FRESH, References
 from kumo.kubernetes.kubelet.resources import pod_limits
 from kumo.kubernetes.kubelet.spec import pod_security
-from kumo.kubernetes.kubelet.volumes import atomic, directories, local
+from kumo.kubernetes.kubelet.volumes import atomic, claims, directories, local
 from kumo.kubernetes.kubelet.volumes.files import FileVolumes, VolumeError
 
-_CLAIMS = core("persistentvolumeclaims")
-_VOLUMES = core("persistentvolumes", False)
 _FILES = ("configMap", "secret", "downwardAPI", "projected")
 _PLUGINS = {"configMap": "configmap", "secret": "secret", "downwardAPI": "downward-api", "projected": "projected"}
 
@@ -91,6 +88,8 @@ class VolumeManager:
             except VolumeTrouble as error:
                 text = f'{error.operation} for volume "{error.name}" : {error}'
                 raise FailedVolume(text, name, reason=error.reason) from error
+            except claims.Unprocessed as error:
+                raise FailedVolume(claims.unable(name, str(error)), name) from error
             except (VolumeError, OSError, EngineError) as error:
                 text = error.wire if isinstance(error, EngineError) else str(error)
                 missing = error if isinstance(error, NoImage) else None
@@ -174,29 +173,14 @@ class VolumeManager:
         return Volume(path, read_only=True)
 
     async def _claim(self, pod: Object, volume: Mapping[str, Any], kind: str) -> Volume:
-        name = f"{pod['metadata']['name']}-{volume['name']}"
-        if kind == "persistentVolumeClaim":
-            name = volume[kind]["claimName"]
-        claim = await self._references.get(_CLAIMS, namespace_of(pod), name)
-        if claim is None:
-            raise VolumeError(f'persistentvolumeclaim "{name}" not found')
-        bound = claim["spec"].get("volumeName")
-        if (claim.get("status") or {}).get("phase") != "Bound" or not bound:
-            raise VolumeError(f'persistentvolumeclaim "{name}" is not bound')
-        found = await self._references.get(_VOLUMES, "", bound)
-        if found is None:
-            raise VolumeError(f'persistentvolume "{bound}" not found')
-        trouble = _not_its_own(pod, claim, found, ephemeral=kind == "ephemeral")
-        if trouble:
-            raise VolumeError(trouble)
-        read_only = bool((volume.get(kind) or {}).get("readOnly"))
-        return await self._persistent(pod, found, read_only)
+        found = await claims.behind(self._references, pod, volume)
+        return await self._persistent(pod, volume, found, bool((volume.get(kind) or {}).get("readOnly")))
 
-    async def _persistent(self, pod: Object, found: Object, read_only: bool) -> Volume:
+    async def _persistent(self, pod: Object, volume: Mapping[str, Any], found: Object, read_only: bool) -> Volume:
         spec, name = found["spec"], name_of(found)
         block = spec.get("volumeMode") == "Block"
         if spec.get("csi") and self._csi is not None:
-            wanted = persistent(found, read_only=read_only)
+            wanted = persistent(found, volume["name"], read_only=read_only)
             return Volume(await self._csi.set_up(pod, wanted), read_only, block)
         try:
             if spec.get("local"):
@@ -223,17 +207,6 @@ class VolumeManager:
 
     def _path(self, pod: Object, plugin: str, name: str) -> Path:
         return self._root / uid_of(pod) / "volumes" / f"kubernetes.io~{plugin}" / name
-
-
-def _not_its_own(pod: Object, claim: Object, volume: Object, *, ephemeral: bool) -> str:
-    """Why the pod may not have the volume, although a claim of that name is bound; empty if it may."""
-    space, name = namespace_of(pod), name_of(claim)
-    if ephemeral and (controller_of(claim) or {}).get("uid") != uid_of(pod):
-        return f"PVC {space}/{name} was not created for pod {space}/{name_of(pod)} (pod is not owner)"
-    ref = volume["spec"].get("claimRef") or {}
-    if ref.get("uid") != uid_of(claim):
-        return f'persistentvolume "{name_of(volume)}" is not bound to persistentvolumeclaim "{name}"'
-    return ""
 
 
 def _kind(volume: Mapping[str, Any]) -> str:
