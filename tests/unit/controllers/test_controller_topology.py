@@ -10,6 +10,7 @@ import pytest
 from kumo.kubernetes.controller_manager.endpoints import topology
 from kumo.kubernetes.controller_manager.endpoints.addresses import endpoints
 from kumo.kubernetes.controller_manager.endpoints.slices import changes, zones_now
+from kumo.kubernetes.controller_manager.endpoints.triggers import ANNOTATION, Triggers, note
 
 pytestmark = pytest.mark.unit
 
@@ -131,3 +132,24 @@ def test_controller_endpoints_are_on_nodes_that_exist(spec: dict[str, Any], name
     pods = [pod("p", "1"), pod("q", "gone")]
     assert [e.pod[1] for e in endpoints(subject, pods, {"1": node("1")}, "IPv4", on_known=True)] == names
     assert len(endpoints(subject, pods, {}, "IPv4")) == 2
+
+
+def test_controller_endpoints_say_since_when_they_are_due() -> None:
+    triggers = Triggers()
+    subject = {"metadata": {"name": "s", "namespace": "n", "creationTimestamp": "2026-01-01T00:00:00Z"}}
+
+    def ready(name: str, since: str) -> Any:
+        found = pod(name, "1")
+        found["status"]["conditions"][0]["lastTransitionTime"] = since
+        return found
+
+    first, second = ready("p", "2026-01-01T00:01:00Z"), ready("q", "2026-01-01T00:02:00Z")
+    assert triggers.last(subject, [first]) == "2026-01-01T00:00:00Z"
+    assert triggers.last(subject, [first]) == ""
+    later = ready("p", "2026-01-01T00:03:00Z")
+    assert triggers.last(subject, [later, second]) == "2026-01-01T00:02:00Z"
+    made: Any = {"metadata": {"annotations": {"a": "b"}}}
+    note(made, "2026-01-01T00:02:00Z")
+    assert made["metadata"]["annotations"] == {"a": "b", ANNOTATION: "2026-01-01T00:02:00Z"}
+    note(made, "")
+    assert made["metadata"]["annotations"] == {"a": "b"}

@@ -19,6 +19,7 @@ from kumo.kubernetes.controller_manager.endpoints.slices import (
     zones_now,
 )
 from kumo.kubernetes.controller_manager.endpoints.subsets import wanted
+from kumo.kubernetes.controller_manager.endpoints.triggers import Triggers, note
 from kumo.kubernetes.controller_manager.endpoints.writes import write_slices
 from kumo.kubernetes.controller_manager.expectations import Expectations
 from kumo.kubernetes.controller_manager.node_lifecycle.controller import NODE_INDEX, node_index
@@ -41,6 +42,7 @@ class _ServiceController:
         self._services = informers.informer(SERVICES)
         self._pods = informers.informer(PODS)
         self._nodes = informers.informer(NODES)
+        self._triggers = Triggers()
         self._controller = Controller(self.name, self._reconcile, workers=4)
         self._controller.watch(self._services)
         self._controller.watch(self._pods, self._services_of)
@@ -111,17 +113,21 @@ class EndpointSliceController(_ServiceController):
         service = self._services.get_key(key)
         if service is None or is_deleting(service):
             self._expectations.forget(key)
+            self._triggers.forget(key)
             self._hinted -= {(key, family) for family in ("IPv4", "IPv6")}
             return None
         if not _is_ours(service) or not self._expectations.met(key):
             return None
         existing = self._slices.by_index(SERVICE_INDEX, str(key))
         pods, nodes = self._selected(service), self._nodes_by_name()
+        moment = self._triggers.last(service, pods)
         wanted_families = families(service)
         for family in wanted_families:
             found = endpoints(service, pods, nodes, family, on_known=True)
             mine = [s for s in existing if s.get("addressType") == family]
             made = changes(service, family, found, mine, self._zones(service, family, found, mine))
+            for changed in (*made.create, *made.update):
+                note(changed, moment)
             await write_slices(self._client, self._expectations, key, made)
         stale = [s for s in existing if s.get("addressType") not in wanted_families]
         await write_slices(self._client, self._expectations, key, Changes(delete=stale))
@@ -165,14 +171,17 @@ class EndpointsController(_ServiceController):
     async def _reconcile(self, key: Key) -> float | None:
         service, existing = self._services.get_key(key), self._endpoints.get_key(key)
         if service is None or is_deleting(service):
+            self._triggers.forget(key)
             await self._remove(key, existing)
             return None
         if not _is_ours(service):
             return None
-        found = endpoints(service, self._selected(service), self._nodes_by_name(), families(service)[0])
-        new = wanted(service, found, existing)
+        pods = self._selected(service)
+        moment = self._triggers.last(service, pods)
+        new = wanted(service, endpoints(service, pods, self._nodes_by_name(), families(service)[0]), existing)
         if new is None:
             return None
+        note(new, moment)
         try:
             if existing is None:
                 await self._client.create(ENDPOINTS, new)
