@@ -23,6 +23,7 @@ from kumo.cli.operation import operation
 from kumo.cli.process import ended_before, run_until_told
 from kumo.cli.report import Reporter
 from kumo.cli.rights import rights
+from kumo.cli.scheduling import scheduling
 from kumo.cli.wings import Wing, kubevirt, openstack
 from kumo.kubernetes.apiserver.aggregation.config import AggregationConfig
 from kumo.kubernetes.apiserver.audit import AuditError
@@ -200,7 +201,9 @@ class ControlPlane:
             *controllers(client_for, self._informers, manager),
             SnapshotController(client_for("snapshot-controller"), self._informers),
             ServiceController(client_for("service-controller"), self._informers, self._instance.balancer_ranges),
-            Scheduler(scheduler, self._informers, SeriesRecorder(scheduler, "default-scheduler")),
+            Scheduler(
+                scheduler, self._informers, SeriesRecorder(scheduler, "default-scheduler"), scheduling(self._instance)
+            ),
         ]
 
     def _write_kubeconfig(self) -> None:

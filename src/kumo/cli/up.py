@@ -16,7 +16,19 @@ from typing import Any, TypeVar
 
 import click
 
-from kumo.cli import addresses, admission, autoscaling, facts, identity, leftovers, operation, prepare, ranges, stores
+from kumo.cli import (
+    addresses,
+    admission,
+    autoscaling,
+    facts,
+    identity,
+    leftovers,
+    operation,
+    prepare,
+    ranges,
+    scheduling,
+    stores,
+)
 from kumo.cli.instance import Instance, InstanceError, choose, save
 from kumo.cli.joining import Joining
 from kumo.cli.joining import options as joining_options
@@ -41,6 +53,7 @@ JOINED = (
 )
 @identity.options
 @admission.options
+@scheduling.options
 @operation.options
 @stores.options
 @ranges.options
@@ -76,6 +89,7 @@ def command(
     instance = joining.join(instance, node=not no_node)
     identity.keep(instance.root, providers)
     admission.keep(instance.root, providers)
+    scheduling.keep(instance.root, providers)
     operation.keep(instance.root, providers)
     save(instance)
     prepare.directories(instance)
