@@ -48,6 +48,14 @@ def test_a_bad_request_is_refused_with_the_specifications_code(raw: bytes, code:
     assert caught.value.code == code
 
 
+def test_runtimes_may_write_the_names_of_port_mappings_with_capitals() -> None:
+    mapping = {"HostPort": 53, "ContainerPort": 5353, "Protocol": "udp", "HostIP": "127.0.0.1"}
+    body = {"cniVersion": "1.0.0", "runtimeConfig": {"portMappings": [mapping]}}
+    assert cni.parse_request(HEAD + b"\n" + json.dumps(body).encode()).ports == (
+        cni.PortMapping(53, 5353, "udp", "127.0.0.1"),
+    )
+
+
 @pytest.mark.parametrize(("version", "has_family"), [("0.4.0", True), ("1.0.0", False)])
 def test_old_results_name_the_address_family(version: str, has_family: bool) -> None:
     request = cni.parse_request(HEAD + b'\n{"cniVersion":"%s"}' % version.encode())

@@ -98,16 +98,18 @@ def parse_request(raw: bytes) -> CniRequest:
 
 
 def _ports(config: dict[str, Any]) -> tuple[PortMapping, ...]:
+    """The host ports. Names of fields are read whatever their case: runtimes write `hostPort` and `HostPort`."""
     mappings = (config.get("runtimeConfig") or {}).get("portMappings") or ()
+    found = [{str(k).lower(): v for k, v in m.items()} for m in mappings]
     return tuple(
         PortMapping(
-            host_port=int(m["hostPort"]),
-            container_port=int(m["containerPort"]),
+            host_port=int(m["hostport"]),
+            container_port=int(m["containerport"]),
             protocol=str(m.get("protocol") or "tcp").lower(),
-            host_ip="" if m.get("hostIP") in (None, "", "0.0.0.0", "::") else str(m["hostIP"]),
+            host_ip="" if m.get("hostip") in (None, "", "0.0.0.0", "::") else str(m["hostip"]),
         )
-        for m in mappings
-        if m.get("hostPort")
+        for m in found
+        if m.get("hostport")
     )
 
 

@@ -319,7 +319,7 @@ class ApiServer:
         return await self._resource(request, info, user)
 
     async def _resource(self, request: Request, info: RequestInfo, user: UserInfo) -> Answer:
-        if not info.verb or request.method == "HEAD":
+        if (not info.verb or request.method == "HEAD") and info.subresource != "proxy":
             raise method_not_allowed()
         virtual = self._virtual.find(info)
         if virtual is not None:
