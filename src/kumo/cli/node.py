@@ -113,6 +113,8 @@ class Node:
                 components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
+                    if self._instance.joined:
+                        await kubelet.node.leave()
                     with contextlib.suppress(EngineError):
                         ended = await kubelet.end_pods()
                         _log.info("ended the pods of this node", count=ended)

@@ -148,6 +148,7 @@ class NodeKeeper:
         self._config = config
         self._recorder = recorder
         self._boot = ""
+        self._leaving = False
         self._client = client
         self._engine = engine
         self._machine = machine
@@ -171,6 +172,12 @@ class NodeKeeper:
         self._node = new
         if standing(said) != standing(mine):
             self.poke()
+
+    async def leave(self) -> None:
+        """Say that the node ends, so that nothing new comes here and what is elsewhere takes over."""
+        self._leaving = True
+        with contextlib.suppress(StatusError, ConnectionError, OSError, TimeoutError):
+            await self._write_status()
 
     async def write(self) -> None:
         """Write the status now. Raises StatusError, ConnectionError."""
@@ -227,6 +234,8 @@ class NodeKeeper:
                     images.append({"names": names[:5], "sizeBytes": image.size})
         except EngineError as error:
             self._problem = f"container runtime is down: {error.message}"
+        if self._leaving:
+            self._problem = "node is shutting down"
         images.sort(key=lambda i: -i["sizeBytes"])
         return node_status(self._config, self._machine, version, images[:_MAX_IMAGES])
 
