@@ -47,21 +47,31 @@ class SeriesRecorder:
     def __init__(self, client: Client, controller: str, host: str = "") -> None:
         self._client = client
         self._controller = controller
-        self._instance = f"{controller}-{host or socket.gethostname()}"
+        self._host = host or socket.gethostname()
         self._seen: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._queue: asyncio.Queue[tuple[str, dict[str, Any], tuple[str, ...]]] = asyncio.Queue(_WAITING)
         self._task: asyncio.Task[None] | None = None
 
     def event(
-        self, regarding: Object, kind: str, reason: str, action: str, note: str, *, related: Object | None = None
+        self,
+        regarding: Object,
+        kind: str,
+        reason: str,
+        action: str,
+        note: str,
+        *,
+        related: Object | None = None,
+        controller: str = "",
     ) -> None:
         """Record that `action` was done to `regarding` with the outcome `reason`; never blocks.
 
-        A note longer than 1,024 characters is cut. Events are dropped while two thousand wait.
+        `controller` is who reports, if not this recorder's own. A note longer than 1,024 characters is cut. Events are
+        dropped while two thousand wait.
         """
         reference = object_reference(regarding)
         other = object_reference(related) if related is not None else None
-        identity = (kind, action, reason, *_flat(reference), *_flat(other or {}))
+        controller = controller or self._controller
+        identity = (kind, action, reason, controller, *_flat(reference), *_flat(other or {}))
         note = note if len(note) <= _LONGEST_NOTE else f"{note[: _LONGEST_NOTE - 4]} ..."
         if self._repeated(identity):
             return
@@ -72,8 +82,8 @@ class SeriesRecorder:
             "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
             "eventTime": micro_timestamp(),
-            "reportingController": self._controller,
-            "reportingInstance": self._instance,
+            "reportingController": controller,
+            "reportingInstance": f"{controller}-{self._host}",
             "action": action,
             "reason": reason,
             "regarding": reference,

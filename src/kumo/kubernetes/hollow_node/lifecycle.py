@@ -45,7 +45,8 @@ def _end(pod: Object, phase: str, now: float) -> Step:
     wait = min(_seconds(pod, STOP_SECONDS) or 0.0, grace) - (now - since)
     if wait > 0:
         return Step(after=wait)
-    return Step(statuses.ended(pod, KILLED, now), gone=True)
+    # A program that is asked to end ends well, unless the pod says otherwise (so do kubemark's containers).
+    return Step(statuses.ended(pod, int(_seconds(pod, EXIT_CODE) or 0), now), gone=True)
 
 
 def _begin(pod: Object, place: Place, refusal: tuple[str, str], now: float) -> Step:

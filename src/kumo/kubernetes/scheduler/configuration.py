@@ -136,6 +136,12 @@ def _profile(body: Mapping[str, Any], where: str, percentage: int, unfitted: Seq
         args["NodeResourcesFit"] = {**fit, "ignoredResources": [*(fit.get("ignoredResources") or ()), *unfitted]}
     made = {plugin: factory(args.get(plugin, {})) for plugin, factory in FACTORIES.items()}
     enabled = {point: _enabled(plugins, point, f"{where}.plugins") for point in POINTS if point != "multiPoint"}
+    if "PrioritySort" not in enabled["queueSort"]:
+        raise SettingsError(
+            f'{where}: only one queue sort plugin required for profile with scheduler name "{name}", but got 0'
+        )
+    if "DefaultBinder" not in enabled["bind"]:
+        raise SettingsError(f'{where}: at least one bind plugin is needed for profile with scheduler name "{name}"')
     weights = enabled["score"]
     filtering = {**enabled["filter"], **enabled["preFilter"]}
     preemption = args.get(PREEMPTION, {})

@@ -12,6 +12,7 @@ from kumo.api.objects import timestamp
 from kumo.api.resources import PODS
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.preemption import Preemption
+from kumo.kubernetes.scheduler.watching import scheduler_of
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.event_series import SeriesRecorder
 from kumo.machinery.events import NORMAL, WARNING
@@ -31,12 +32,13 @@ class Reporter:
     def placed(self, pod: PodInfo, node: str) -> None:
         """The pod is bound."""
         text = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
-        self._recorder.event(pod.pod, NORMAL, "Scheduled", "Binding", text)
+        self._recorder.event(pod.pod, NORMAL, "Scheduled", "Binding", text, controller=scheduler_of(pod.pod))
 
     def preempted(self, victim: PodInfo, pod: PodInfo, node: str) -> None:
         """The victim was deleted to make room for the pod."""
         text = f"Preempted by pod {pod.uid} on node {node}"
-        self._recorder.event(victim.pod, NORMAL, "Preempted", "Preempting", text, related=pod.pod)
+        who = scheduler_of(pod.pod)
+        self._recorder.event(victim.pod, NORMAL, "Preempted", "Preempting", text, related=pod.pod, controller=who)
 
     async def refused(self, pod: PodInfo, message: str, helping: Preemption) -> None:
         """No node will do; another may be nominated."""
@@ -47,7 +49,8 @@ class Reporter:
         await self._say(pod, ERROR, message, "")
 
     async def _say(self, pod: PodInfo, reason: str, message: str, node: str | None) -> None:
-        self._recorder.event(pod.pod, WARNING, "FailedScheduling", "Scheduling", message)
+        who = scheduler_of(pod.pod)
+        self._recorder.event(pod.pod, WARNING, "FailedScheduling", "Scheduling", message, controller=who)
         status = status_change(pod, reason, message, node)
         if status:
             await self.patch(pod, status)
