@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kumo.api import fields
-from kumo.api.conditions import set_condition
+from kumo.api.conditions import find, set_condition
 from kumo.api.errors import Cause, bad_request, conflict, invalid
 from kumo.api.objects import Object, is_deleting, timestamp
 from kumo.api.resources import GVK, ResourceType
@@ -72,5 +72,10 @@ def _assign(kind: ResourceType, pod: Object, meta: Object, node: str) -> None:
     for key in ("annotations", "labels"):
         if meta.get(key):
             pod["metadata"][key] = {**(pod["metadata"].get(key) or {}), **meta[key]}
+    status = pod.setdefault("status", {})
+    status.pop("nominatedNodeName", None)  # it has a node: the hint would only mislead
+    known = status.setdefault("conditions", [])
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
-    set_condition(pod.setdefault("status", {}).setdefault("conditions", []), scheduled, timestamp())
+    for stale in ("reason", "message"):
+        (find(known, "PodScheduled") or {}).pop(stale, None)
+    set_condition(known, scheduled, timestamp())

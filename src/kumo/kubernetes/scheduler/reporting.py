@@ -38,7 +38,7 @@ class Reporter:
         """The victim was deleted to make room for the pod."""
         text = f"Preempted by pod {pod.uid} on node {node}"
         who = scheduler_of(pod.pod)
-        self._recorder.event(victim.pod, NORMAL, "Preempted", "Preempting", text, related=pod.pod, controller=who)
+        self._recorder.event(victim.pod, NORMAL, "Preempted", "Preempting", text, controller=who)
 
     async def refused(self, pod: PodInfo, message: str, helping: Preemption) -> None:
         """No node will do; another may be nominated."""
