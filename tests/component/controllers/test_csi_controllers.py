@@ -22,7 +22,7 @@ from kumo.kubernetes.snapshot_controller.names import CONTENTS, SNAPSHOTS
 from kumo.machinery.client import Client
 from kumo.machinery.informer import Informers
 from kumo.machinery.transport import InProcessTransport
-from support.csi_driver import NAME, ZONE, MemoryDriver
+from support.csi_memory import NAME, ZONE, MemoryDriver
 from support.hollow import HollowCluster, until
 
 pytestmark = pytest.mark.component
