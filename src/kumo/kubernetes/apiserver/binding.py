@@ -76,6 +76,6 @@ def _assign(kind: ResourceType, pod: Object, meta: Object, node: str) -> None:
     status.pop("nominatedNodeName", None)  # it has a node: the hint would only mislead
     known = status.setdefault("conditions", [])
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
-    for stale in ("reason", "message"):
+    for stale in ("reason", "message", "observedGeneration"):
         (find(known, "PodScheduled") or {}).pop(stale, None)
     set_condition(known, scheduled, timestamp())
