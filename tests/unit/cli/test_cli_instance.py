@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kumo.cli import instance
 from kumo.cli.instance import InstanceError
 from kumo.cli.service import unit_name, unit_text
-from kumo.cli.up import _mirror
+from kumo.cli.up import mirror
 
 pytestmark = pytest.mark.unit
 
@@ -87,11 +87,11 @@ def test_a_fact_for_each_choice_survives_the_file(tmp_path: Path) -> None:
 
 
 def test_mirrors() -> None:
-    assert _mirror("docker.io=http://127.0.0.1:5000") == ("docker.io", "http://127.0.0.1:5000")
-    assert _mirror("quay.io=https://mirror.example.org/q") == ("quay.io", "https://mirror.example.org/q")
+    assert mirror("docker.io=http://127.0.0.1:5000") == ("docker.io", "http://127.0.0.1:5000")
+    assert mirror("quay.io=https://mirror.example.org/q") == ("quay.io", "https://mirror.example.org/q")
     for wrong in ("docker.io", "=https://a", "docker.io=ftp://a", "docker.io=http://192.0.2.1"):
         with pytest.raises(InstanceError, match="--mirror"):
-            _mirror(wrong)
+            mirror(wrong)
 
 
 def test_units() -> None:
