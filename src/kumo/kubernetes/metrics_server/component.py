@@ -129,7 +129,7 @@ class MetricsServer:
                 reply = await transport.request("GET", _PATH)
             raise_for_status(reply)
             page = read(reply.body.decode(errors="replace"), time.time())
-        except (Exception, TimeoutError) as error:
+        except Exception as error:
             # Whatever a node answers must not keep the others from being asked.
             self._forget(name, str(error) or type(error).__name__)
             return

@@ -66,7 +66,8 @@ class PodFiles:
         kind = next((k for k in volume if k != "name"), "emptyDir")
         if kind in _PLUGINS:
             path = top / f"kubernetes.io~{_PLUGINS[kind]}" / name
-            memory = kind == "emptyDir" and mounts.is_mounted(path)
+            # In memory it is a file system of its own. (The table of mounts would be long to read for each volume.)
+            memory = kind == "emptyDir" and path.is_mount()
             use = file_system(path) if memory else self._sizes.of(path)
             return VolumeUse(name, "", ephemeral=not memory, use=use) if use is not None else None
         if kind == "csi":

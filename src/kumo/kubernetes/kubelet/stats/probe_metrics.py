@@ -47,13 +47,14 @@ class ProbeCounts:
         begun = "[ALPHA] Start time of the process since unix epoch in seconds."
         results = ("probe_type", "result", "container", "pod", "namespace", "pod_uid")
         durations = ("probe_type", "container", "pod", "namespace")
+        sorted_durations = [(labels, self._durations[labels]) for labels in sorted(self._durations)]
         lines = [
             *family("gauge", "process_start_time_seconds", begun, (), [((), started)]),
             *histograms(
                 "prober_probe_duration_seconds",
                 lasted,
                 durations,
-                [(k, self._durations[k]) for k in sorted(self._durations)],
+                sorted_durations,
             ),
             *family("counter", "prober_probe_total", counted, results, sorted(self._results.items())),
         ]
