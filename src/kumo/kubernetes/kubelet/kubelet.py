@@ -87,7 +87,15 @@ class Kubelet:
         self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
         self._nodes.on_change(self.node.seen)
         self.storage = NodeStorage(
-            config.directory, config.node_name, client, informers, self._nodes, self.node, references, recorder
+            config.directory,
+            config.node_name,
+            client,
+            informers,
+            self._nodes,
+            self.node,
+            references,
+            recorder,
+            config.resync_seconds,
         )
         volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image, self.storage.volumes)
         allocations = Allocations(

@@ -25,22 +25,26 @@ from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 
 _CLAIMS = core("persistentvolumeclaims")
 _VOLUMES: GVR = core("persistentvolumes", False)
-_PERIOD = 10.0
-_FIRST, _LAST = 5.0, 120.0
+PERIOD = 10.0
+"""Seconds between two looks."""
+_LAST = 120.0
 _log = structlog.get_logger("kumo.kubelet")
 
 
 @dataclass(slots=True)
 class _Delay:
     due: float = 0.0
-    length: float = _FIRST
+    length: float = PERIOD
 
 
 class Expander:
     """Grows the volumes of `volumes`."""
 
-    def __init__(self, volumes: CsiVolumes, client: Client, recorder: EventRecorder, node_name: str) -> None:
+    def __init__(
+        self, volumes: CsiVolumes, client: Client, recorder: EventRecorder, node_name: str, period: float
+    ) -> None:
         self._volumes = volumes
+        self._period = period
         self._client = client
         self._recorder = recorder
         self._node = node_name
@@ -52,7 +56,7 @@ class Expander:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await asyncio.sleep(_PERIOD)
+            await asyncio.sleep(self._period)
             for mounted in self._volumes.mounted():
                 spec = mounted.spec
                 delay = self._delays.get(spec.key)
@@ -153,7 +157,7 @@ class Expander:
             return
         if growth.infeasible(error.code):
             self._offline.add(spec.key)
-        delay = self._delays.setdefault(spec.key, _Delay())
+        delay = self._delays.setdefault(spec.key, _Delay(length=self._period))
         delay.due = asyncio.get_running_loop().time() + delay.length
         delay.length = min(delay.length * 2, _LAST)
         if during_mount:

@@ -14,7 +14,7 @@ from kumo.host.csi.errors import CsiError
 from kumo.kubernetes.kubelet.csi.attachment import Attachments
 from kumo.kubernetes.kubelet.csi.csi_node import CsiNodeKeeper
 from kumo.kubernetes.kubelet.csi.drivers import Drivers
-from kumo.kubernetes.kubelet.csi.expansion import Expander
+from kumo.kubernetes.kubelet.csi.expansion import PERIOD, Expander
 from kumo.kubernetes.kubelet.csi.handler import CsiHandler
 from kumo.kubernetes.kubelet.csi.places import Places
 from kumo.kubernetes.kubelet.csi.registration import PluginHandler, PluginWatcher
@@ -55,6 +55,7 @@ class NodeStorage:
         node: NodeKeeper,
         references: References,
         recorder: EventRecorder,
+        resync_seconds: float,
     ) -> None:
         """`nodes` holds this node's Node, `node` writes its status."""
         places = Places(plugin_root(directory))
@@ -68,7 +69,7 @@ class NodeStorage:
         node.volumes_in_use = attachments.in_use
         objects = informers.informer(CSI_DRIVERS)
         self.volumes = CsiVolumes(places, node_name, self._drivers, objects, attachments, references, recorder.event)
-        self._expander = Expander(self.volumes, client, recorder, node_name)
+        self._expander = Expander(self.volumes, client, recorder, node_name, min(PERIOD, resync_seconds))
         self._left = self.volumes.load()
 
     async def run(self) -> None:
