@@ -45,7 +45,10 @@ class Binder:
         self, pod: PodInfo, node: str, volumes: NodeVolumes, timeout: float, extender: Extender | None
     ) -> None:
         """Bind the pod's volumes and the pod (through an extender, if one does that)."""
+        lengthy = bool(volumes.bindings or volumes.provisions)
         try:
+            if lengthy:  # others should know where the pod will be while its volumes are made
+                await self._reporter.patch(pod, {"nominatedNodeName": node})
             await self._volumes.bind(pod, volumes, node, timeout)
             if extender is not None:
                 await extender.bind(pod, node)
@@ -55,10 +58,14 @@ class Binder:
                 )
         except (VolumesNotBound, CycleError) as error:
             self._take_back(pod)
+            if lengthy:
+                await self._reporter.patch(pod, {"nominatedNodeName": None})
             await self._reporter.failed(pod, str(error))
             return
         except UNREACHABLE as error:
             self._take_back(pod)
+            if lengthy:
+                await self._reporter.patch(pod, {"nominatedNodeName": None})
             if is_not_found(error) or is_conflict(error):
                 _log.debug("pod went away or is bound", pod=pod.name, error=str(error))
                 return
