@@ -87,6 +87,12 @@ def ended(reason: str) -> Callable[[Manifest], bool]:
     return check
 
 
+def not_startable(status: Manifest) -> bool:
+    """RunContainerError at first; then it is backed off from, with the reason in how it ended."""
+    last = [(c["lastState"].get("terminated") or {}).get("reason") for c in status.get("containerStatuses") or ()]
+    return waiting("RunContainerError")(status) or (waiting("CrashLoopBackOff")(status) and last == ["StartError"])
+
+
 def creating(status: Manifest) -> bool:
     return waiting("ContainerCreating")(status)
 
@@ -124,7 +130,7 @@ REASONS: list[tuple[Manifest, Callable[[Manifest], bool], str, str]] = [
         "Error: container has runAsNonRoot and image will run as root",
     ),
     (pod("no-profile", container(securityContext=SECCOMP)), waiting("CreateContainerError"), "Failed", "Error: "),
-    (pod("no-program", container(command=["/no/such"])), waiting("RunContainerError"), "Failed", "Error: failed to"),
+    (pod("no-program", container(command=["/no/such"])), not_startable, "Failed", "Error: failed to"),
     (
         pod("crashing", container(command=["sh", "-c", "exit 3"])),
         waiting("CrashLoopBackOff"),
