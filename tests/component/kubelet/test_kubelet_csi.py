@@ -188,14 +188,8 @@ async def test_kubelet_csi_volume_is_attached_staged_published_and_undone(node: 
     ref = {"name": "key", "namespace": "default"}
     source = await volume(node, "one", nodeStageSecretRef=ref, volumeAttributes={"a": "b"}, fsType="ext4")
     driver.failures["stage"] = [CsiError("INTERNAL", "no disk")]
-    pod = await node.create(
-        "one",
-        "sh",
-        "-c",
-        "echo $$ > /data/f; trap 'exit 0' TERM; sleep 1000 & wait",
-        securityContext={"fsGroup": 4321},
-        **mounted(source),
-    )
+    write = ("sh", "-c", f"echo $$ > /data/f; {QUICK[2]}")
+    pod = await node.create("one", *write, securityContext={"fsGroup": 4321}, **mounted(source))
     assert not driver.of("stage")
     await attach(node, "one", where="slot-7")
     await node.until("one", running, timeout=60)
