@@ -77,6 +77,8 @@ class ServiceController:
         self._given: dict[Key, tuple[str, tuple[str, ...]]] = {}
         """What was written and the informer may not show yet: UID and addresses."""
         self._waiting: set[Key] = set()
+        self._giving: dict[Key, set[str]] = {}
+        """What was taken from whom, until the informer shows it: then others may have it."""
         self._controller = Controller(self.name, self._reconcile, workers=1)
         self._controller.watch(self._services)
 
@@ -90,8 +92,12 @@ class ServiceController:
 
     async def _reconcile(self, key: Key) -> float | None:
         service = self._services.get_key(key)
+        left = set(balancer_addresses(service)) if service is not None else set()
+        if key in self._giving and not self._giving[key] & left:
+            del self._giving[key]
+            self._wake()
         if service is None:
-            self._released(key)
+            self._forget(key)
             return None
         if is_deleting(service) or not wants_balancer(service):
             await self._take_down(key, service)
@@ -122,15 +128,16 @@ class ServiceController:
         self._recorder.event(service, NORMAL, "EnsuredLoadBalancer", "Ensured load balancer")
         _log.info("load balancer", service=str(key), addresses=right)
         if set(held) - set(right):
-            self._wake()
+            self._giving[key] = set(held) - set(right)
 
     async def _take_down(self, key: Key, service: Object) -> None:
         if has_finalizer(service) and OWNED in annotations_of(service):
             self._recorder.event(service, NORMAL, "DeletingLoadBalancer", "Deleting load balancer")
             await self._write(service, ())
             self._recorder.event(service, NORMAL, "DeletedLoadBalancer", "Deleted load balancer")
+            self._giving[key] = set(balancer_addresses(service))
             _log.info("load balancer taken down", service=str(key))
-        self._released(key)
+        self._forget(key)
 
     async def _write(self, service: Object, addresses: tuple[str, ...]) -> None:
         try:
@@ -156,10 +163,9 @@ class ServiceController:
         mine = set(balancer_addresses(me)) if me is not None else set()
         return {a: who for a, (who, since) in found.items() if a not in mine or (since, who) < (born, str(key))}
 
-    def _released(self, key: Key) -> None:
+    def _forget(self, key: Key) -> None:
         self._waiting.discard(key)
-        if self._given.pop(key, None) is not None:
-            self._wake()
+        self._given.pop(key, None)
 
     def _wake(self) -> None:
         """An address has become free."""
