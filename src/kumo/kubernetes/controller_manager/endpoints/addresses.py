@@ -57,14 +57,26 @@ def endpoints(
     With `on_known` neither are those of nodes that aren't (or no longer) there, unless the service wants all.
     """
     found = []
-    everywhere = not on_known or bool((service.get("spec") or {}).get("publishNotReadyAddresses"))
+    pods = list(pods)
+    lost = {uid_of(pod) for pod in on_lost_nodes(service, pods, nodes)} if on_known else set()
     for pod in pods:
         address = _address(pod, family)
-        if not everywhere and (pod.get("spec") or {}).get("nodeName") not in nodes:
-            continue
-        if address and not p.has_ended(pod):
+        if address and not p.has_ended(pod) and uid_of(pod) not in lost:
             found.append(_endpoint(service, pod, nodes, address))
     return found
+
+
+def on_lost_nodes(service: Object, pods: Iterable[Object], nodes: Mapping[str, Object]) -> list[Object]:
+    """Pods with an address on nodes that aren't there; none for a service that publishes pods in any state."""
+    if (service.get("spec") or {}).get("publishNotReadyAddresses"):
+        return []
+    return [
+        pod
+        for pod in pods
+        if (pod.get("spec") or {}).get("nodeName") not in nodes
+        and (pod.get("status") or {}).get("podIP")
+        and not p.has_ended(pod)
+    ]
 
 
 def _address(pod: Object, family: str) -> str:

@@ -9,7 +9,7 @@ from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import Key, Object, is_deleting, key_of, labels_of, name_of, namespace_of, uid_of
 from kumo.api.resources import ENDPOINTS, ENDPOINTSLICES, NODES, PODS, SERVICES
 from kumo.kubernetes.controller_manager.endpoints import topology
-from kumo.kubernetes.controller_manager.endpoints.addresses import ZONE, Endpoint, endpoints, families
+from kumo.kubernetes.controller_manager.endpoints.addresses import ZONE, Endpoint, endpoints, families, on_lost_nodes
 from kumo.kubernetes.controller_manager.endpoints.slices import (
     MANAGED_BY,
     MANAGER,
@@ -121,6 +121,7 @@ class EndpointSliceController(_ServiceController):
         existing = self._slices.by_index(SERVICE_INDEX, str(key))
         pods, nodes = self._selected(service), self._nodes_by_name()
         moment = self._triggers.last(service, pods)
+        self._tell_lost(service, on_lost_nodes(service, pods, nodes))
         wanted_families = families(service)
         for family in wanted_families:
             found = endpoints(service, pods, nodes, family, on_known=True)
@@ -152,6 +153,14 @@ class EndpointSliceController(_ServiceController):
             self._hinted.add(key)
             self._tell(service, NORMAL, topology.ENABLED, family)
         return zones
+
+    def _tell_lost(self, service: Object, pods: list[Object]) -> None:
+        where = f"Service {key_of(service)}"
+        found = [f"skipping Pod {name_of(o)} for {where}: Node {o['spec'].get('nodeName', '')} Not Found" for o in pods]
+        if found:
+            text = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
+            text = f"Error updating Endpoint Slices for {where}: {text}"
+            self._recorder.event(service, WARNING, "FailedToUpdateEndpointSlices", text)
 
     def _tell(self, service: Object, kind: str, text: str, family: str) -> None:
         reason = "TopologyAwareHintsEnabled" if kind == NORMAL else "TopologyAwareHintsDisabled"

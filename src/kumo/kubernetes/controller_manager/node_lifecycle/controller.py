@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 from kumo.api import conditions
 from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Key, Object, is_deleting, labels_of, name_of, namespace_of, timestamp, uid_of
+from kumo.api.objects import Key, Object, labels_of, name_of, namespace_of, timestamp, uid_of
 from kumo.api.resources import LEASES, NODES, PODS
 from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace, is_ready, left, silenced
-from kumo.kubernetes.controller_manager.node_lifecycle.taints import is_evicted, wanted_taints
+from kumo.kubernetes.controller_manager.node_lifecycle.taints import is_evicted, is_unready, wanted_taints
 from kumo.kubernetes.controller_manager.node_lifecycle.zones import EXCLUDED, Pace, Zones, zone_of
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.controller import Controller
@@ -98,7 +98,7 @@ class NodeLifecycleController:
                 self._controller.queue.add(Key("", name_of(other)))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        """A pod came onto a node, or is to be deleted there: the node may be silent."""
+        """A pod came onto a node: that may be silent."""
         node = str(((new or {}).get("spec") or {}).get("nodeName") or "")
         found = self._nodes.get(node) if node else None
         if found is not None and _is_unknown(found):
@@ -137,7 +137,7 @@ class NodeLifecycleController:
     async def _taint(self, node: Object) -> float | None:
         """Write the node's taints; seconds until it may get one that evicts, if it has to wait for that."""
         zone, evict = zone_of(node), self._zones.any_ready
-        new = evict and not is_ready(node) and not is_evicted(node)
+        new = evict and is_unready(node) and not is_evicted(node)
         wait = self._zones.wait(zone, self._now()) if new else None
         add = wait is not None and wait <= 0
         if add:
@@ -159,9 +159,9 @@ class NodeLifecycleController:
             await self._client.patch(NODES, name_of(node), {"metadata": {"labels": wanted}})
 
     async def _mark_pods(self, node: Object) -> None:
-        """Pods of a node that is not ready are not ready either; those to be deleted on a silent one are lost."""
+        """Pods of a node that is not ready are not ready either."""
         for pod in self._pods.by_index(NODE_INDEX, name_of(node)):
-            status = _unready(pod) | (_lost(pod, node) if _is_unknown(node) else {})
+            status = _unready(pod)
             if not status:
                 continue
             patch = {"metadata": {"uid": uid_of(pod)}, "status": status}
@@ -172,8 +172,7 @@ class NodeLifecycleController:
             except StatusError as error:
                 if not is_not_found(error):
                     raise
-            if "conditions" in status:
-                self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+            self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
 
 def _renewed(lease: Object | None) -> str:
@@ -192,10 +191,3 @@ def _unready(pod: Object) -> Object:
     if p.has_ended(pod) or not p.is_ready(pod):
         return {}
     return {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": timestamp()}]}
-
-
-def _lost(pod: Object, node: Object) -> Object:
-    if not is_deleting(pod) or (pod.get("status") or {}).get("reason") == "NodeLost":
-        return {}
-    text = f"Node {name_of(node)} which was running pod {name_of(pod)} is unresponsive"
-    return {"reason": "NodeLost", "message": text}

@@ -28,7 +28,8 @@ class TaintEvictionController:
         self._pods = informers.informer(PODS)
         self._pods.add_index(NODE_INDEX, node_index)
         self._seen: dict[str, float] = {}
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, float] = {}
+        """When pods that may stay for a while have to go (epoch seconds)."""
         self._controller = Controller(self.name, self._reconcile, workers=4)
         self._controller.watch(self._pods)
         self._controller.watch(self._nodes, self._pods_of)
@@ -46,7 +47,7 @@ class TaintEvictionController:
         pod = self._pods.get_key(key)
         node = self._nodes.get((pod.get("spec") or {}).get("nodeName") or "") if pod is not None else None
         if pod is None or node is None or is_deleting(pod):
-            self._waiting.discard(key)
+            self._waiting.pop(key, None)
             return None
         taints = evicting(node)
         if not taints:
@@ -56,16 +57,17 @@ class TaintEvictionController:
             self._spare(key, pod)
             return None
         if end > time.time():
-            self._waiting.add(key)
+            self._waiting[key] = end
             return end - time.time()
-        self._waiting.discard(key)
+        if self._waiting.get(key, end) > end:
+            self._spare(key, pod)
+        self._waiting.pop(key, None)
         await self._evict(pod)
         return None
 
     def _spare(self, key: Key, pod: Object) -> None:
-        """The pod may stay; if it was to go, that is told."""
-        if key in self._waiting:
-            self._waiting.discard(key)
+        """The pod is not to go at the time that it was to; if there was one, that is told."""
+        if self._waiting.pop(key, None) is not None:
             self._recorder.event(pod, NORMAL, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
 
     async def _evict(self, pod: Object) -> None:

@@ -46,6 +46,11 @@ def wanted_taints(node: Object, *, evict: bool, add: bool = True, now: float) ->
     return new if new != old else None
 
 
+def is_unready(node: Object) -> bool:
+    """Whether the node's Ready condition calls for a taint; one that has never said anything isn't tainted."""
+    return _says(node, "Ready", "False") or _says(node, "Ready", "Unknown")
+
+
 def is_evicted(node: Object) -> bool:
     """Whether the node has a NoExecute taint for not being ready."""
     return any(t.get("key") in (NOT_READY, UNREACHABLE) for t in evicting(node))
