@@ -87,7 +87,7 @@ class Renewal:
         write_file(path, cert + wanted.key)
         self._context.load_cert_chain(path)
         for transport in self._transports:  # What is open still shows the old one.
-            await transport.close()
+            transport.renew()
 
     async def _new_server(self, path: Path) -> None:
         name, address = self._instance.node_name, self._instance.address
@@ -121,8 +121,10 @@ class Kept:
                     continue
             try:
                 await self._renew(self._path)
+                self.valid.set()
                 _log.info("the cluster has signed a certificate", file=self._path.name)
                 share, delay = random.uniform(0.7, 0.9), _RETRY_FIRST
+                await asyncio.sleep(_RETRY_FIRST)  # One that is over as soon as it is made must not keep us busy.
             except (enrolment.EnrolmentError, StatusError, ConnectionError, OSError, TimeoutError) as error:
                 _log.warning("no certificate yet", file=self._path.name, error=str(error), again_in=delay)
                 await asyncio.sleep(delay)

@@ -190,6 +190,8 @@ class HttpTransport:
         self._server_name = server_name
         self._decompress = decompress
         self._session: aiohttp.ClientSession | None = None
+        self._former: list[aiohttp.ClientSession] = []
+        self._ending: set[asyncio.Future[None]] = set()
         self._made: dict[str, URL] = {}
 
     def _connected(self) -> aiohttp.ClientSession:
@@ -348,9 +350,27 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Let go of connections; a later request makes new ones."""
+        sessions, self._session, self._former = [*self._former, self._session], None, []
+        for session in sessions:
+            if session is not None:
+                await session.close()
+
+    def renew(self, linger: float = 60.0) -> None:
+        """Make new connections for what comes, as after a change of the certificate; end the others in a while.
+
+        What is under way has `linger` seconds to end; a watch is cut off then, and resumed by whoever watches.
+        """
         session, self._session = self._session, None
         if session is not None:
-            await session.close()
+            self._former.append(session)
+            asyncio.get_running_loop().call_later(linger, self._end, session)
+
+    def _end(self, session: aiohttp.ClientSession) -> None:
+        if session in self._former:
+            self._former.remove(session)
+            task = asyncio.ensure_future(session.close())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
 
 async def _refusals(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
