@@ -38,11 +38,11 @@ def claim(name: str, size: str = "32Mi", **spec: Any) -> dict[str, Any]:
 def pod(name: str, command: str = "true", **claims: str) -> dict[str, Any]:
     """A pod that runs the command, then sleeps; `claims` are mounted at their names (`raw...`: as devices)."""
     main: dict[str, Any] = {"name": "main", "image": "busybox", "imagePullPolicy": "IfNotPresent"}
-    main["command"] = ["sh", "-c", f"{command}; sync; exec sleep 3600"]
+    main["command"] = ["sh", "-c", f"trap 'exit 0' TERM; {command}; sync; while :; do sleep 0.2; done"]
     main["volumeMounts"] = [{"name": n, "mountPath": f"/{n}"} for n in claims if not n.startswith("raw")]
     main["volumeDevices"] = [{"name": n, "devicePath": f"/dev/{n}"} for n in claims if n.startswith("raw")]
     volumes = [{"name": n, "persistentVolumeClaim": {"claimName": c}} for n, c in claims.items()]
-    spec = {"containers": [main], "volumes": volumes, "terminationGracePeriodSeconds": 0}
+    spec = {"containers": [main], "volumes": volumes, "terminationGracePeriodSeconds": 1}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
@@ -67,7 +67,8 @@ class Space:
         self.wait(lambda: self.kubectl("wait", "--for=condition=Ready", *pods, "--timeout=60s"), 120, "pods ready")
 
     def run(self, name: str, command: str) -> str:
-        return self.kubectl("exec", name, "--", "sh", "-c", command)
+        """What the command prints in the pod, as soon as its node answers for it."""
+        return str(self.wait(lambda: self.kubectl("exec", name, "--", "sh", "-c", command), 60, f"an answer of {name}"))
 
     def volumes(self) -> list[str]:
         """What the driver has: a folder for each volume or snapshot."""
@@ -110,7 +111,7 @@ def test_volumes_are_made_copied_grown_and_deleted(space: Space) -> None:
     space.apply(snapshot | {"spec": {"source": {"persistentVolumeClaimName": "data"}}})
     space.kubectl("wait", "volumesnapshot/monday", "--for=jsonpath={.status.readyToUse}=true", "--timeout=60s")
     assert "monday   true         data" in space.kubectl("get", "vs")
-    space.run("writer", "echo two > /data/f; sync")
+    space.run("writer", "echo two > /data/f; sync; echo done")
     of = {"apiGroup": GROUP, "kind": "VolumeSnapshot", "name": "monday"}
     space.apply(
         claim("restored", "64Mi", dataSource=of),
@@ -127,7 +128,7 @@ def test_volumes_are_made_copied_grown_and_deleted(space: Space) -> None:
 
     larger = {"spec": {"resources": {"requests": {"storage": "96Mi"}}}}
     space.kubectl("patch", "pvc", "data", "--type=merge", "-p", json.dumps(larger))
-    space.wait(lambda: "Resizing" in space.kubectl("get", "events"), 60, "the volume growing")
+    space.wait(lambda: "FileSystemResizeRequired" in space.kubectl("get", "events"), 60, "the volume grown")
     # Not every machine lets a mounted file system grow: the next pod has it in any case.
     space.kubectl("delete", "pod", "writer")
     space.apply(pod("writer", data="data"))
@@ -146,7 +147,7 @@ def test_killed_while_volumes_are_made_and_deleted(space: Space) -> None:
     names = [f"v{n}" for n in range(5)]
     space.apply(*(claim(n) for n in names), claim("now", storageClassName="at-once"))
     space.apply(*(pod(f"p-{n}", f"echo {n} > /v/f", v=n) for n in names))
-    for victim in ("control-plane", "node", "control-plane"):
+    for victim in ("control-plane", "node"):
         time.sleep(0.3)  # Somewhere in the midst of it: a moment like any other.
         space.wait(lambda v=victim: os.kill(space.cloud.pid(v), signal.SIGKILL) is None, 30, f"{victim} killed")
     space.wait(lambda: len(space.bound()) == 6, 120, "all claims bound")
@@ -156,9 +157,7 @@ def test_killed_while_volumes_are_made_and_deleted(space: Space) -> None:
 
     space.kubectl("delete", "pod", "--all", "--grace-period=0", "--force")
     space.kubectl("delete", "pvc", "--all", "--wait=false")
-    for victim in ("node", "control-plane"):
-        space.wait(lambda v=victim: os.kill(space.cloud.pid(v), signal.SIGKILL) is None, 30, f"{victim} killed")
-    space.wait(lambda: space.cloud.kubectl("get", "nodes"), 60, "the API server there again")
+    os.kill(space.cloud.pid("node"), signal.SIGKILL)
     space.clear()
 
 
