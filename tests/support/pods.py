@@ -101,6 +101,8 @@ class Pod:
 
         def make() -> socket.socket:
             found = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+            if six:
+                found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             found.bind(("::" if six else "0.0.0.0", port))
             return found
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import socket
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,8 +19,11 @@ import pytest
 import pytest_asyncio
 
 from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
+from kumo.host.network.links import Address, Links
+from kumo.host.network.namespaces import run_in_netns
 from kumo.host.nftables import Nft
-from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
+from kumo.kubernetes.kube_proxy.announcement import OWNED
+from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
 from support.objects import MemoryApi
 from support.pods import Pod, PodLab, ask_tcp, ask_udp
@@ -41,12 +48,17 @@ class Setting:
             cluster_cidr=str(config.cluster_network),
             bridge=config.bridge,
             gateway=config.gateway,
+            second=Network(lab.service_cidr6, str(config.cluster_network6), config.gateway6),
+            healthz=f"{config.gateway}:10256",
+            metrics=f"{config.gateway}:10249",
         )
         self.tasks: list[asyncio.Task[Any]] = []
         self.proxy = KubeProxy(self.config, self.api.informers)
 
-    def address(self, number: int) -> str:
+    def address(self, number: int, *, six: bool = False) -> str:
         """A cluster IP."""
+        if six:
+            return self.lab.service_cidr6.replace("::/112", f"::{number}")
         return self.lab.service_cidr.replace("0/24", str(number))
 
     async def start(self) -> None:
@@ -60,23 +72,33 @@ class Setting:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.proxy.remove()
 
-    def service(self, name: str, number: int, protocol: str = "TCP", **spec: Any) -> None:
+    def service(
+        self, name: str, number: int, protocol: str = "TCP", *, balancer: str = "", both: bool = False, **spec: Any
+    ) -> None:
+        """A Service, with the address of a load balancer of the cloud's own if one is given."""
         port: dict[str, Any] = {"port": 80, "protocol": protocol}
         if "nodePort" in spec:
             port["nodePort"] = spec.pop("nodePort")
-        body = {"clusterIP": self.address(number), "ports": [port], **spec}
-        self.api.put(SERVICES, {"metadata": {"name": name, "namespace": "default"}, "spec": body})
+        addresses = [self.address(number), *([self.address(number, six=True)] if both else [])]
+        body = {"clusterIP": addresses[0], "clusterIPs": addresses, "ports": [port], **spec}
+        meta: dict[str, Any] = {"name": name, "namespace": "default"}
+        status: dict[str, Any] = {}
+        if balancer:
+            body["type"], meta["annotations"] = "LoadBalancer", {OWNED: "kumo.dev/pool"}
+            status = {"loadBalancer": {"ingress": [{"ip": balancer, "ipMode": "VIP"}]}}
+        self.api.put(SERVICES, {"metadata": meta, "spec": body, "status": status})
 
     def endpoints(self, name: str, *addresses: str, protocol: str = "TCP", port: int = 8080) -> None:
+        six = any(":" in a for a in addresses)
         self.api.put(
             ENDPOINTSLICES,
             {
                 "metadata": {
-                    "name": f"{name}-abcde",
+                    "name": f"{name}-{'six' if six else 'abcde'}",
                     "namespace": "default",
                     "labels": {"kubernetes.io/service-name": name},
                 },
-                "addressType": "IPv4",
+                "addressType": "IPv6" if six else "IPv4",
                 "ports": [{"name": "", "port": port, "protocol": protocol}],
                 "endpoints": [
                     {"addresses": [a], "conditions": {"ready": True}, "nodeName": "node1"} for a in addresses
@@ -103,7 +125,7 @@ async def eventually(check: Any, wanted: Any, seconds: float = 10) -> None:
 
 @pytest_asyncio.fixture
 async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
-    lab = PodLab(tmp_path)
+    lab = PodLab(tmp_path, dual=True)
     try:
         await lab.open()
         found = Setting(lab)
@@ -288,3 +310,143 @@ async def test_with_a_thousand_services_a_change_is_still_one_small_transaction(
     setting.endpoints("web", two.address)
     await eventually(answer, "two")
     assert time.perf_counter() - began < 1  # 0.01 s on an idle machine
+
+
+async def http(url: str, netns: str = "") -> tuple[int, str]:
+    """Status and body of a GET, without any proxy of the machine's."""
+
+    def call() -> tuple[int, str]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(url, timeout=3) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return await asyncio.to_thread(run_in_netns, netns, call) if netns else await asyncio.to_thread(call)
+
+
+async def test_both_families_of_one_service(setting: Setting) -> None:
+    one, two = await two_servers(setting)
+    for pod, name in ((one, "one"), (two, "two")):
+        pod.serve_tcp(8080, name, six=True)
+        pod.serve_udp(8080, name, six=True)
+    setting.service("web", 10, both=True, nodePort=30920, type="NodePort")
+    setting.endpoints("web", one.address)
+    setting.endpoints("web", one.address6, two.address6)
+    setting.service("empty", 11, both=True)
+    await setting.start()
+    six = setting.address(10, six=True)
+    for caller in (one.netns, two.netns, ""):
+        names = Counter([(await ask_tcp(six, 80, netns=caller))[1] for _ in range(20)])
+        assert min(names["one"], names["two"]) >= 8  # by turns, but for packets that are sent twice
+        assert (await ask_tcp(setting.address(10), 80, netns=caller))[1] == "one"
+    assert (await two.ask_tcp(setting.lab.config.gateway6, 30920))[1] in ("one", "two")
+    for address, port in ((setting.address(11, six=True), 80), (six, 81)):
+        with pytest.raises(ConnectionRefusedError):
+            await one.ask_tcp(address, port)
+    setting.service("dns", 12, "UDP", both=True)
+    setting.endpoints("dns", one.address6, protocol="UDP")
+    client = two.udp_client(setting.address(12, six=True), 80, timeout=1)
+
+    async def answer() -> str:
+        return (await ask_udp(client))[1]
+
+    await eventually(answer, "one")
+    setting.endpoints("dns", two.address6, protocol="UDP")
+    await eventually(answer, "two")  # the flow to the endpoint that went is forgotten
+
+
+async def test_a_balancers_address_is_the_nodes_and_open_to_its_source_ranges(setting: Setting) -> None:
+    one, _ = await two_servers(setting)
+    friend, stranger = await setting.lab.pod(), await setting.lab.pod()
+    balancer = setting.address(200).replace("198.", "203.")
+    setting.service("web", 10, balancer=balancer)
+    setting.endpoints("web", one.address)
+    await setting.start()
+
+    def held() -> bool:
+        with Links() as links:
+            return Address(balancer, 32) in links.addresses(setting.lab.config.bridge)
+
+    assert await asyncio.to_thread(held)
+    for caller in (friend.netns, stranger.netns, one.netns, ""):
+        assert (await ask_tcp(balancer, 80, netns=caller))[1] == "one"
+    with socket.create_server(("0.0.0.0", 0)) as server, pytest.raises(ConnectionRefusedError):
+        await friend.ask_tcp(balancer, server.getsockname()[1])  # the node's own servers are not behind it
+    setting.service("web", 10, balancer=balancer, loadBalancerSourceRanges=[f"{friend.address}/32"])
+
+    async def let_in() -> list[str]:
+        found = []
+        for name, pod in (("friend", friend), ("stranger", stranger)):
+            try:
+                await pod.ask_tcp(balancer, 80, timeout=0.5)
+                found.append(name)
+            except TimeoutError:
+                continue
+        return found
+
+    await eventually(let_in, ["friend"])
+    assert (await stranger.ask_tcp(setting.address(10), 80))[1] == "one"  # only the balancer is guarded
+    setting.endpoints("web")
+
+    async def answer() -> str:
+        return (await ask_tcp(balancer, 80, netns=friend.netns))[1]
+
+    await eventually(answer, ConnectionRefusedError)
+    setting.api.drop(SERVICES, "web", "default")
+
+    async def is_held() -> bool:
+        return await asyncio.to_thread(held)
+
+    await eventually(is_held, False)
+
+
+async def test_health_ports_and_pages_answer_as_upstream(setting: Setting) -> None:
+    one, _ = await two_servers(setting)
+    with socket.create_server(("0.0.0.0", 0)) as probe:
+        port = probe.getsockname()[1]
+    setting.api.put(NODES, {"metadata": {"name": "node1"}})
+    setting.service("web", 10, balancer="203.0.113.77", externalTrafficPolicy="Local", healthCheckNodePort=port)
+    setting.endpoints("web", one.address)
+    await setting.start()
+    gateway = setting.lab.config.gateway
+    code, body = await http(f"http://{gateway}:{port}/")
+    assert (code, json.loads(body)) == (
+        200,
+        {"service": {"namespace": "default", "name": "web"}, "localEndpoints": 1, "serviceProxyHealthy": True},
+    )
+    setting.endpoints("web")
+
+    async def ill() -> int:
+        return (await http(f"http://{gateway}:{port}/"))[0]
+
+    await eventually(ill, 503)
+    setting.service("web", 10, balancer="203.0.113.77")
+
+    async def closed() -> str:
+        try:
+            await http(f"http://{gateway}:{port}/")
+        except urllib.error.URLError as error:
+            return type(error.reason).__name__
+        return ""
+
+    await eventually(closed, "ConnectionRefusedError")
+    code, body = await http(f"http://{gateway}:10256/healthz")
+    assert (code, json.loads(body)["nodeEligible"]) == (200, True)
+    setting.api.drop(NODES, "node1")
+
+    async def eligible() -> int:
+        return (await http(f"http://{gateway}:10256/healthz"))[0]
+
+    await eventually(eligible, 503)
+    assert (await http(f"http://{gateway}:10256/livez"))[0] == 200
+    figures = (await http(f"http://{gateway}:10249/metrics"))[1]
+    for name in (
+        'kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv6"}',
+        "kubeproxy_sync_proxy_rules_service_changes_total",
+        'kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"} 0',
+        'kubeproxy_proxy_healthz_total{code="503"}',
+    ):
+        assert name in figures
