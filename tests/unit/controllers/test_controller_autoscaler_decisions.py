@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object, timestamp
+from kumo.kubernetes.controller_manager.discovery import Discovery
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler import decision as d
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler import replicas as r
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.behavior import Memory, Timed, normalize
@@ -15,7 +17,7 @@ from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.failures impor
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.grouping import Groups, Sample, group
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.metrics import Failed, Fetched, Situation, compute
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.requests import requests
-from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.sources import seconds
+from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.sources import fetch, seconds
 
 pytestmark = pytest.mark.unit
 
@@ -349,3 +351,67 @@ def test_tolerance_of_its_own() -> None:
 
 def test_lengths_of_time() -> None:
     assert [seconds(text) for text in ("15.034s", "1m0.5s", "1h", "500ms", "")] == [15.034, 60.5, 3600, 0.5, 0]
+
+
+# -- sources ----------------------------------------------------------------------------------------------------------
+
+
+class Apis:
+    """Metrics APIs that answer what the test says, by path."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def request(self, method: str, path: str, *, query: Any = None) -> Any:
+        self.asked.append(path)
+        for part, answer in self.answers.items():
+            if part in path:
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+        raise StatusError(404, "", "404 page not found")
+
+
+USAGE = {"items": [{"metadata": {"name": "p0"}, "window": "30s", "containers": [{"name": "m", "usage": {"cpu": "1"}}]}]}
+
+
+async def test_one_question_serves_all_resources() -> None:
+    apis = Apis(pods=USAGE)
+    side = {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "m", "target": {}}}
+    found = await fetch(apis, Discovery(), "d", "a=b", [HALF, side])  # type: ignore[arg-type]
+    assert [f.samples for f in found] == [{"p0": Sample(1000, 0.0, 30.0)}] * 2
+    assert apis.asked == ["/apis/metrics.k8s.io/v1beta1/namespaces/d/pods"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "answers", "error"),
+    [
+        (
+            HALF,
+            {},
+            "unable to fetch metrics from resource metrics API: the server could not find the requested resource "
+            "(get pods.metrics.k8s.io)",
+        ),
+        (
+            HALF,
+            {"pods": StatusError(503, "ServiceUnavailable", "no")},
+            "unable to fetch metrics from resource metrics API: the server is currently unable to handle the request "
+            "(get pods.metrics.k8s.io)",
+        ),
+        (HALF, {"pods": {"items": []}}, "no metrics returned from resource metrics API"),
+        (HALF, {"pods": {"items": [{"metadata": {}, "containers": [{"usage": {"cpu": "1"}}]}]}}, "the answer can't be"),
+        (HALF, {"pods": {"items": [{"containers": [{"usage": {"cpu": "many"}}]}]}}, "the answer can't be understood"),
+        (
+            {"type": "Pods", "pods": {"metric": {"name": "qps"}}},
+            {"/apis": {"groups": []}},
+            "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered",
+        ),
+        (QUEUE, {"queue": {"items": []}}, "no metrics returned from external metrics API"),
+        (QUEUE, {"queue": {"items": [{"value": "x"}]}}, "quantities must match the regular expression"),
+        (QUEUE, {"queue": ["surprise"]}, "unable to fetch metrics from external metrics API: the answer to"),
+    ],
+)
+async def test_apis_that_give_nothing(metric: Object, answers: Any, error: str) -> None:
+    (found,) = await fetch(Apis(**answers), Discovery(), "d", "a=b", [metric])  # type: ignore[arg-type]
+    assert found.error.startswith(error) and found.samples is None

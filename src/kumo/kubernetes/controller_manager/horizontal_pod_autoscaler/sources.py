@@ -55,6 +55,9 @@ async def fetch(
                 found.append(Fetched())
         except _Unfetchable as error:
             found.append(Fetched(error=str(error)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # Anybody may serve these APIs: an answer of another shape is no reason to stumble.
+            found.append(Fetched(error=f"the answer can't be understood: {type(error).__name__} {error}"))
     return found
 
 
@@ -147,9 +150,7 @@ async def _custom(client: Client) -> str:
     found = await _get(client, "/apis", {}, "groups")
     group = next((g for g in found.get("groups") or () if g.get("name") == _CUSTOM), None)
     if group is None:
-        raise _Unfetchable(
-            f"unable to fetch metrics from custom metrics API: no custom metrics API ({_CUSTOM}) registered"
-        )
+        raise _Unfetchable(f"no custom metrics API ({_CUSTOM}) registered")
     first = (group.get("preferredVersion") or {}).get("version")
     offered = [first, *(v.get("version") for v in group.get("versions") or ())]
     version = next((v for v in offered if v in _CUSTOM_VERSIONS), None)
