@@ -22,7 +22,7 @@ from kumo.kubernetes.kubelet import env_files, labels
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.containers import Surroundings, container_config, termination_file, write_files
-from kumo.kubernetes.kubelet.dns import hosts_file, parse_resolv_conf, pod_dns
+from kumo.kubernetes.kubelet.dns import hosts_file, parse_resolv_conf, pod_dns, within_limits
 from kumo.kubernetes.kubelet.env import ConfigError, Sources, environment, file_references, references
 from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.hooks import HookFailed, run_hook
@@ -104,14 +104,16 @@ class PodActions:
             self.tools.events.record(pod, WARNING, error.reason, str(error))
             raise
 
-    def sandbox_config(self, pod: Object, attempt: int) -> cri.PodSandboxConfig:
-        """How the pod's sandbox is described to containerd."""
+    def sandbox_config(self, pod: Object, attempt: int, *, attempt_is_new: bool = False) -> cri.PodSandboxConfig:
+        """How the pod's sandbox is described to containerd; of a new one, events say what does not fit."""
         config = self.tools.config
         try:
             host = parse_resolv_conf(config.resolv_conf.read_text())
         except OSError:
             host = parse_resolv_conf("")
-        dns = pod_dns(pod, host, config.cluster_dns, config.cluster_domain)
+        dns, too_much = within_limits(pod_dns(pod, host, config.cluster_dns, config.cluster_domain))
+        for text in too_much if attempt_is_new else ():
+            self.tools.events.record(pod, WARNING, "DNSConfigForming", text)
         return sandbox_config(
             pod,
             attempt=attempt,
@@ -137,7 +139,9 @@ class PodActions:
                 raise OSError('runtime "" does not support user namespaces')
             handler = await self._runtime_handler(pod)
             await asyncio.to_thread(make)
-            return await self.tools.engine.runtime.run_sandbox(self.sandbox_config(pod, attempt), handler)
+            return await self.tools.engine.runtime.run_sandbox(
+                self.sandbox_config(pod, attempt, attempt_is_new=True), handler
+            )
         except (EngineError, OSError) as error:
             text = error.wire if isinstance(error, EngineError) else str(error)
             self.tools.events.record(pod, WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")

@@ -10,6 +10,8 @@ from kumo.kubernetes.kubelet.spec import cluster_hostname, host_network
 
 _MAX_SERVERS = 3
 _MAX_SEARCHES = 32
+_LONGEST_SEARCH = 253
+_LONGEST_LINE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,26 @@ def pod_dns(pod: Object, host: Dns, cluster_servers: Sequence[str], domain: str)
         options.append(f"{name}:{value}" if value is not None else name)
     return replace(
         result,
-        servers=_unique(result.servers + tuple(extra.get("nameservers") or ()))[:_MAX_SERVERS],
-        searches=_unique(result.searches + tuple(extra.get("searches") or ()))[:_MAX_SEARCHES],
+        servers=_unique(result.servers + tuple(extra.get("nameservers") or ())),
+        searches=_unique(result.searches + tuple(extra.get("searches") or ())),
         options=tuple(options),
     )
+
+
+def within_limits(dns: Dns) -> tuple[Dns, list[str]]:
+    """What of it a resolver takes, and what to say of the rest (messages of DNSConfigForming events)."""
+    said = []
+    servers = dns.servers[:_MAX_SERVERS]
+    if servers != dns.servers:
+        text = "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+        said.append(text + " ".join(servers))
+    searches = tuple(s for s in dns.searches[:_MAX_SEARCHES] if len(s) <= _LONGEST_SEARCH)
+    while len(" ".join(searches)) > _LONGEST_LINE:
+        searches = searches[:-1]
+    if searches != dns.searches:
+        text = "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "
+        said.append(text + " ".join(searches))
+    return replace(dns, servers=servers, searches=searches), said
 
 
 def _unique(values: Sequence[str]) -> tuple[str, ...]:

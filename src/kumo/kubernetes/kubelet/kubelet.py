@@ -29,7 +29,7 @@ from kumo.kubernetes.kubelet.node import NodeKeeper
 from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
-from kumo.kubernetes.kubelet.spec import grace_period
+from kumo.kubernetes.kubelet.spec import grace_period, is_critical
 from kumo.kubernetes.kubelet.static_pods import mirror_hash
 from kumo.kubernetes.kubelet.static_side import StaticSide
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
@@ -64,6 +64,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._owners: dict[str, str] = {}
+        self._synced = False
         self._unclaimed: dict[str, None] = {}
         """Containers that ended before anybody had seen them, the newest last."""
         for folder in (config.directory, config.pods_directory, config.logs_directory):
@@ -156,6 +157,7 @@ class Kubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.node.run(), name="node")
                 group.create_task(self.storage.run(), name="storage")
+                group.create_task(self._follow_engine(), name="engine")
                 group.create_task(self._follow_pods(), name="pods")
                 group.create_task(self._static.run(), name="static pods")
                 group.create_task(self._rotate_logs(), name="log rotation")
@@ -187,7 +189,10 @@ class Kubelet:
                 _log.warning("pod did not end", pod=uid, error=str(error))
             return True
 
-        return sum(await asyncio.gather(*(end(uid) for uid in uids)))
+        # Those that the others may need end after them.
+        last = {uid for uid in uids if is_critical(known.get(uid))}
+        ended = await asyncio.gather(*(end(uid) for uid in uids - last))
+        return sum(ended) + sum(await asyncio.gather(*(end(uid) for uid in last)))
 
     async def _follow_pods(self) -> None:
         await self._pods.wait_synced()
@@ -195,10 +200,16 @@ class Kubelet:
         await self._nodes.wait_synced()
         self._pods.on_change(self._pod_changed)
         await self._static.look()
+        self._synced = True
+        await self._adopt()
+
+    async def _follow_engine(self) -> None:
+        """Wake workers by containerd's events; pods of the node itself run even while nobody answers for the API."""
         async for event in self._engine.events.follow():
             if event.kind == "connected":
                 # Whatever happened while nobody listened: look at everything once.
-                await self._adopt()
+                if self._synced:
+                    await self._adopt()
                 for worker in list(self._workers.values()):
                     worker.wake()
                 self.node.poke()

@@ -138,7 +138,7 @@ def pod_allocation(pod: Object, *, running: bool) -> dict[str, Any]:
     else:
         limits = _pod_limit_texts(pod) | limits
     shown = {k: v for k, v in (("limits", limits), ("requests", requests)) if v}
-    return {k: v for k, v in (("allocatedResources", asked), ("resources", shown)) if v}
+    return {"resources": shown} | ({"allocatedResources": asked} if asked else {})
 
 
 def _pod_limit_texts(pod: Object) -> dict[str, str]:

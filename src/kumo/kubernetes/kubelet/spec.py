@@ -9,6 +9,8 @@ from kumo.api.objects import Object, name_of, namespace_of, uid_of
 
 Container = dict[str, Any]
 
+SYSTEM_CRITICAL = 2_000_000_000
+"""The least priority of the cluster's own pods."""
 CONFIG_SOURCE = "kubernetes.io/config.source"
 """The annotation that says where a pod comes from: `file`, or `api`."""
 
@@ -51,6 +53,13 @@ def find_container(pod: Object, name: str) -> Container | None:
 def restart_policy(pod: Object, container: Container) -> str:
     """Always, OnFailure or Never, for that container (a container's own policy overrides the pod's)."""
     return str(container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always")
+
+
+def is_critical(pod: Object | None) -> bool:
+    """Whether the pod is one that others may need: static, or of a system priority."""
+    if pod is None:
+        return False
+    return is_static(pod) or int(pod["spec"].get("priority") or 0) >= SYSTEM_CRITICAL
 
 
 def is_static(pod: Object) -> bool:
