@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from kumo.api.objects import Key, Object, name_of
@@ -27,16 +28,27 @@ def next_free(config: NodeIpamConfig, taken: Iterable[str]) -> str | None:
 
     Raises ValueError for networks that are none.
     """
-    used = [ip_network(t) for t in taken]
-    whole = ip_network(config.cluster_cidr)
-    for part in whole.subnets(new_prefix=max(config.node_prefix, whole.prefixlen)):
-        if not any(_overlap(part, u) for u in used):
-            return str(part)
+    whole = _network(config.cluster_cidr)
+    prefix = max(config.node_prefix, whole.prefixlen)
+    shift = whole.max_prefixlen - prefix
+    first, count = int(whole.network_address) >> shift, 1 << (prefix - whole.prefixlen)
+    used: set[int] = set()
+    for text in taken:
+        network = _network(text)
+        if network.version == whole.version:
+            low = max((int(network.network_address) >> shift) - first, 0)
+            high = min((int(network.broadcast_address) >> shift) - first, count - 1)
+            used.update(range(low, high + 1))
+    for index in range(min(count, len(used) + 1)):
+        if index not in used:
+            return f"{whole.network_address + (index << shift)}/{prefix}"
     return None
 
 
-def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Networks are looked at again for each node that comes."""
+    return ip_network(text)
 
 
 class NodeIpamController:
