@@ -81,7 +81,7 @@ def forget(wanted: Answerers, family: Family) -> int:
     count, kind = 0, socket.AF_INET if family.version == 4 else socket.AF_INET6
     ports = {way.port for way in wanted}
     local: dict[str, bool] = {}
-    tracker: Any = NFCTSocket()
+    tracker: Any = NFCTSocket(nfgen_family=kind)
     try:
         for entry in list(tracker.dump(tuple_orig=NFCTAttrTuple(kind, proto=socket.IPPROTO_UDP))):
             if entry["nfgen_family"] != kind:
