@@ -17,6 +17,7 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
+from kumo.cli.abandoned import Abandoned
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
 from kumo.cli.node_access import access
 from kumo.cli.node_range import RangeKeeper
@@ -132,7 +133,8 @@ class Node:
         vni = network_identifier(self._access.ca.read_bytes())
         overlay = NodeNetwork(engines.overlay(self._instance, vni), self._instance.node_name, informers)
         network = PodNetwork(engines.pod_network(self._instance))
-        return [network, RangeKeeper(self._instance, overlay), guarded(self._instance, network, informers)]
+        left = Abandoned(network, self._engine, self._instance.containerd_dir / "state")
+        return [network, RangeKeeper(self._instance, overlay), guarded(self._instance, network, informers), left]
 
     def _asked_to_end(self, stop: asyncio.Event) -> None:
         self.end_pods = True

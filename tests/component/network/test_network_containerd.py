@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
+from kumo.cli.abandoned import Abandoned
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.host.network.agent import PodNetwork, install
 from kumo.host.network.config import PodNetworkConfig
+from kumo.host.network.links import Links
+from kumo.host.nftables import Nft
 from support.containerd import BUSYBOX, Instance, running_containerd
 
 pytestmark = [pytest.mark.component, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: containerd")]
@@ -106,3 +111,63 @@ async def test_sandboxes_get_addresses_reach_each_other_and_outlive_the_agent(tm
     finally:
         await stopped(task)
         await asyncio.to_thread(PodNetwork(config).remove)
+
+
+async def test_what_killed_processes_left_of_networks_is_found(tmp_path: Path) -> None:
+    ident = uuid.uuid4().hex[:6]
+    config = PodNetworkConfig(f"kt{ident}", f"10.251.{int(ident[:2], 16)}.0/24", f"kt-{ident}", tmp_path / "network")
+    install(tmp_path / "bin", tmp_path / "conf", FORWARDER, config)
+    network = PodNetwork(config)
+    tasks = [asyncio.create_task(network.run())]
+    try:
+        await until_listening(config, tasks[0])
+        async with running_containerd(cni=(tmp_path / "conf", tmp_path / "bin")) as node:
+            runtime = node.engine.runtime
+            pod = sandbox_config(node, "pod-0")
+            sandbox = await runtime.run_sandbox(pod)
+            container = await shell(node, sandbox, pod)
+            state = node.directory / "c" / "state"
+            (living,) = state.glob("*/netns/*")
+            assert Path(network.leases()[0].netns).name == living.name
+
+            # A sandbox that was killed while it was made: namespace, address, device and host port, and nobody's.
+            lost, bare = (living.with_name(f"cni-{ident}-{n}") for n in ("lost", "bare"))
+            for path in (lost, bare):
+                await asyncio.to_thread(make_namespace, path)
+            asked = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "nobodys", "CNI_NETNS": str(lost), "CNI_IFNAME": "eth0"}
+            ports = {"portMappings": [{"hostPort": 18555, "containerPort": 80, "protocol": "tcp"}]}
+            text = json.dumps({"cniVersion": "1.0.0", "name": "kumo", "type": "kumo-cni", "runtimeConfig": ports})
+            lines = "\n".join(f"{k}={v}" for k, v in asked.items())
+            assert (await asyncio.to_thread(network.answer, f"{lines}\n\n{text}".encode())).startswith(b"0")
+            assert {lease.container for lease in network.leases()} == {sandbox, "nobodys"}
+            device = next(lease.device for lease in network.leases() if lease.container == "nobodys")
+
+            left = Abandoned(network, node.engine, state, between=0.2)
+            tasks.append(asyncio.create_task(left.run()))
+            async with asyncio.timeout(30):
+                await left.done.wait()
+            assert [lease.container for lease in network.leases()] == [sandbox]
+            assert list(state.glob("*/netns/*")) == [living]
+
+            def devices() -> list[str]:
+                with Links() as links:
+                    return [link.name for link in links.all()]
+
+            assert device not in await asyncio.to_thread(devices)
+            assert "18555" not in str(await asyncio.to_thread(Nft().list_table, "ip", config.table))
+            assert (
+                await runtime.exec_sync(container, ["ping", "-c", "1", "-W", "2", config.gateway], 10)
+            ).exit_code == 0
+            await runtime.stop_sandbox(sandbox)
+            await runtime.remove_sandbox(sandbox)
+            assert network.leases() == [] and not list(state.glob("*/netns/*"))
+    finally:
+        for task in tasks:
+            await stopped(task)
+        await asyncio.to_thread(PodNetwork(config).remove)
+
+
+def make_namespace(path: Path) -> None:
+    """A network namespace that is kept by a mount at the path, as containerd makes them."""
+    path.touch()
+    subprocess.run(["unshare", f"--net={path}", "true"], check=True)

@@ -138,6 +138,8 @@ def render(config: ContainerdConfig, machine: Machine) -> str:
         "max_container_log_line_size": 262144,
         "tolerate_missing_hugetlb_controller": True,
         "disable_hugetlb_controller": not machine.hugetlb,
+        # Among the instance's own files one can tell whose a namespace is that nobody uses any more.
+        "netns_mounts_under_state_dir": True,
     }
     streaming = {
         "disable_tcp_service": True,

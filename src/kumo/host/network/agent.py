@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -162,12 +162,12 @@ class PodNetwork:
         """The pods (`namespace/name`) that have addresses now."""
         return [(x.pod, tuple(a.address for a in self._addresses(x))) for x in self.leases() if x.pod]
 
-    def collect(self, living: set[str]) -> int:
-        """Take back what belongs to sandboxes (by their id) that containerd no longer knows; how many. Blocks."""
-        gone = [lease for lease in self.leases() if lease.container not in living]
+    def abandon(self, sandboxes: Collection[str]) -> list[Lease]:
+        """Take back what belongs to these sandboxes (by their id), which nobody knows any more; what it was. Blocks."""
+        gone = [lease for lease in self.leases() if lease.container in sandboxes]
         for lease in gone:
             self._delete(lease.container, lease.interface)
-        return len(gone)
+        return gone
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
