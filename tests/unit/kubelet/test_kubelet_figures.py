@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.podstate import RUNNING, ContainerState, PodState, SandboxState
 from kumo.kubernetes.kubelet.server import access
 from kumo.kubernetes.kubelet.server.guard import NodeGuard
-from kumo.kubernetes.kubelet.stats import network
+from kumo.kubernetes.kubelet.stats import network, process
 from kumo.kubernetes.kubelet.stats.cadvisor import cadvisor_metrics
 from kumo.kubernetes.kubelet.stats.filesystems import walked
 from kumo.kubernetes.kubelet.stats.pod_files import PodFiles
@@ -120,6 +121,16 @@ def test_interfaces() -> None:
     assert network.default_of(found) == found[0] and network.default_of([]) is None
 
 
+def test_who_listens_on_a_socket(tmp_path: Path) -> None:
+    assert process.listener_of(tmp_path / "none") is None
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        assert process.listener_of(tmp_path / "s") == os.getpid()
+    spent, memory = process.usage(os.getpid()) or (0, 0)
+    assert spent > 0 and memory > 1 << 20 and process.usage(1 << 30) is None
+
+
 def test_directories_count_each_file_once(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "a").write_bytes(b"x" * 100_000)
@@ -167,8 +178,9 @@ def test_the_summary(tmp_path: Path, files: Mapping[str, str]) -> None:
     scratch = config.pods_directory / "u1" / "volumes" / "kubernetes.io~empty-dir" / "scratch"
     scratch.mkdir(parents=True)
     (scratch / "file").write_bytes(b"x" * 50_000)
-    maker = SummaryMaker(config, reader, PodFiles(config), booted=10.0)
+    maker = SummaryMaker(config, reader, PodFiles(config), 10.0, tmp_path / "no-engine")
     found = maker.make(use, {"c1": Writable(4096, 2)}, None, only_cpu_and_memory=False)
+    assert [c["name"] for c in found["node"]["systemContainers"]] == ["kubelet", "pods"]
     assert found["node"]["nodeName"] == "n1" and found["node"]["cpu"]["usageCoreNanoSeconds"] == 5 * 10**9
     (pod,) = found["pods"]
     assert pod["podRef"] == {"name": "web", "namespace": "default", "uid": "u1"}

@@ -25,6 +25,7 @@ class Containerd:
     def __init__(self, socket: str | Path, *, snapshotter: str = "") -> None:
         """`snapshotter` is the one that CRI uses; by default as the configuration beside the socket says."""
         snapshotter = snapshotter or configured_snapshotter(Path(socket).parent / "config.toml")
+        self.socket = Path(socket)
         self._channel = open_channel(str(socket))
         self.runtime = RuntimeService(self._channel)
         self.image_service = ImageService(self._channel)

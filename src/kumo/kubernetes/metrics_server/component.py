@@ -118,26 +118,32 @@ class MetricsServer:
         if not url or not is_true(node, "Ready"):
             self._forget(name, "it is not ready" if url else "it has no address")
             return
-        known = self._transports.get(name)
-        if known is not None and known[0] != url:
-            await known[1].close()
-            known = None
-        transport = known[1] if known is not None else self._dial(url)
-        self._transports[name] = (url, transport)
         try:
-            async with asyncio.timeout(self._config.patience):
-                reply = await transport.request("GET", _PATH)
+            transport = await self._transport(name, url)
+            try:
+                async with asyncio.timeout(self._config.patience):
+                    reply = await transport.request("GET", _PATH)
+            finally:
+                if not keep:
+                    await transport.close()
             raise_for_status(reply)
             page = read(reply.body.decode(errors="replace"), time.time())
         except Exception as error:
             # Whatever a node answers must not keep the others from being asked.
             self._forget(name, str(error) or type(error).__name__)
             return
-        finally:
-            if not keep:
-                await transport.close()
         self._failing.discard(name)
         self._known.setdefault(name, NodePoints()).store(page.node, page.containers, self._config.resolution)
+
+    async def _transport(self, name: str, url: str) -> Transport:
+        """The way to the node, which may have moved. Raises OSError."""
+        known = self._transports.pop(name, None)
+        if known is not None and known[0] != url:
+            await known[1].close()
+            known = None
+        transport = known[1] if known is not None else self._dial(url)
+        self._transports[name] = (url, transport)
+        return transport
 
     def _forget(self, name: str, why: str) -> None:
         self._known.pop(name, None)

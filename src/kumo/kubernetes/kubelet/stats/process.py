@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -22,6 +24,30 @@ def started() -> float:
     """When this process started, in seconds since the epoch."""
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return booted() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def usage(pid: int | str) -> tuple[int, int] | None:
+    """Nanoseconds of processor time and bytes of memory of a process, None when it is gone."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    spent = (int(words[11]) + int(words[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return spent, pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def listener_of(path: Path | str) -> int | None:
+    """The pid of who listens on a unix socket; None when nobody does."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+            found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError:
+            return None
+    pid: int = struct.unpack("3i", found)[0]
+    return pid or None
 
 
 def process_lines() -> list[str]:

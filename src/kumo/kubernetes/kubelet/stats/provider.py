@@ -38,7 +38,7 @@ class NodeStatistics:
         self._usage = UsageReader(self._cgroups, config.cgroup_parent, pods)
         self._pods = pods
         self._files = PodFiles(config)
-        self._maker = SummaryMaker(config, self._cgroups, self._files, process.booted())
+        self._maker = SummaryMaker(config, self._cgroups, self._files, process.booted(), engine.socket)
         self._one = asyncio.Lock()
         self.requests = own_metrics.RequestCounts()
         self._probes = probes

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kumo.api.objects import name_of, namespace_of, timestamp, uid_of
 from kumo.host.cgroup_usage import CgroupReader
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.spec import host_network
-from kumo.kubernetes.kubelet.stats import network
+from kumo.kubernetes.kubelet.stats import network, process
 from kumo.kubernetes.kubelet.stats.filesystems import DiskUse, file_system
 from kumo.kubernetes.kubelet.stats.pod_files import PodFiles, VolumeUse
 from kumo.kubernetes.kubelet.stats.rates import Rates
 from kumo.kubernetes.kubelet.stats.usage import ContainerUse, NodeUse, PodUse
 
 Json = dict[str, Any]
+_DAEMONS = ("kubelet", "runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,11 @@ class ImageDisk:
 class SummaryMaker:
     """Makes Summaries. Blocking: it reads files."""
 
-    def __init__(self, config: KubeletConfig, cgroups: CgroupReader, files: PodFiles, booted: float) -> None:
+    def __init__(
+        self, config: KubeletConfig, cgroups: CgroupReader, files: PodFiles, booted: float, engine_socket: Path | str
+    ) -> None:
         self._config = config
+        self._engine_socket = engine_socket
         self._cgroups = cgroups
         self._files = files
         self._booted = booted
@@ -54,23 +60,23 @@ class SummaryMaker:
         disk = None if only_cpu_and_memory else file_system(self._config.directory)
         pods = [self._pod(pod, use.at, layers, disk) for pod in use.pods]
         found = {"node": self._node(use, now, disk, images), "pods": pods}
-        groups = {"/", self._config.cgroup_parent}
+        groups = {"/", self._config.cgroup_parent, *_DAEMONS}
         self._rates.keep(groups.union(*({p.group, *(c.group for c in p.containers)} for p in use.pods)))
         return found
 
     # -- the node -----------------------------------------------------------------------------------------------------
 
     def _node(self, use: NodeUse, now: str, disk: DiskUse | None, images: ImageDisk | None) -> Json:
+        began = timestamp(self._booted)
+        daemons = [
+            self._daemon("kubelet", os.getpid(), use.at),
+            self._daemon("runtime", process.listener_of(self._engine_socket), use.at),
+            {"name": "pods", "startTime": began, **self._group(self._config.cgroup_parent, use.at)},
+        ]
         node: Json = {
             "nodeName": self._config.node_name,
-            "systemContainers": [
-                {
-                    "name": "pods",
-                    "startTime": timestamp(self._booted),
-                    **self._group(self._config.cgroup_parent, use.at),
-                }
-            ],
-            "startTime": timestamp(self._booted),
+            "systemContainers": [daemon for daemon in daemons if daemon],
+            "startTime": began,
             **self._group("/", use.at),
         }
         if disk is None:
@@ -82,6 +88,18 @@ class SummaryMaker:
             node["runtime"] = {"imageFs": _disk(now, own), "containerFs": _disk(now, whole)}
         node["rlimit"] = {"time": now, **_limits()}
         return node
+
+    def _daemon(self, name: str, pid: int | None, at: float) -> Json:
+        """A daemon as a system container: its process alone, for it has no control group of its own."""
+        found = process.usage(pid) if pid is not None else None
+        if found is None:
+            return {}
+        spent, memory = found
+        now = timestamp(at)
+        rate = self._rates.rate(name, at, spent)
+        cpu = {"time": now, **({} if rate is None else {"usageNanoCores": rate}), "usageCoreNanoSeconds": spent}
+        sizes = {"usageBytes": memory, "workingSetBytes": memory, "rssBytes": memory}
+        return {"name": name, "startTime": timestamp(self._booted), "cpu": cpu, "memory": {"time": now, **sizes}}
 
     # -- pods ---------------------------------------------------------------------------------------------------------
 
