@@ -19,6 +19,7 @@ from kumo.kubernetes.controller_manager.disruption.decision import (
     next_status,
 )
 from kumo.kubernetes.controller_manager.disruption.stale import stale_in
+from kumo.kubernetes.controller_manager.disruption.words import selector_text
 from kumo.kubernetes.controller_manager.volume_protection.usage import class_used, pod_uses
 
 pytestmark = pytest.mark.unit
@@ -170,3 +171,14 @@ def test_what_uses_storage() -> None:
     assert class_used("fast", [], [{"spec": {"volumeAttributesClassName": "fast"}}])
     assert class_used("fast", [{"status": {"currentVolumeAttributesClassName": "fast"}}], [])
     assert not class_used("fast", [{"spec": {}}], [{"spec": {}}])
+
+
+def test_controller_disruption_writes_selectors_as_upstream() -> None:
+    rule = {"key": "k", "operator": "In", "values": ["a", "b"]}
+    empty = "&LabelSelector{MatchLabels:map[string]string{},MatchExpressions:[]LabelSelectorRequirement{},}"
+    full = (
+        "&LabelSelector{MatchLabels:map[string]string{a: b,x: y,},MatchExpressions:[]LabelSelectorRequirement{"
+        "LabelSelectorRequirement{Key:k,Operator:In,Values:[a b],},},}"
+    )
+    found = [selector_text(s) for s in (None, {}, {"matchLabels": {"x": "y", "a": "b"}, "matchExpressions": [rule]})]
+    assert found == ["nil", empty, full]

@@ -23,6 +23,7 @@ from kumo.kubernetes.controller_manager.disruption.decision import (
 )
 from kumo.kubernetes.controller_manager.disruption.scales import Scales
 from kumo.kubernetes.controller_manager.disruption.stale import StaleDisruptions
+from kumo.kubernetes.controller_manager.disruption.words import selector_text
 from kumo.kubernetes.controller_manager.monitor import ResourceMonitor
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
@@ -99,7 +100,7 @@ class DisruptionController:
 
     def _tell_unmanaged(self, budget: Object, wanted: Expected) -> None:
         if wanted.unmanaged:
-            selector = selectors.to_text((budget.get("spec") or {}).get("selector"))
+            selector = selector_text((budget.get("spec") or {}).get("selector"))
             words = (
                 f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a "
                 "result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. "
