@@ -63,7 +63,7 @@ class Fit(Plugin):
     def pre_filter(self, cycle: Cycle) -> Prefiltered:
         """Sort out once what is asked."""
         cycle.states[self.name] = [
-            (name, value) for name, value in _ordered(cycle.pod.requests) if value > 0 and not self._is_ignored(name)
+            (name, value) for name, value in _ordered(cycle.pod.requests) if value > 0 and not self.leaves_out(name)
         ]
         return None
 
@@ -82,7 +82,8 @@ class Fit(Plugin):
         reasons += [f"Insufficient {name}" for name, _ in short]
         return self.refuse(*reasons, final=any(final for _, final in short))
 
-    def _is_ignored(self, name: str) -> bool:
+    def leaves_out(self, name: str) -> bool:
+        """Whether the profile does not look at this (extended) resource."""
         return is_scalar(name) and (name in self._ignored or name.partition("/")[0] in self._ignored_groups)
 
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[int]:
