@@ -30,8 +30,12 @@ _LONGEST_PREFIX = 223
 
 
 def patch_of(owner: Object) -> dict[str, Any]:
-    """What brings the owner's current template back when it is applied as a strategic merge patch."""
-    return {"spec": {"template": {**deepcopy(owner["spec"]["template"]), "$patch": "replace"}}}
+    """What brings the owner's current template back when it is applied as a strategic merge patch.
+
+    Its keys are sorted: clients compare a revision's bytes with those that Go writes of the template.
+    """
+    template = {**owner["spec"]["template"], "$patch": "replace"}
+    return {"spec": {"template": json.loads(json.dumps(template, sort_keys=True))}}
 
 
 def template_of(revision: Object) -> dict[str, Any]:
