@@ -261,7 +261,7 @@ async def test_a_claim_is_mounted_and_its_files_outlive_the_pod(node: Node, tmp_
         "restartPolicy": "Never",
     }
     await node.create("writer", "sh", "-c", "echo kept > /d/file", **use)
-    missing = 'persistentvolumeclaim "c" not found'
+    missing = 'error processing PVC default/c: failed to fetch PVC from API server: persistentvolumeclaims "c"'
     assert missing in await node.until_event("writer", "FailedMount")
     informers = Informers(api)
     binder = VolumeBindingController(api, informers)
