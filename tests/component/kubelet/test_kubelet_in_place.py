@@ -406,6 +406,7 @@ async def test_mounted_objects_are_followed(node: Node) -> None:
         {"name": "one", "configMap": {"name": "colours"}},
         {"name": "two", "projected": {"sources": [{"secret": {"name": "keys"}}]}},
         {"name": "three", "configMap": {"name": "later", "optional": True}},
+        {"name": "four", "downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "metadata.labels['a']"}}]}},
     ]
     mounts = [{"name": v["name"], "mountPath": f"/{v['name']}"} for v in volumes]
     script = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -424,6 +425,13 @@ async def test_mounted_objects_are_followed(node: Node) -> None:
     await until("/one/a", "blue")
     await until("/two/a", "blue")
     await until("/three/a", "green")
+    await until("/four/a", "")
+    await node.api.client.patch(PODS, "following", {"metadata": {"labels": {"a": "grey"}}}, "default", kind=MERGE_PATCH)
+    await until("/four/a", "grey")
+    await node.api.client.delete(SECRETS, "keys", "default")
+    message = await node.until_event("following", "FailedMount")
+    assert message == 'MountVolume.SetUp failed for volume "two" : secret "keys" not found'
+    await until("/two/a", "blue")
     await node.remove("following")
 
 

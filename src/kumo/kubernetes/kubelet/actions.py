@@ -104,6 +104,13 @@ class PodActions:
             self.tools.events.record(pod, WARNING, error.reason, str(error))
             raise
 
+    async def refresh_volumes(self, pod: Object, ips: Sequence[str]) -> None:
+        """Write the files of a running pod's volumes anew. What can't be read an event tells; the old files stay."""
+        try:
+            await self.tools.volumes.refresh(pod, self.sources(pod, ips))
+        except FailedVolume as error:
+            self.tools.events.record(pod, WARNING, error.reason, str(error))
+
     def sandbox_config(self, pod: Object, attempt: int, *, attempt_is_new: bool = False) -> cri.PodSandboxConfig:
         """How the pod's sandbox is described to containerd; of a new one, events say what does not fit."""
         config = self.tools.config

@@ -117,6 +117,8 @@ class PodWorker:
         if pod is None:
             self._gone = True
         else:
+            if any(pod["metadata"].get(k) != self._pod["metadata"].get(k) for k in ("labels", "annotations")):
+                self._outdated = True  # files of the downward API show them
             self._pod = pod
         if self._ending and before != (self._ending, self._grace):
             self._interrupt.set()
@@ -407,14 +409,14 @@ class PodWorker:
         return 0
 
     async def _refresh_volumes(self, pod: Object, state: PodState) -> None:
-        config = self._shared.actions.tools.config
-        self._wake_after(config.resync_seconds)
-        due = time.monotonic() - self._refreshed >= config.resync_seconds
-        if not (due or self._outdated) or not state.any_running:
-            return
-        self._refreshed, self._outdated = time.monotonic(), False
-        sources = self._shared.actions.sources(pod, self._ips(pod, state))
-        await self._shared.actions.tools.volumes.refresh(pod, sources)
+        interval = self._shared.actions.tools.config.resync_seconds
+        now = time.monotonic()
+        if self._outdated or now - self._refreshed >= interval:
+            self._refreshed = now
+            if state.any_running:
+                self._outdated = False
+                await self._shared.actions.refresh_volumes(pod, self._ips(pod, state))
+        self._wake_after(self._refreshed + interval - now)
 
     def _past_deadline(self, pod: Object, status: dict[str, Any]) -> bool:
         seconds = pod["spec"].get("activeDeadlineSeconds")

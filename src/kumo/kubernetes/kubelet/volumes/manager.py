@@ -100,8 +100,13 @@ class VolumeManager:
         """Write anew what has changed in the objects behind the pod's volumes. Raises as `prepare`."""
         for volume in pod["spec"].get("volumes") or ():
             kind = _kind(volume)
-            if kind in _FILES:
+            if kind not in _FILES:
+                continue
+            try:
                 await self._write(pod, volume, kind, sources, FRESH)
+            except VolumeError as error:
+                name = volume["name"]
+                raise FailedVolume(f'MountVolume.SetUp failed for volume "{name}" : {error}', name) from error
         if self._csi is not None:
             try:
                 await self._csi.republish(pod)
