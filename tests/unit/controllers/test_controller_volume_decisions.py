@@ -253,14 +253,14 @@ def test_volumes_a_claim_bound_before(wanted: Object, named: Object | None, reas
             "",
         ),
         (
-            freed("Delete", annotations={volumes.PROVISIONED_BY: "example.com/p"}),
+            freed("Delete", annotations={forms.PROVISIONED_BY: "example.com/p"}),
             claim(volumeName="other"),
             "Released",
             False,
             "",
         ),
         (
-            freed("Delete", annotations={volumes.PROVISIONED_BY: "kubernetes.io/gone"}),
+            freed("Delete", annotations={forms.PROVISIONED_BY: "kubernetes.io/gone"}),
             None,
             "Released",
             False,
@@ -339,3 +339,32 @@ def test_volumes_of_a_pod_s_own() -> None:
     assert ephemeral_volumes.conflict(pod, {"metadata": {"name": "p-data", "ownerReferences": owner}}) == ""
     text = "PVC ns/p-data was not created for pod ns/p (pod is not owner)"
     assert ephemeral_volumes.conflict(pod, {"metadata": {"name": "p-data"}}) == text
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "policy", "before", "annotations", "after"),
+    [
+        (
+            "kubernetes.io/aws-ebs",
+            "Delete",
+            [forms.OWN_FINALIZER],
+            {"pv.kubernetes.io/migrated-to": "ebs.csi.aws.com"},
+            [],
+        ),
+        ("kubernetes.io/gone", "Delete", ["x", forms.EXTERNAL_FINALIZER], {}, ["x", forms.OWN_FINALIZER]),
+        ("kubernetes.io/gone", "Retain", [forms.OWN_FINALIZER], {}, []),
+        ("d.example.com", "Delete", [forms.EXTERNAL_FINALIZER], {}, [forms.EXTERNAL_FINALIZER]),
+    ],
+)
+def test_volumes_of_plugins_that_became_drivers(
+    provisioner: str, policy: str, before: list[str], annotations: dict[str, str], after: list[str]
+) -> None:
+    made = {"metadata": {"annotations": {forms.PROVISIONED_BY: provisioner}, "finalizers": before}}
+    there = forms.migrated_volume({**made, "spec": {"persistentVolumeReclaimPolicy": policy}})
+    assert there["metadata"] == {"annotations": {forms.PROVISIONED_BY: provisioner, **annotations}, "finalizers": after}
+    assert forms.migrated_volume(there) == there
+
+
+def test_volumes_a_former_plugin_s_class_is_its_driver_s() -> None:
+    world = ClaimWorld(storage_class={"metadata": {"name": "s"}, "provisioner": "kubernetes.io/gce-pd"})
+    assert claims.decide(claim(storageClassName="s"), world).provisioner == "pd.csi.storage.gke.io"

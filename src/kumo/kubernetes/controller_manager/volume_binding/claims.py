@@ -18,6 +18,7 @@ from kumo.api.volume_claims import (
     mismatch,
     volume_name,
 )
+from kumo.api.volume_migration import driver_of
 from kumo.machinery.events import NORMAL, WARNING
 
 Event = tuple[str, str, str]
@@ -123,6 +124,7 @@ def _provisioned(claim: Object, storage_class: Object | None) -> ClaimPlan:
         text = f'storageclass.storage.k8s.io "{class_of(claim)}" not found'
         return ClaimPlan(event=(WARNING, "ProvisioningFailed", text))
     provisioner = storage_class.get("provisioner") or ""
+    provisioner = driver_of(provisioner) or provisioner
     if provisioner.startswith("kubernetes.io/"):
         text = f"no volume plugin matched name: {provisioner}"
         return ClaimPlan(event=(WARNING, "ProvisioningFailed", text))

@@ -85,6 +85,7 @@ class VolumeBindingController:
         claim = self._claims.get_key(key)
         if claim is None:
             return None
+        claim = await self._update(CLAIMS, claim, forms.migrated_claim(claim))
         made = claims.decide(claim, self._world(claim))
         if made.volume is not None:
             await self._bind(made.volume, claim)
@@ -136,6 +137,7 @@ class VolumeBindingController:
         volume = self._volumes.get_key(key)
         if volume is None:
             return None
+        volume = await self._update(VOLUMES, volume, forms.migrated_volume(volume))
         claim = await self._claimant(volume)
         made = volumes.decide(volume, claim)
         if made.ask_claim and claim is not None:

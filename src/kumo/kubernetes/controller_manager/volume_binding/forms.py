@@ -8,11 +8,54 @@ from typing import Any
 from kumo.api import quantities
 from kumo.api.objects import Object, annotations_of, name_of
 from kumo.api.volume_claims import BIND_COMPLETED, BOUND_BY_CONTROLLER, volume_name
+from kumo.api.volume_migration import driver_of, with_migration
 
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 OLD_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+OWN_FINALIZER = "kubernetes.io/pv-controller"
+EXTERNAL_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 SIZE_BEFORE_RESIZE = "volume.alpha.kubernetes.io/pre-resize-capacity"
 """On a volume: the size that its file system still has, while it is being grown."""
+
+
+def migrated_claim(claim: Object) -> Object:
+    """The claim with the driver that its provisioner has become; equal to the old one if nothing is to be said."""
+    annotations = annotations_of(claim)
+    provisioner = annotations.get(PROVISIONER) or annotations.get(OLD_PROVISIONER)
+    if not provisioner or with_migration(annotations, provisioner) == annotations:
+        return claim
+    wanted = deepcopy(claim)
+    wanted["metadata"]["annotations"] = with_migration(annotations, provisioner)
+    return wanted
+
+
+def migrated_volume(volume: Object) -> Object:
+    """The volume with the driver that its provisioner has become, and with the finalizer of whoever deletes it."""
+    annotations = annotations_of(volume)
+    provisioner = annotations.get(PROVISIONED_BY)
+    if provisioner is None:
+        return volume
+    wanted = deepcopy(volume)
+    wanted["metadata"]["annotations"] = with_migration(annotations, provisioner)
+    finalizers = _finalizers(volume, provisioner)
+    if finalizers != list(volume["metadata"].get("finalizers") or ()):
+        wanted["metadata"]["finalizers"] = finalizers
+    return wanted
+
+
+def _finalizers(volume: Object, provisioner: str) -> list[str]:
+    """A volume that this controller would delete itself is held by it; such volumes other clusters have left."""
+    found = list(volume["metadata"].get("finalizers") or ())
+    if driver_of(provisioner):
+        return [f for f in found if f != OWN_FINALIZER]
+    if not provisioner.startswith("kubernetes.io/"):
+        return found
+    found = [f for f in found if f != EXTERNAL_FINALIZER]
+    policy = (volume.get("spec") or {}).get("persistentVolumeReclaimPolicy")
+    if policy == "Delete":
+        return found if OWN_FINALIZER in found else [*found, OWN_FINALIZER]
+    return [f for f in found if f != OWN_FINALIZER]
 
 
 def unbound_volume(volume: Object) -> Object:

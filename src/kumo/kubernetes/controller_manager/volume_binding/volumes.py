@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from kumo.api.objects import Object, annotations_of, name_of
 from kumo.api.volume_claims import same_mode, volume_name
+from kumo.api.volume_migration import MIGRATED_TO
 from kumo.kubernetes.controller_manager.volume_binding.claims import Event
+from kumo.kubernetes.controller_manager.volume_binding.forms import PROVISIONED_BY
 from kumo.machinery.events import WARNING
 
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-MIGRATED_TO = "pv.kubernetes.io/migrated-to"
 _FREED = ("Released", "Failed")
 
 
