@@ -221,7 +221,7 @@ class Node:
             node_name=instance.node_name,
             service_cidr=instance.service_cidr4,
             cluster_cidr=instance.pod_cidr,
-            bridge=instance.bridge,
+            bridge="" if instance.cni_conf else instance.bridge,
             gateway=network.gateway,
             second=second,
             node_port_addresses=tuple(instance.node_port_addresses.split(",")) if instance.node_port_addresses else (),

@@ -81,7 +81,7 @@ class KubeProxy:
         self.figures = Figures(families)
         self.health = ProxyHealth(tuple(f.kind for f in families), time.monotonic)
         self._service_health = ServiceHealth(self.health)
-        self._announcer = Announcer(config.bridge)
+        self._announcer = Announcer(config.bridge or "lo")
         self._announced: dict[Key, set[str]] = {}
         self._dirty: set[Key] = set()
         self._whole = True
