@@ -161,6 +161,17 @@ def test_scheduler_affinity_that_the_profile_adds() -> None:
     assert plugin.filter(cycle, seen.cache.nodes["b"]) is None
 
 
+def test_scheduler_features_that_nodes_declare() -> None:
+    container = {"name": "c", "restartPolicyRules": [{"action": "RestartAllContainers"}]}
+    able = node("b")
+    able["status"]["declaredFeatures"] = ["RestartAllContainersOnContainerExits"]
+    wanted = {**pod("p"), "spec": {"containers": [container]}}
+    assert message(wanted, world([node("a"), able])) == "b"
+    assert message(wanted, world([node("a")])) == (
+        "0/1 nodes are available: 1 node(s) didn't match Pod's required features."
+    )
+
+
 # -- spread ---------------------------------------------------------------------------------------------------------
 
 

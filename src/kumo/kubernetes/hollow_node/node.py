@@ -12,6 +12,7 @@ from kumo.kubernetes.hollow_node.config import HollowConfig
 LEASE_NAMESPACE = "kube-node-lease"
 _ADDRESSES = ipaddress.ip_network("198.18.0.0/15")
 """RFC 2544: addresses for measuring devices. Nothing answers on them."""
+_FEATURES = ("RestartAllContainersOnContainerExits",)
 _SAMENESS = uuid.UUID("a6f3b7de-7c5c-5f0e-9a51-6b756d6f0001")
 
 
@@ -67,6 +68,7 @@ def node_status(config: HollowConfig, index: int, old: Object | None) -> dict[st
             "systemUUID": str(machine),
         },
         "conditions": _conditions(old),
+        "declaredFeatures": list(_FEATURES),
     }
 
 

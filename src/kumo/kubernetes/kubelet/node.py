@@ -29,6 +29,8 @@ LEASE_NAMESPACE = "kube-node-lease"
 ATTACHED = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 """Volumes are attached by the control plane, not by the kubelet."""
 _MAX_IMAGES = 50
+_FEATURES = ("RestartAllContainersOnContainerExits",)
+"""What the scheduler and admission may take for granted here (`status.declaredFeatures`, sorted)."""
 _REQUEST_SECONDS = 10.0
 """How long a write may take, e.g. over a connection whose other end is gone."""
 _log = structlog.get_logger("kumo.kubelet")
@@ -78,6 +80,7 @@ def node_status(
 ) -> dict[str, Any]:
     """`Node.status` without its conditions."""
     return {
+        "declaredFeatures": list(_FEATURES),
         "capacity": machine.capacity(config),
         "allocatable": dict(machine.allocatable(config)),
         "addresses": [

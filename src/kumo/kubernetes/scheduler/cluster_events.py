@@ -37,6 +37,7 @@ class Action(Flag):
     NODE_TAINT = auto()
     NODE_CONDITION = auto()
     NODE_ANNOTATION = auto()
+    NODE_FEATURE = auto()
     POD_LABEL = auto()
     POD_SCALE_DOWN = auto()
     POD_TOLERATION = auto()
@@ -86,6 +87,8 @@ def node_actions(old: Object, new: Object) -> Action:
         found |= Action.NODE_CONDITION
     if annotations_of(old) != annotations_of(new):
         found |= Action.NODE_ANNOTATION
+    if (was.get("declaredFeatures") or []) != (now.get("declaredFeatures") or []):
+        found |= Action.NODE_FEATURE
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kumo.kubernetes.scheduler.plugins.base import Plugin
+from kumo.kubernetes.scheduler.plugins.declared_features import NodeDeclaredFeatures
 from kumo.kubernetes.scheduler.plugins.image_locality import ImageLocality
 from kumo.kubernetes.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kumo.kubernetes.scheduler.plugins.node_affinity import NodeAffinity, NodeName
@@ -46,6 +47,7 @@ DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
     ("DefaultBinder", 0),
+    ("NodeDeclaredFeatures", 0),
 )
 """What upstream enables at every extension point (`multiPoint`), with the weights of scores."""
 
@@ -87,6 +89,7 @@ FACTORIES: Mapping[str, Callable[[Args], Plugin]] = {
     "InterPodAffinity": _pod_affinity,
     "NodeResourcesBalancedAllocation": _balanced,
     "ImageLocality": lambda _: ImageLocality(),
+    "NodeDeclaredFeatures": lambda _: NodeDeclaredFeatures(),
 }
 """The plugins that judge nodes; what else has a name in configurations is part of the scheduler itself."""
 
