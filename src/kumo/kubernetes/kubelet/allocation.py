@@ -92,6 +92,8 @@ class Allocations:
         if uid in self._books:
             return None
         known = self._load(uid)
+        if known is None and (pod.get("status") or {}).get("phase") == "Running":
+            known = Book(resources_of(pod))
         if known is not None:
             self._books[uid] = known
             for found in (pod.get("status") or {}).get("conditions") or ():

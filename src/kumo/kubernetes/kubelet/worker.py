@@ -490,7 +490,9 @@ class PodWorker:
             self._volumes = None
             self._shared.live.want(self.uid, set())
             self._ended = True
-        self._shared.released(self.uid)
+            self._shared.released(self.uid)
+        elif is_static(self._pod):
+            self._write(self._pod, self._status)  # there may be another mirror now
         self.prober.stop()
 
     async def _end(self) -> bool:
