@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from kumo.api import selectors
@@ -23,6 +24,8 @@ from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informers
 
 AUTOSCALERS = GVR("autoscaling", "v2", "horizontalpodautoscalers")
+_REDISCOVER = 30.0
+"""Seconds between two discoveries for the sake of unknown kinds."""
 _SPACE = "horizontal-pod-autoscaler/namespace"
 
 
@@ -43,6 +46,7 @@ class HorizontalPodAutoscalerController:
         self._recorder = EventRecorder(client, self.name)
         self._memories: dict[Key, Memory] = {}
         self._selectors: dict[Key, Selector] = {}
+        self._discovered = -_REDISCOVER
         self._controller = Controller(self.name, self._reconcile)
         self._autoscalers = informers.informer(AUTOSCALERS)
         self._pods = informers.informer(PODS)
@@ -53,6 +57,7 @@ class HorizontalPodAutoscalerController:
         """Run until cancelled."""
         await self._autoscalers.wait_synced()
         await self._pods.wait_synced()
+        await self._monitor.wait_synced()
         await self._controller.run()
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
@@ -80,9 +85,7 @@ class HorizontalPodAutoscalerController:
         old = autoscaler.get("status") or {}
         made = d.start(autoscaler)
         try:
-            gvr, scale = await targets.read(
-                self._client, self._monitor.discovery, spec["scaleTargetRef"], key.namespace
-            )
+            gvr, scale = await self._target(spec["scaleTargetRef"], key.namespace)
         except targets.NoTarget as error:
             d.unable(made, str(error), time.time())
             self._tell(autoscaler, made)
@@ -100,6 +103,21 @@ class HorizontalPodAutoscalerController:
             await self._resize(autoscaler, made, gvr, scale, memory)
         self._tell(autoscaler, made)
         await self._write(autoscaler, d.status(made, old, time.time()))
+
+    async def _target(self, reference: Object, namespace: str) -> tuple[GVR, Object]:
+        """The target's resource and scale. An unknown kind may have come since: discovery is asked now and then.
+
+        Raises NoTarget.
+        """
+        try:
+            return await targets.read(self._client, self._monitor.discovery, reference, namespace)
+        except targets.UnknownKind:
+            if time.monotonic() - self._discovered < _REDISCOVER:
+                raise
+            self._discovered = time.monotonic()
+            with suppress(StatusError, OSError, TimeoutError):
+                await self._monitor.refresh()
+            return await targets.read(self._client, self._monitor.discovery, reference, namespace)
 
     async def _measure(self, key: Key, made: d.Decision, spec: dict[str, Any], scale: Object, memory: Memory) -> None:
         """Fetch the metrics and decide by them."""

@@ -24,6 +24,10 @@ class NoTarget(Exception):
     """There is no such scale; the text is upstream's."""
 
 
+class UnknownKind(NoTarget):
+    """Nobody serves the target's kind, as far as is known."""
+
+
 async def read(client: Client, discovery: Discovery, reference: Object, namespace: str) -> tuple[GVR, Object]:
     """The resource and the scale of an autoscaler's `scaleTargetRef`. Raises NoTarget."""
     version = reference.get("apiVersion") or ""
@@ -32,7 +36,7 @@ async def read(client: Client, discovery: Discovery, reference: Object, namespac
     group, kind = version.rpartition("/")[0], reference.get("kind", "")
     gvr = resource_of(discovery, group, kind)
     if gvr is None:
-        raise NoTarget(f'no matches for kind "{kind}" in group "{group}"')
+        raise UnknownKind(f'no matches for kind "{kind}" in group "{group}"')
     try:
         scale = await client.get(gvr, reference["name"], namespace, subresource="scale")
     except StatusError as error:
