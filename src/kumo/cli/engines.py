@@ -53,6 +53,7 @@ def overlay(instance: Instance, vni: int) -> OverlayConfig:
         pod_cidr=instance.node_pod_cidr,
         cluster_cidr=instance.pod_cidr,
         bridge=instance.bridge,
+        cluster_cidr6=instance.pod_cidr6,
     )
 
 

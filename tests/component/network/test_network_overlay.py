@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from kumo.host.network.config import OVERHEAD, OverlayConfig
+from kumo.host.network.config import OVERHEAD, OverlayConfig, range6
 from kumo.host.network.links import Links
 from kumo.host.network.namespaces import run_in_netns
 from kumo.host.network.overlay import Overlay, Peer
@@ -146,3 +146,43 @@ def test_what_somebody_else_has_changed_is_put_right(ends: list[End]) -> None:
     assert not one.reaches(two)
     one.apply(Peer(two.config.pod_cidr, "198.18.0.22"))
     assert one.reaches(two) and two.reaches(one)
+
+
+def test_the_other_family_goes_the_same_way(ends: list[End]) -> None:
+    one, two, three = ends
+    configs = {e.number: replace(e.config, cluster_cidr6="fd09::/48") for e in ends}
+    assert str(range6(two.config.pod_cidr, two.config.cluster_cidr, "fd09::/48")) == "fd09:0:0:2::/64"
+    for end in ends:
+
+        def bridge(number: int = end.number) -> None:
+            with Links() as links:
+                links.add_address("pods", f"fd09:0:0:{number}::1", 64)
+
+        end.within(bridge)
+        end.apply(*(e.peer for e in ends if e is not end), config=configs[end.number])
+
+    def reaches(near: End, far: End) -> bool:
+        def opened(number: int) -> socket.socket:
+            made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            made.bind((f"fd09:0:0:{number}::1", 0))
+            made.settimeout(1.0)
+            return made
+
+        here = run_in_netns(f"/run/netns/{near.name}", lambda: opened(near.number))
+        there = run_in_netns(f"/run/netns/{far.name}", lambda: opened(far.number))
+        with here, there:
+            try:
+                here.sendto(b"?", there.getsockname())
+                data, sender = there.recvfrom(10)
+                there.sendto(data, sender)
+                return here.recv(10) == b"?"
+            except OSError:
+                return False
+
+    assert all(reaches(a, b) and a.reaches(b) for a in ends for b in ends if a is not b)
+    one.apply(three.peer, config=configs[1])
+    assert not reaches(one, two) and reaches(one, three)
+    assert "fd09:0:0:2::" not in one.ip("-6", "route")
+    one.apply(two.peer, three.peer)  # services have no second family any more
+    assert one.reaches(two) and not reaches(one, two)
+    assert two.peer.link_local not in one.ip("-6", "neigh", "show", "nud", "permanent")

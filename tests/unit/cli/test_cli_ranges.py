@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,3 +51,39 @@ def test_what_can_not_be(tmp_path: Path, text: str, message: str) -> None:
     made = replace(fresh(tmp_path / "a"), pod_cidr="10.244.0.0/16")
     with pytest.raises(InstanceError, match=message):
         ranges.choose(made, {"service_cidr": text})
+
+
+def test_pods_have_a_second_family_where_services_have(tmp_path: Path) -> None:
+    made = replace(fresh(tmp_path / "a"), pod_cidr="10.244.0.0/16", node_pod_cidr="10.244.3.0/24")
+    assert (made.pod_cidr6, made.node_pod_cidr6) == ("", "")
+    both = replace(made, service_cidr="10.7.0.0/16,fd00:7::/112")
+    whole, own = ipaddress.ip_network(both.pod_cidr6), ipaddress.ip_network(both.node_pod_cidr6)
+    assert (whole.prefixlen, own.prefixlen, str(own.network_address)) == (
+        48,
+        64,
+        f"{whole.network_address}"[:-1] + "3::",
+    )
+    assert whole.is_private
+    # every machine of the cluster comes to the same range
+    assert replace(fresh(tmp_path / "b"), service_cidr=both.service_cidr).pod_cidr6 == both.pod_cidr6
+
+
+def test_load_balancers_ranges_meet_nothing(tmp_path: Path) -> None:
+    made = fresh(tmp_path / "a")
+    (default,) = made.balancer_ranges
+    taken = [ipaddress.ip_network(c) for c in (made.pod_cidr, made.service_cidr, "10.244.0.0/16", "10.96.0.0/16")]
+    assert not any(ipaddress.ip_network(default).overlaps(t) for t in taken)
+    chosen = ranges.choose_outside(made, {"load_balancer_range": "192.0.2.0/25, fd00:9::/120"})
+    assert chosen.balancer_ranges == ("192.0.2.0/25", "fd00:9::/120")
+    assert ranges.choose_outside(chosen, {"load_balancer_range": "none"}).balancer_ranges == ()
+    assert ranges.choose_outside(chosen, {}) == chosen
+    ports = ranges.choose_outside(made, {"node_port_addresses": "127.0.0.0/8,192.0.2.0/24"})
+    assert ports.node_port_addresses == "127.0.0.0/8,192.0.2.0/24"
+    for text, message in (
+        (made.service_cidr, "which is in use"),
+        (made.node_pod_cidr, "which is in use"),
+        ("192.0.2.0/24,192.0.2.0/25", "which is in use"),
+        ("x", "does not appear to be"),
+    ):
+        with pytest.raises(InstanceError, match=message):
+            ranges.choose_outside(made, {"load_balancer_range": text})

@@ -12,7 +12,7 @@ import hashlib
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 from typing import Any, NamedTuple
 
 from cryptography import x509
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from kumo.host.network.config import OverlayConfig
+from kumo.host.network.config import OverlayConfig, range6
 from kumo.host.network.links import Link, Links, mac_for
 
 PORT = 8472
@@ -28,6 +28,7 @@ PORT = 8472
 _PERMANENT = 0x80
 _NTF_SELF = 0x02
 _ONLINK = 4
+_SIX = socket.AF_INET6
 
 
 class Peer(NamedTuple):
@@ -45,6 +46,13 @@ class Peer(NamedTuple):
     def mac(self) -> str:
         """The hardware address of its end."""
         return mac_for(f"overlay {self.pod_cidr}")
+
+    @property
+    def link_local(self) -> str:
+        """The IPv6 address of its end, which follows from the hardware address (RFC 4291, appendix A)."""
+        octets = bytes.fromhex(self.mac.replace(":", ""))
+        interface = bytes([octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]])
+        return str(IPv6Address(b"\xfe\x80" + bytes(6) + interface))
 
 
 def network_identifier(ca: bytes) -> int:
@@ -76,9 +84,27 @@ class Overlay:
             for gateway in _neighbours(ip, index) - wanted.keys():
                 with _unless(errno.ENOENT):
                     ip.neigh("del", dst=gateway, ifindex=index, state=_PERMANENT)
+            self._apply6(ip, index, peers)
             for mac, address in _entries(ip, index) - {(p.mac, p.address) for p in peers}:
                 with _unless(errno.ENOENT):
                     ip.fdb("del", ifindex=index, lladdr=mac, dst=address)
+
+    def _apply6(self, ip: Any, index: int, peers: Sequence[Peer]) -> None:
+        """The other family's routes and neighbours, if pods have one."""
+        config = self._config
+        wanted = {}
+        if config.cluster_cidr6:
+            wanted = {str(range6(p.pod_cidr, config.cluster_cidr, config.cluster_cidr6)): p for p in peers}
+        for network, peer in wanted.items():
+            with _unless():
+                ip.neigh("replace", dst=peer.link_local, lladdr=peer.mac, ifindex=index, state=_PERMANENT, family=_SIX)
+                ip.route("replace", dst=network, gateway=peer.link_local, oif=index, family=_SIX)
+        for destination in _routes(ip, index, _SIX) - wanted.keys():
+            with _unless(errno.ESRCH):
+                ip.route("del", dst=destination, oif=index, family=_SIX)
+        for gateway in _neighbours(ip, index, _SIX) - {p.link_local for p in wanted.values()}:
+            with _unless(errno.ENOENT):
+                ip.neigh("del", dst=gateway, ifindex=index, state=_PERMANENT, family=_SIX)
 
     def remove(self) -> None:
         """Take the device away, and all that leads over it."""
@@ -136,13 +162,13 @@ def _identity(ip: Any, index: int) -> tuple[int, str, str]:
     return data.get_attr("IFLA_VXLAN_ID"), data.get_attr("IFLA_VXLAN_LOCAL"), message.get_attr("IFLA_ADDRESS")
 
 
-def _routes(ip: Any, index: int) -> set[str]:
-    found = ip.get_routes(family=socket.AF_INET, table=254, oif=index)
+def _routes(ip: Any, index: int, family: int = socket.AF_INET) -> set[str]:
+    found = ip.get_routes(family=family, table=254, oif=index)
     return {f"{m.get_attr('RTA_DST')}/{m['dst_len']}" for m in found if m.get_attr("RTA_GATEWAY")}
 
 
-def _neighbours(ip: Any, index: int) -> set[str]:
-    found = ip.get_neighbours(family=socket.AF_INET, ifindex=index)
+def _neighbours(ip: Any, index: int, family: int = socket.AF_INET) -> set[str]:
+    found = ip.get_neighbours(family=family, ifindex=index)
     return {m.get_attr("NDA_DST") for m in found if m["state"] & _PERMANENT}
 
 
