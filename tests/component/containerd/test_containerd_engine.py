@@ -14,7 +14,7 @@ import pytest_asyncio
 from kumo.host.containerd.archive import File, ImageConfig, build_image
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
-from support.containerd import BUSYBOX, Instance, running_containerd
+from support.containerd import BUSYBOX, Instance, busybox_image, running_containerd
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
@@ -136,6 +136,19 @@ async def test_events_tell_start_and_exit(node: Instance) -> None:
     watching.cancel()
     assert [e for e in seen if e[1] == container] == [("start", container, 0), ("exit", container, 5)]
     await remove(node, sandbox)
+
+
+async def test_events_tell_of_images(node: Instance) -> None:
+    async def told() -> None:
+        async for event in node.engine.events.follow():
+            if event.kind == "connected":
+                built = busybox_image(b"told of")
+                await node.engine.images.import_image(built, ["docker.io/library/told:latest"], imported=True)
+            if event.kind == "image":
+                return
+
+    async with asyncio.timeout(20):
+        await told()
 
 
 async def test_containers_survive_containerd_and_the_connection_comes_back(node: Instance) -> None:

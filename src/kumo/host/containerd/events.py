@@ -1,4 +1,4 @@
-"""containerd's events of tasks: a container's process started, ended, was killed for want of memory."""
+"""containerd's events: a container's process started, ended, was killed for want of memory; images came or went."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from kumo.host.containerd.rpc import NAMESPACE, EngineError, Method
 from kumo.host.containerd.stubs import engine_pb2 as engine
 
 _PING = "/kumo/subscribed"
+_TOPICS = "^/(tasks/(start|exit|oom)|images/(create|update|delete))$"
 
 
 class TaskEvent(NamedTuple):
-    """`kind` is start, exit, oom, or connected: from here on none is missed, but some may have been before."""
+    """`kind` is start, exit, oom, image (one came, changed or went), or connected.
+
+    From `connected` on none is missed, but some may have been before.
+    """
 
     kind: str
     container: str = ""
@@ -46,7 +50,7 @@ class Events:
 
     async def _connection(self) -> AsyncIterator[TaskEvent]:
         token = uuid.uuid4().hex
-        wanted = [f'namespace=={NAMESPACE},topic~="^/tasks/(start|exit|oom)$"', f'topic=="{_PING}"']
+        wanted = [f'namespace=={NAMESPACE},topic~="{_TOPICS}"', f'topic=="{_PING}"']
         ping = asyncio.create_task(self._ping(token))
         try:
             async for envelope in self._subscribe.stream(engine.SubscribeRequest(filters=wanted), wait_ready=True):
@@ -71,6 +75,8 @@ class Events:
 
 
 def _task_event(envelope: engine.Envelope) -> TaskEvent | None:
+    if envelope.topic.startswith("/images/"):
+        return TaskEvent("image")
     kind = envelope.topic.rpartition("/")[2]
     if kind == "exit":
         ended = engine.TaskEvent.FromString(envelope.event.value)

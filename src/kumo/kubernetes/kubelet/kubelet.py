@@ -214,6 +214,9 @@ class Kubelet:
                     worker.wake()
                 self.node.poke()
                 continue
+            if event.kind == "image":
+                self.node.poke_soon()
+                continue
             worker_uid = self._owners.get(event.container)
             found = self._workers.get(worker_uid) if worker_uid else None
             if found is None:

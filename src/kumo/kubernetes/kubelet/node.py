@@ -31,6 +31,7 @@ ATTACHED = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 _MAX_IMAGES = 50
 _FEATURES = ("RestartAllContainersOnContainerExits",)
 """What the scheduler and admission may take for granted here (`status.declaredFeatures`, sorted)."""
+_TOGETHER_SECONDS = 2.0
 _REQUEST_SECONDS = 10.0
 """How long a write may take, e.g. over a connection whose other end is gone."""
 _log = structlog.get_logger("kumo.kubelet")
@@ -152,6 +153,7 @@ class NodeKeeper:
         self._recorder = recorder
         self._boot = ""
         self._leaving = False
+        self._soon = False
         self._client = client
         self._engine = engine
         self._machine = machine
@@ -165,7 +167,14 @@ class NodeKeeper:
 
     def poke(self) -> None:
         """Something that the status shows may have changed (containerd came or went, an image was pulled)."""
+        self._soon = False
         self._changed.set()
+
+    def poke_soon(self) -> None:
+        """As `poke`, once for all that comes within the next two seconds."""
+        if not self._soon:
+            self._soon = True
+            asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self.poke)
 
     def seen(self, old: Object | None, new: Object | None) -> None:
         """The Node as others see it now: who was cut off is called unknown, and must say again that it is there."""
