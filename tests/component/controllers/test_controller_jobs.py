@@ -72,6 +72,21 @@ async def test_controller_job_pods_that_vanish_are_replaced_after_a_while(cluste
     await until(events, lambda: "BackoffLimitExceeded" in {e.get("reason") for e in events.objects("default")})
 
 
+async def test_controller_job_goes_when_its_time_is_over(cluster: HollowCluster) -> None:
+    cluster.node("n1")
+    pods, jobs = cluster.informers.informer(PODS), cluster.informers.informer(JOBS)
+    await cluster.client.create(JOBS, job("j", completions=1, ttlSecondsAfterFinished=0))
+    await cluster.client.create(JOBS, job("theirs", completions=1, managedBy="example.com/queue"))
+    (pod,) = await until(pods, lambda: running(cluster, 1)) or []
+    done = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": {"phase": "Succeeded"}}
+    await cluster.client.patch(
+        PODS, name_of(pod), done, "default", kind="application/strategic-merge-patch+json", subresource="status"
+    )
+    await until(jobs, lambda: jobs.get("j", "default") is None)
+    await until(pods, lambda: not pods.objects("default"))
+    assert not (jobs.get("theirs", "default") or {}).get("status")
+
+
 def _failed(obj: Object | None) -> Object | None:
     conditions = ((obj or {}).get("status") or {}).get("conditions") or ()
     return obj if any(c["type"] == "Failed" for c in conditions) else None
