@@ -58,13 +58,19 @@ def lab() -> Iterator[list[Machine]]:
         for machine in made[1:]:
             machine.join(first)
         for machine in made:
-            machine.import_busybox()
-        first.apply(workload("DaemonSet", "web", pod_spec()))
+            equip(first, machine)
+        first.apply(workload("DaemonSet", "web", pod_spec(nodeSelector={"images": "there"})))
         ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
         spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": ports}
         first.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
         first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
         yield made
+
+
+def equip(first: Machine, machine: Machine) -> None:
+    """Give the machine the image of the tests, and let the DaemonSet come to it."""
+    machine.import_busybox()
+    first.kubectl("label", "node", machine.name, "images=there")
 
 
 def pods_by_node(first: Machine, app: str) -> dict[str, list[dict[str, Any]]]:
@@ -307,8 +313,36 @@ def test_down_and_join_again_then_a_node_leaves_for_good(lab: list[Machine]) -> 
         lambda: first.kubectl("get", "lease", "-n", "kube-node-lease", "m3", check=False).returncode, WAIT, "its lease"
     )
     third.join(first)
-    third.import_busybox()
+    equip(first, third)
     first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
-    new = pods_by_node(first, "web")["m3"][0]
     assert first.get("node", "m3")["metadata"]["uid"] != gone["metadata"]["uid"]
+    (new,) = [p for p in pods_by_node(first, "web")["m3"] if "deletionTimestamp" not in p["metadata"]]
     assert fetch(first, name(pods_by_node(first, "web")["m2"][0]), new["status"]["podIP"]) == "m3"
+
+
+def test_the_pod_network_may_be_anothers(lab: list[Machine], tmp_path: Path) -> None:
+    """Debian's bridge plugin on one machine: its pods are not the others' neighbours, but Services and names work."""
+    first, _, third = lab
+    third.reset()
+    first.kubectl("delete", "node", "m3")
+    ranges = {"dataDir": str(tmp_path / "ipam"), "ranges": [[{"subnet": "10.199.7.0/24"}]]}
+    ipam = {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}], **ranges}
+    bridge = {
+        "type": "bridge",
+        "bridge": "other0",
+        "isGateway": True,
+        "ipMasq": True,
+        "hairpinMode": True,
+        "ipam": ipam,
+    }
+    config = {"cniVersion": "1.0.0", "name": "other", "plugins": [bridge]}
+    (tmp_path / "10-other.conflist").write_text(json.dumps(config))
+    third.join(first, "--cni-conf", str(tmp_path))
+    equip(first, third)
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    (new,) = [p for p in pods_by_node(first, "web")["m3"] if "deletionTimestamp" not in p["metadata"]]
+    assert new["status"]["podIP"].startswith("10.199.7.")
+    knock = "nc -w 5 kubernetes.default 443 < /dev/null && echo reached"
+    assert first.kubectl("exec", name(new), "--", "sh", "-c", knock).stdout.strip() == "reached", "a name and a Service"
+    links = third.run(["ip", "-br", "link"]).stdout
+    assert "other0" in links and "kumo" not in links

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kumo.api.names import check_subdomain
 from kumo.cli import addresses, facts, leftovers, prepare, up
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, choose, load, save
 from kumo.cli.main import data_dir_option
@@ -54,7 +55,7 @@ def command(
     """
     began = time.monotonic()
     up.require(facts.user())
-    instance = _chosen(data_dir, server, node_name, port)
+    instance = _chosen(data_dir, server, token, node_name, port)
     holder = lock_holder(instance)
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
@@ -70,8 +71,9 @@ def command(
     up.begin(instance, prepare.plan(instance, node=True), began=began, detach=detach)
 
 
-def _chosen(data_dir: Path, server: str, node_name: str, port: int | None) -> Instance:
+def _chosen(data_dir: Path, server: str, token: str, node_name: str, port: int | None) -> Instance:
     """The node that has joined, or one that is about to. Raises InstanceError."""
+    from kumo.cli.bootstrap_token import parse
     from kumo.cli.discovery import server_url
 
     known = load(data_dir.absolute())
@@ -82,8 +84,14 @@ def _chosen(data_dir: Path, server: str, node_name: str, port: int | None) -> In
             "which cloud? On the machine with the control plane type 'kumo token create --print-join-command', "
             "and here what it prints"
         )
+    if token:
+        parse(token)
+    elif known is None:
+        raise InstanceError("a machine joins by a token: 'kumo token create --print-join-command' there makes one")
     url = server_url(server) if server else known.server if known is not None else ""
     instance = choose(data_dir, node_name=node_name)
+    if faults := check_subdomain(instance.node_name):
+        raise InstanceError(f"--node-name {instance.node_name}: {faults[0]}")
     if known is None:
         instance = replace(instance, node_port=DEFAULT_NODE_PORT, pod_cidr="", node_pod_cidr="", service_cidr="")
     return replace(instance, server=url, port=0, node_port=port or instance.node_port)
@@ -93,8 +101,6 @@ def _joined(instance: Instance, token: str, hashes: tuple[str, ...], ca_file: Pa
     """Find the cloud, get an identity there and a range of pod addresses. Raises InstanceError."""
     from kumo.cli import bootstrap_token, discovery, enlisting
 
-    if not token:
-        raise InstanceError("a machine joins by a token: 'kumo token create --print-join-command' there makes one")
     parsed = bootstrap_token.parse(token)
 
     def found() -> bytes:
