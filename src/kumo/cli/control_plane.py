@@ -190,7 +190,7 @@ class ControlPlane:
         scheduler = self.client_for(UserInfo("system:kube-scheduler", ("system:authenticated",)))
         manager = ControllerManagerConfig(
             root_ca=self._pki.ca.read_text(),
-            node_ipam=NodeIpamConfig(cluster_cidr=self._instance.pod_cidr),
+            node_ipam=NodeIpamConfig(self._instance.pod_cidr, cluster_cidr6=self._instance.pod_cidr6),
             node_grace=Grace(self._instance.monitor_grace) if self._instance.monitor_grace else Grace(),
             signing=SigningAuthority(self._pki.ca, self._pki.ca_key),
             account_key=self._pki.signing_key,

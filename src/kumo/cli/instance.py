@@ -15,6 +15,8 @@ import socket
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from kumo.api.pod_ranges import range6
+
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
 DEFAULT_PORT = 6443
 DEFAULT_NODE_PORT = 10250
@@ -188,10 +190,7 @@ class Instance:
         """This node's part of `pod_cidr6`: a /64 with the number that `node_pod_cidr` has among its like."""
         if not self.pod_cidr6:
             return ""
-        own, whole = ipaddress.IPv4Network(self.node_pod_cidr), ipaddress.IPv4Network(self.pod_cidr)
-        number = (int(own.network_address) - int(whole.network_address)) // own.num_addresses
-        base = int(ipaddress.IPv6Network(self.pod_cidr6).network_address)
-        return str(ipaddress.IPv6Network((base + (number << 64), 64)))
+        return str(range6(self.node_pod_cidr, self.pod_cidr, self.pod_cidr6))
 
     @property
     def balancer_ranges(self) -> tuple[str, ...]:
@@ -326,6 +325,17 @@ def node_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
+
+
+def node_address6() -> str:
+    """The IPv6 address that others reach this machine by; empty without a route to any."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect(("2001:db8::1", 9))
+            found = ipaddress.IPv6Address(probe.getsockname()[0].partition("%")[0])
+    except (OSError, ValueError):  # the kernel may have no IPv6 at all
+        return ""
+    return "" if found.is_link_local or found.is_loopback else str(found)
 
 
 def _choose(data_dir: Path, port: int, node_name: str) -> Instance:

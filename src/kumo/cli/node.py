@@ -18,7 +18,7 @@ from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
 from kumo.cli.abandoned import Abandoned
-from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
+from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load, node_address6
 from kumo.cli.node_access import access
 from kumo.cli.node_range import RangeKeeper
 from kumo.cli.node_storage import local_driver, volume_controllers
@@ -193,6 +193,8 @@ class Node:
             cgroup_parent=instance.cgroup_root,
             port=instance.node_port,
             pod_cidr="" if instance.joined else instance.node_pod_cidr,
+            node_ip6=node_address6() if instance.service_cidr6 else "",
+            pod_cidr6=instance.node_pod_cidr6,
             lease_seconds=instance.lease_seconds,
             cluster_dns=(instance.cluster_dns,),
             devices=devices,

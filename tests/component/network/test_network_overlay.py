@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from kumo.host.network.config import OVERHEAD, OverlayConfig, range6
+from kumo.api.pod_ranges import range6
+from kumo.host.network.config import OVERHEAD, OverlayConfig
 from kumo.host.network.links import Links
 from kumo.host.network.namespaces import run_in_netns
 from kumo.host.network.overlay import Overlay, Peer

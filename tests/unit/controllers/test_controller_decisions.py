@@ -254,6 +254,9 @@ def test_controller_node_pods_leave_when_their_shortest_toleration_ends() -> Non
 
 def test_controller_node_networks_do_not_overlap() -> None:
     config = NodeIpamConfig("10.0.0.0/22", 24)
+    assert config.ranges("10.0.2.0/24") == ["10.0.2.0/24"]
+    both = NodeIpamConfig("10.0.0.0/22", 24, "fd00:1::/48")
+    assert both.ranges("10.0.2.0/24") == ["10.0.2.0/24", "fd00:1:0:2::/64"]
     taken: list[str] = ["10.0.1.0/24"]
     while (part := next_free(config, taken)) is not None:
         taken.append(part)

@@ -82,13 +82,6 @@ class PodNetworkConfig:
         return str(network.network_address + (int(IPv4Address(address)) - int(self.network.network_address)))
 
 
-def range6(pod_cidr: str, cluster_cidr: str, cluster_cidr6: str) -> IPv6Network:
-    """A node's IPv6 range: the /64 with the number that its IPv4 range has among its like."""
-    own, whole = IPv4Network(pod_cidr), IPv4Network(cluster_cidr)
-    number = (int(own.network_address) - int(whole.network_address)) // own.num_addresses
-    return IPv6Network((int(IPv6Network(cluster_cidr6).network_address) + (number << 64), 64))
-
-
 @dataclass(frozen=True, slots=True)
 class OverlayConfig:
     """One node's end. `address` is the node's own, `pod_cidr` its range, `cluster_cidr` that of all pods.

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from kumo.host.network.config import OverlayConfig, range6
+from kumo.api.pod_ranges import range6
+from kumo.host.network.config import OverlayConfig
 from kumo.host.network.links import Link, Links, mac_for
 
 PORT = 8472

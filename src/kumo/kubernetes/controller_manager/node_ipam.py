@@ -8,6 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from kumo.api.objects import Key, Object, name_of
+from kumo.api.pod_ranges import range6
 from kumo.api.resources import NODES
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.controller import Controller, Temporary
@@ -17,10 +18,20 @@ from kumo.machinery.informer import Informers
 
 @dataclass(frozen=True, slots=True)
 class NodeIpamConfig:
-    """The cluster's pod network, and the prefix length of a node's part of it."""
+    """The cluster's pod network, and the prefix length of a node's part of it.
+
+    With `cluster_cidr6` a node's part of that goes with it: the /64 with the same number.
+    """
 
     cluster_cidr: str = "10.244.0.0/16"
     node_prefix: int = 24
+    cluster_cidr6: str = ""
+
+    def ranges(self, part: str) -> list[str]:
+        """Both families' ranges of the node with this IPv4 part."""
+        if not self.cluster_cidr6:
+            return [part]
+        return [part, str(range6(part, self.cluster_cidr, self.cluster_cidr6))]
 
 
 def next_free(config: NodeIpamConfig, taken: Iterable[str]) -> str | None:
@@ -80,7 +91,7 @@ class NodeIpamController:
             self._recorder.event(node, NORMAL, "CIDRNotAvailable", text)
             raise Temporary("all pod networks are given away", 30.0)
         self._given[key.name] = part
-        patch = {"spec": {"podCIDR": part, "podCIDRs": [part]}}
+        patch = {"spec": {"podCIDR": part, "podCIDRs": self._config.ranges(part)}}
         await self._client.patch(NODES, name_of(node), patch, kind=STRATEGIC_MERGE_PATCH)
         return None
 

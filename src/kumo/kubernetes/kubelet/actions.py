@@ -92,7 +92,7 @@ class PodActions:
         return Sources(
             services=self.tools.services.objects(),
             pod_ips=tuple(ips),
-            host_ips=(self.tools.config.node_ip,),
+            host_ips=self.tools.config.node_ips,
             allocatable=machine.allocatable(self.tools.config),
         )
 

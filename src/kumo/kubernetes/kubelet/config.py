@@ -40,6 +40,9 @@ class KubeletConfig:
     """Where the composition serves `Kubelet.handler`; written into the Node."""
     pod_cidr: str = ""
     """The node's range of pod addresses, if it comes with one; else the control plane gives it one."""
+    node_ip6: str = ""
+    pod_cidr6: str = ""
+    """The other family's address and range, if pods have one."""
     version: str = GIT_VERSION
     cluster_dns: tuple[str, ...] = ()
     """Addresses of the cluster's DNS; empty: pods get the node's resolv.conf."""
@@ -63,6 +66,16 @@ class KubeletConfig:
     crash_backoff_ceiling: float = 300.0
     pull_backoff_base: float = 10.0
     pull_backoff_ceiling: float = 300.0
+
+    @property
+    def node_ips(self) -> tuple[str, ...]:
+        """The node's addresses, IPv4 first."""
+        return (self.node_ip, self.node_ip6) if self.node_ip6 else (self.node_ip,)
+
+    @property
+    def pod_cidrs(self) -> list[str]:
+        """The node's ranges of pod addresses, IPv4 first."""
+        return [c for c in (self.pod_cidr, self.pod_cidr6) if c]
 
     @property
     def pods_directory(self) -> Path:

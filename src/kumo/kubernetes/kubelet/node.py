@@ -85,7 +85,7 @@ def node_status(
         "capacity": machine.capacity(config),
         "allocatable": dict(machine.allocatable(config)),
         "addresses": [
-            {"type": "InternalIP", "address": config.node_ip},
+            *({"type": "InternalIP", "address": ip} for ip in config.node_ips),
             {"type": "Hostname", "address": config.node_name},
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
@@ -115,7 +115,7 @@ def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, An
             "labels": node_labels(config, machine),
             "annotations": ATTACHED | dict(config.annotations),
         },
-        "spec": {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]} if config.pod_cidr else {},
+        "spec": {"podCIDR": config.pod_cidr, "podCIDRs": config.pod_cidrs} if config.pod_cidr else {},
         "status": dict(status),
     }
 
