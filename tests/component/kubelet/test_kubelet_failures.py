@@ -7,12 +7,15 @@ import contextlib
 import os
 import secrets
 import signal
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from kumo.host import mounts
+from kumo.host.cgroups import CgroupLimits, Cgroups
 from kumo.host.containerd.engine import PAUSE
 from kumo.host.network.agent import PodNetwork, install
 from kumo.host.network.config import PodNetworkConfig
@@ -95,6 +98,36 @@ async def test_all_pods_end_with_the_node_and_run_again(node: Node) -> None:
     await node.start()
     await node.until("resting", lambda p: running(p) and status_of(p)["restartCount"] == 1)
     await node.remove("resting")
+
+
+async def test_what_killed_pods_left_is_removed_at_start(node: Node) -> None:
+    """Mounts, cgroups, directories and logs of pods that neither the API server nor containerd knows of."""
+    await node.create("living", hostNetwork=False)
+    living = (await node.until("living", running))["metadata"]["uid"]
+    await node.stop()
+    config, uid = node.config, str(uuid.uuid4())
+    home = config.pods_directory / uid
+    volume = home / "volumes" / "kubernetes.io~empty-dir" / "scratch"
+    subpath = home / "volume-subpaths" / "data" / "main" / "0"
+    volume.mkdir(parents=True)
+    subpath.mkdir(parents=True)
+    await asyncio.to_thread(mounts.mount, "tmpfs", volume, "tmpfs")
+    (volume / "file").write_text("left")
+    await asyncio.to_thread(mounts.mount, str(volume), subpath, "", mounts.MS_BIND)
+    logs = config.logs_directory / f"default_gone_{uid}"
+    logs.mkdir()
+    (logs / "0.log").write_text("left")
+    group = f"{config.cgroup_parent}/pod{uid}"
+    groups = Cgroups()
+    await asyncio.to_thread(groups.create, group, CgroupLimits())
+    assert f"pod{uid}" in groups.groups(config.cgroup_parent)
+    await node.start()
+    async with asyncio.timeout(30):
+        while home.exists() or logs.exists() or f"pod{uid}" in groups.groups(config.cgroup_parent):
+            await asyncio.sleep(0.05)
+    assert uid not in Path("/proc/self/mountinfo").read_text()
+    assert (config.pods_directory / living).exists() and running(await node.get("living"))
+    await node.remove("living")
 
 
 async def processes_of(node: Node) -> list[int]:
