@@ -447,3 +447,23 @@ async def test_health_ports_and_pages_answer_as_upstream(setting: Setting) -> No
         'kubeproxy_proxy_healthz_total{code="503"}',
     ):
         assert name in figures
+
+
+async def test_a_node_that_learns_its_zone_prefers_near_endpoints(setting: Setting) -> None:
+    one, two = await two_servers(setting)
+    setting.service("web", 10)
+    setting.endpoints("web", one.address, two.address)
+    piece = setting.api.get(ENDPOINTSLICES, "web-abcde", "default")
+    assert piece is not None
+    for endpoint, zone in zip(piece["endpoints"], ("west", "east"), strict=True):
+        endpoint["hints"] = {"forZones": [{"name": zone}]}
+    setting.api.put(ENDPOINTSLICES, piece)
+    await setting.start()
+
+    async def names() -> set[str]:
+        return {(await ask_tcp(setting.address(10), 80, netns=one.netns))[1] for _ in range(6)}
+
+    assert await names() == {"one", "two"}
+    for zone, name in (("east", "two"), ("west", "one")):
+        setting.api.put(NODES, {"metadata": {"name": "node1", "labels": {"topology.kubernetes.io/zone": zone}}})
+        await eventually(names, {name})

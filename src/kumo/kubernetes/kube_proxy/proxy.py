@@ -85,6 +85,7 @@ class KubeProxy:
         self._announced: dict[Key, set[str]] = {}
         self._dirty: set[Key] = set()
         self._whole = True
+        self._own_addresses: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._world = World(config, informers, self._changed, self._moved)
         self._pages = ProxyPages(self.health, self.figures, lambda: self._world.node, config.healthz, config.metrics)
@@ -100,6 +101,8 @@ class KubeProxy:
 
     def _moved(self) -> None:
         self._dirty |= self._world.keys()
+        if self._world.own_addresses != self._own_addresses:
+            self._whole = True  # Guards of source ranges may let the node in.
         self._noticed()
 
     def _noticed(self) -> None:
@@ -158,9 +161,10 @@ class KubeProxy:
         began = time.monotonic()
         await asyncio.to_thread(self._set_routes)
         keys, commands = self._world.keys(), ""
+        self._own_addresses = self._world.own_addresses
         found = [{k: p for k in keys if (p := self._world.ports(k, h.family))} for h in self._halves]
         for half, ports in zip(self._halves, found, strict=True):
-            half.writer = rules.Writer(half.network, self._world.own_addresses)
+            half.writer = rules.Writer(half.network, self._own_addresses)
             half.table.clear()
             commands += rules.base(self.config, half.network)
             commands += half.table.change({k: half.writer.fragment(listed) for k, listed in ports.items()})

@@ -59,15 +59,19 @@ class World:
                 self._changed(key, True)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        seen = (self.place, self.own_addresses, tuple(self.candidates))
-        if self._seen is not None and seen != self._seen:
+        if self._seen is not None and self._view() != self._seen:
+            self._seen = self._view()
             self._moved()
-        self._seen = seen
+
+    def _view(self) -> object:
+        """What of the nodes decides about rules."""
+        return self.place, self.own_addresses, tuple(self.candidates)
 
     async def wait_synced(self) -> None:
         """Return once everything has been listed."""
         for informer in (self._services, self._slices, self._nodes):
             await informer.wait_synced()
+        self._seen = self._view()
 
     @property
     def node(self) -> Object | None:
