@@ -176,6 +176,9 @@ def format_map(values: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+_DEFAULTED = ("cpu", "memory", "ephemeral-storage")
+
+
 def resource_field(
     pod: Object, container: Container, reference: Mapping[str, Any], allocatable: Mapping[str, str]
 ) -> str:
@@ -186,8 +189,11 @@ def resource_field(
     kind, _, resource = reference["resource"].partition(".")
     values = (container.get("resources") or {}).get(kind) or {}
     text = values.get(resource)
-    if text is None:
-        text = allocatable.get(resource, "0") if kind == "limits" else "0"
+    if kind == "limits" and (text is None or quantities.parse(text) == 0) and resource in _DEFAULTED:
+        # Without a limit of its own the container may have the pod's, and without one that, the node's.
+        whole = ((pod["spec"].get("resources") or {}).get("limits") or {}).get(resource)
+        text = whole if whole and quantities.parse(whole) else allocatable.get(resource)
+    text = "0" if text is None else text
     divisor = quantities.parse(reference.get("divisor") or "1") or 1
     return str(math.ceil(quantities.parse(text) / divisor))
 

@@ -121,7 +121,7 @@ class Kubelet:
         self._shared = Shared(
             client,
             self._actions,
-            Observer(engine.runtime, self._claim),
+            Observer(engine.runtime, self._claim, engine.tasks),
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
             self._released,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from kumo.host.containerd.cri import RuntimeService
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
+from kumo.host.containerd.tasks import Tasks
 from kumo.kubernetes.kubelet import labels
 
 CREATED, RUNNING, EXITED, UNKNOWN = "created", "running", "exited", "unknown"
@@ -19,6 +21,9 @@ _STATES = {
     cri.CONTAINER_EXITED: EXITED,
     cri.CONTAINER_UNKNOWN: UNKNOWN,
 }
+User = tuple[int, int, tuple[int, ...]]
+"""User, group and supplementary groups."""
+_USERS_MAX = 2048
 _MESSAGE_LIMIT = 4096
 _FALLBACK_LIMIT = 2048
 
@@ -53,8 +58,8 @@ class ContainerState:
     restarts: int = 0
     hash: str = ""
     log_path: str = ""
-    user: tuple[int, int, tuple[int, ...]] | None = None
-    """User, group and supplementary groups of its first process, where the runtime says."""
+    user: User | None = None
+    """Who its first process is, where that is known."""
 
     @property
     def running(self) -> bool:
@@ -101,9 +106,13 @@ class PodState:
 class Observer:
     """Reads pods' states from containerd. `remember` hears of every id it meets, so that events find their pod."""
 
-    def __init__(self, runtime: RuntimeService, remember: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, runtime: RuntimeService, remember: Callable[[str, str], None], tasks: Tasks | None = None
+    ) -> None:
         self._runtime = runtime
         self._remember = remember
+        self._tasks = tasks
+        self._users: OrderedDict[str, User] = OrderedDict()
 
     async def observe(self, uid: str) -> PodState:
         """The pod's state now. Raises EngineError when containerd can't be asked."""
@@ -166,11 +175,27 @@ class Observer:
             restarts=int(notes.get(labels.RESTART_COUNT) or 0),
             hash=notes.get(labels.HASH, ""),
             log_path=found.log_path,
-            user=_user(found),
+            user=_user(found) or (await self._user(container) if state == RUNNING else self._users.get(container)),
         )
 
+    async def _user(self, container: str) -> User | None:
+        """Who its first process is, from containerd's own description of the container: older ones don't say by CRI."""
+        known = self._users.get(container)
+        if known is not None or self._tasks is None:
+            return known
+        try:
+            user = (await self._tasks.spec(container)).get("process", {}).get("user", {})
+        except EngineError:
+            return None
+        uid, gid = int(user.get("uid") or 0), int(user.get("gid") or 0)
+        groups = tuple(int(g) for g in user.get("additionalGids") or ())
+        found = self._users[container] = uid, gid, groups or (gid,)
+        while len(self._users) > _USERS_MAX:
+            self._users.popitem(last=False)
+        return found
 
-def _user(found: cri.ContainerStatus) -> tuple[int, int, tuple[int, ...]] | None:
+
+def _user(found: cri.ContainerStatus) -> User | None:
     if not found.HasField("user") or not found.user.HasField("linux"):
         return None
     linux = found.user.linux
