@@ -14,6 +14,7 @@ from kumo.api.resources import CRDS, EVENTS, GVR, NODES, PODS, core
 from kumo.api.users import AUTHENTICATED_GROUP, UserInfo, service_account_user
 from kumo.cli.node_rights import CSI_USER
 from kumo.cli.node_storage import snapshot_objects, storage_rights
+from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.kubernetes.csi_controllers.component import CsiControllers
 from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
 from kumo.kubernetes.snapshot_controller.controller import SnapshotController
@@ -106,6 +107,11 @@ class Store:
     async def storage_class(self, name: str = "fast", mode: str = "Immediate", **more: Any) -> None:
         made = {"provisioner": NAME, "volumeBindingMode": mode, "allowVolumeExpansion": True, **more}
         await self.client.create(CLASSES, {"metadata": {"name": name}, **made})
+
+
+def custom(kind: str, name: str) -> Object:
+    api = "snapshot.storage.k8s.io/v1"
+    return {"apiVersion": api, "kind": f"VolumeSnapshot{kind}", "metadata": {"name": name}}
 
 
 @pytest.fixture
@@ -354,6 +360,15 @@ async def test_each_node_makes_its_own_and_one_makes_what_nobody_waits_for(store
             "b"
         ]
         assert (store.driver.made, other.made) == (1, 1)
+        other.snapshots["theirs"] = pb.Snapshot(snapshot_id="theirs", ready_to_use=True, size_bytes=1 << 30)
+        ref = {"name": "static", "namespace": "default"}
+        spec = {"driver": NAME, "deletionPolicy": "Retain", "source": {"snapshotHandle": "theirs"}}
+        await store.client.create(CONTENTS, custom("Content", "given") | {"spec": spec | {"volumeSnapshotRef": ref}})
+        of = {"source": {"volumeSnapshotContentName": "given"}}
+        await store.client.create(SNAPSHOTS, custom("", "static") | {"spec": of}, "default")
+        await store.that(SNAPSHOTS, "static", lambda s: (s.get("status") or {}).get("readyToUse"), "default")
+        given = await store.that(CONTENTS, "given", labels_of)
+        assert labels_of(given) == {"snapshot.storage.kubernetes.io/managed-by": "n2"}, "whose driver knows it"
         await store.client.delete(PODS, "p", "default")
         for name, gone in (("now", volume), ("data", second)):
             await store.client.delete(CLAIMS, name, "default")

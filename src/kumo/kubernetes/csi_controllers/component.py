@@ -8,6 +8,7 @@ import uuid
 import structlog
 
 from kumo.host.csi.client import CsiClient
+from kumo.kubernetes.csi_controllers.adoption import SnapshotAdoption
 from kumo.kubernetes.csi_controllers.attacher import Attacher
 from kumo.kubernetes.csi_controllers.capacity import CapacityPublisher
 from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
@@ -68,6 +69,8 @@ class CsiControllers:
             made.append(Modifier(tools, resizing))
         if "CREATE_DELETE_SNAPSHOT" in able:
             made.append(Snapshotter(tools, EventRecorder(self._client, f"csi-snapshotter {driver}")))
+        if self._config.node and "LIST_SNAPSHOTS" in able:
+            made.append(SnapshotAdoption(tools))
         if not self._config.node or "PUBLISH_UNPUBLISH_VOLUME" in able:
             made.append(Attacher(tools))
         return made
