@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kumo.kubernetes.kubelet import env_files, sysctls
+from kumo.host.containerd.stubs import cri_pb2 as cri
+from kumo.kubernetes.kubelet import env_files, labels, sysctls
 from kumo.kubernetes.kubelet.admission import judge, lacking
 from kumo.kubernetes.kubelet.conditions import restarting_condition
 from kumo.kubernetes.kubelet.dns import Dns, within_limits
@@ -29,6 +30,7 @@ from kumo.kubernetes.kubelet.resizing import (
 )
 from kumo.kubernetes.kubelet.resources import Limits, container_limits, oom_score, pod_allocation, pod_limits, qos_class
 from kumo.kubernetes.kubelet.restarts import matching_action, restarts_after, restarts_all
+from kumo.kubernetes.kubelet.server.routes import running_pods
 from kumo.kubernetes.kubelet.static_pods import BadManifest, from_manifest, mirror_of
 
 pytestmark = pytest.mark.unit
@@ -402,3 +404,13 @@ def test_manifests() -> None:
 def test_what_is_no_manifest(text: bytes) -> None:
     with pytest.raises(BadManifest):
         from_manifest(text, "f", "n")
+
+
+def test_pods_that_run_according_to_containerd() -> None:
+    def found(name: str, uid: str, state: int) -> Any:
+        named = {labels.POD_UID: uid, labels.POD_NAME: f"p{uid}", labels.POD_NAMESPACE: "ns"}
+        return cri.Container(metadata=cri.ContainerMetadata(name=name), image_ref="i", state=state, labels=named)
+
+    ran = [found("a", "1", cri.CONTAINER_RUNNING), found("b", "1", cri.CONTAINER_RUNNING)]
+    listed = running_pods([*ran, found("c", "2", cri.CONTAINER_EXITED)])
+    assert [(p["metadata"]["name"], len(p["spec"]["containers"])) for p in listed] == [("p1", 2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ from kumo.api.errors import StatusError, bad_request, internal, no_such_path, no
 from kumo.api.objects import Object, name_of, namespace_of
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
-from kumo.kubernetes.kubelet import logs
+from kumo.host.containerd.stubs import cri_pb2 as cri
+from kumo.kubernetes.kubelet import labels, logs
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
 from kumo.kubernetes.kubelet.server import channels, log_requests
 from kumo.kubernetes.kubelet.server.figures import figures
@@ -83,6 +84,10 @@ class NodeServer:
                 return Response(200, b"ok", _TEXT)
             case ["pods"]:
                 body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods()}
+                return Response(200, msgspec.json.encode(body))
+            case ["runningpods"]:
+                items = running_pods(await self._engine.runtime.list_containers())
+                body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
                 return Response(200, msgspec.json.encode(body))
             case ["containerLogs", namespace, pod, container]:
                 return await self._logs(request, self._worker(namespace, pod), container)
@@ -177,6 +182,21 @@ class NodeServer:
         if not pid:
             raise internal("unable to upgrade connection: the pod's network namespace is not known")
         return f"/proc/{pid}/ns/net"
+
+
+def running_pods(found: Sequence[cri.Container]) -> list[Object]:
+    """The pods with running containers as containerd knows them: names, uids and images, no more."""
+    pods: dict[str, Object] = {}
+    for container in found:
+        uid = container.labels.get(labels.POD_UID)
+        if not uid or container.state != cri.CONTAINER_RUNNING:
+            continue
+        metadata = {"name": labels.POD_NAME, "namespace": labels.POD_NAMESPACE, "uid": labels.POD_UID}
+        named = {key: container.labels.get(label, "") for key, label in metadata.items()}
+        empty: Object = {"metadata": {**named, "creationTimestamp": None}, "spec": {"containers": []}, "status": {}}
+        listed = pods.setdefault(uid, empty)["spec"]["containers"]
+        listed.append({"name": container.metadata.name, "image": container.image_ref, "resources": {}})
+    return list(pods.values())
 
 
 def _wanted(request: Request) -> Wanted:
