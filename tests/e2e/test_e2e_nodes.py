@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from support.machines import Machine, machines
+from support.machines import NETWORK, Machine, machines
 
 pytestmark = pytest.mark.e2e
 DIRECTORY = Path(os.environ.get("KUMO_E2E_DIR", "/var/tmp/kumo-e2e"))
 LAB = f"kl{int(os.environ.get('KUMO_E2E_PORT', '16443')) % 1000}"
 GRACE = "8"
+BALANCERS = f"{NETWORK}.128/28"
+"""On the machines' own segment: who wants to talk to a load balancer asks his neighbours for it."""
 SERVE = "mkdir /www; echo $NODE > /www/index.html; echo serves on $NODE; exec httpd -f -v -p 8080 -h /www"
 WAIT = 90
 
@@ -54,7 +56,7 @@ def lab() -> Iterator[list[Machine]]:
     """m1 with the control plane and a node, m2 and m3 with nodes; a DaemonSet `web` with a Service on all."""
     with machines(LAB, 3, DIRECTORY) as made:
         first = made[0]
-        first.up("--node-monitor-grace-period", GRACE)
+        first.up("--node-monitor-grace-period", GRACE, "--load-balancer-range", BALANCERS)
         for machine in made[1:]:
             machine.join(first)
         for machine in made:
@@ -136,6 +138,50 @@ def test_pods_of_all_nodes_reach_each_other_and_services(lab: list[Machine]) -> 
     assert ("system:node:m2", "kubelet-serving") in signers
     slices = first.get("endpointslices", "-n", "kube-system", "-l", "kubernetes.io/service-name=kube-dns")["items"]
     assert {s["endpoints"][0]["nodeName"] for s in slices} == set(nodes)
+
+
+def test_network_policies_hold_over_nodes(lab: list[Machine]) -> None:
+    first = lab[0]
+    pods = {node: found[0] for node, found in pods_by_node(first, "web").items()}
+    addresses = {node: pod["status"]["podIP"] for node, pod in pods.items()}
+    first.kubectl("label", "pod", name(pods["m2"]), "friend=yes")
+    peer = {"podSelector": {"matchLabels": {"friend": "yes"}}}
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"from": [peer]}]}
+    meta = {"name": "friends"}
+    first.apply({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec})
+
+    def heard(asker: str, asked: str) -> bool:
+        command = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 {addresses[asked]} 8080 | tail -n 1"
+        return first.kubectl("exec", name(pods[asker]), "--", "sh", "-c", command, check=False).stdout.strip() == asked
+
+    # A pod may always talk to itself, and a friend to everybody; nobody else to anybody on any node.
+    wanted = {(a, b): a in (b, "m2") for a in pods for b in pods}
+    first.wait(lambda: {pair: heard(*pair) for pair in wanted} == wanted, WAIT, "the policy on all nodes")
+    first.kubectl("delete", "networkpolicy", "friends")
+    first.wait(lambda: all(heard(*pair) for pair in wanted), WAIT, "the open network")
+
+
+def test_one_node_answers_for_a_balancers_address(lab: list[Machine]) -> None:
+    first = lab[0]
+    ports = [{"port": 80, "targetPort": 8080}]
+    spec = {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": ports}
+    first.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "balanced"}, "spec": spec})
+
+    def address() -> str:
+        return str(first.get("service", "balanced")["status"]["loadBalancer"]["ingress"][0]["ip"])
+
+    balancer = first.wait(address, WAIT, "an address")
+    assert str(balancer).startswith(f"{NETWORK}.1")
+
+    def holders() -> list[str]:
+        return [m.name for m in lab if f"inet {balancer}/32" in m.run(["ip", "-4", "addr"]).stdout]
+
+    first.wait(lambda: len(holders()) == 1, WAIT, "one node to hold it")
+    for machine in lab:
+        answers = {machine.run(["curl", "-s", "-m", "5", f"http://{balancer}/"]).stdout.strip() for _ in range(12)}
+        assert answers == {"m1", "m2", "m3"}
+    first.kubectl("delete", "service", "balanced")
+    first.wait(lambda: not holders(), WAIT, "nobody to hold it")
 
 
 def test_a_port_is_forwarded_to_a_pod_on_another_node(lab: list[Machine]) -> None:
