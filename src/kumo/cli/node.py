@@ -54,6 +54,8 @@ from kumo.machinery.listener import Listener, ListenError
 from kumo.machinery.rotation import RotatingContext
 
 PROCESS = "node"
+_GRACE = 1.0
+"""Seconds for what is under way when the process ends: nothing that it is asked takes longer but what has no end."""
 _log = structlog.get_logger("kumo.node")
 
 
@@ -101,6 +103,7 @@ class Node:
             port=self._instance.node_port,
             tls=RotatingContext.of(known.server, known.ca),
             name="node",
+            grace=_GRACE,
         )
         await listener.start()
         try:
