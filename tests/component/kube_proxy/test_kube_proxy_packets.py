@@ -240,6 +240,24 @@ async def test_session_affinity_holds_one_client_at_one_endpoint(setting: Settin
     await eventually(all_at_two, {"two"})
 
 
+async def test_session_affinity_ends_with_its_time(setting: Setting) -> None:
+    one, two = await two_servers(setting)
+    client = await setting.lab.pod()
+    config = {"clientIP": {"timeoutSeconds": 1}}
+    setting.service("web", 10, sessionAffinity="ClientIP", sessionAffinityConfig=config)
+    setting.endpoints("web", one.address, two.address)
+    await setting.start()
+    seen: set[str] = set()
+
+    async def after_a_rest() -> set[str]:
+        seen.add((await client.ask_tcp(setting.address(10), 80))[1])
+        if len(seen) < 2:
+            await asyncio.sleep(1.1)  # longer than the time for which it is remembered
+        return seen
+
+    await eventually(after_a_rest, {"one", "two"}, 30)
+
+
 async def test_a_udp_client_moves_on_when_its_endpoint_goes(setting: Setting) -> None:
     one, two = await two_servers(setting)
     pod = await setting.lab.pod()
