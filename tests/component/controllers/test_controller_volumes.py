@@ -185,3 +185,28 @@ async def test_pods_wait_for_their_volumes(cluster: HollowCluster) -> None:
     await client.create(CLAIMS, claim("p-data", storageClassName=""))
     await client.create(PODS, pod("p", ephemeral={"volumeClaimTemplate": template}))
     await see.event("p", "FailedBinding", "PVC default/p-data was not created for pod default/p (pod is not owner)")
+
+
+async def test_a_volume_is_emptied_and_used_again(cluster: HollowCluster) -> None:
+    see, client = Watcher(cluster), cluster.client
+    made = volume("again", "1Gi", "old")
+    made["spec"]["persistentVolumeReclaimPolicy"] = "Recycle"
+    await client.create(VOLUMES, made)
+    await client.create(CLAIMS, claim("c", storageClassName="old"))
+    await see.claim("c", "Bound", "again")
+    await client.delete(CLAIMS, "c", "default")
+    for phase, message in (("Failed", "no room"), ("Succeeded", "")):
+        scrubber = await see.that(PODS, "recycler-for-again", lambda p: p["status"]["phase"] == "Pending", "default")
+        assert scrubber["spec"]["volumes"][0]["hostPath"]["path"] == "/data/again"
+        status = {"status": {"phase": phase, "message": message}}
+        await client.patch(PODS, "recycler-for-again", status, "default", subresource="status")
+        if phase == "Failed":
+            await see.event("again", "VolumeFailedRecycle", "Recycle failed: failed to recycle volume: no room")
+            await client.patch(VOLUMES, "again", {"metadata": {"labels": {"look": "again"}}})
+    await see.event("again", "VolumeRecycled", "Volume recycled")
+    free = await see.volume("again", "Available")
+    assert "claimRef" not in free["spec"]
+    await client.create(CLAIMS, claim("d", storageClassName="old"))
+    await see.claim("d", "Bound", "again")
+    pods = cluster.informers.informer(PODS)
+    await until(pods, lambda: not pods.objects())

@@ -9,7 +9,7 @@ import pytest
 from kumo.api.objects import Object, annotations_of, name_of
 from kumo.api.volume_claims import best_match, bound_volume, default_class, match_on_node, mismatch
 from kumo.kubernetes.controller_manager import ephemeral_volumes
-from kumo.kubernetes.controller_manager.volume_binding import claims, forms, volumes
+from kumo.kubernetes.controller_manager.volume_binding import claims, forms, recycling, volumes
 from kumo.kubernetes.controller_manager.volume_binding.claims import ClaimWorld
 
 pytestmark = pytest.mark.unit
@@ -368,3 +368,18 @@ def test_volumes_of_plugins_that_became_drivers(
 def test_volumes_a_former_plugin_s_class_is_its_driver_s() -> None:
     world = ClaimWorld(storage_class={"metadata": {"name": "s"}, "provisioner": "kubernetes.io/gce-pd"})
     assert claims.decide(claim(storageClassName="s"), world).provisioner == "pd.csi.storage.gke.io"
+
+
+def test_volumes_are_emptied_by_a_pod() -> None:
+    there = freed("Recycle", hostPath={"path": "/data/x"}, capacity={"storage": "5Gi"})
+    made = volumes.decide(there, None)
+    assert (made.phase, made.recycle, made.failure) == ("Released", True, None)
+    pod = recycling.scrubber(there)
+    assert pod["metadata"] == {"name": "recycler-for-v", "namespace": "default"}
+    assert pod["spec"]["volumes"] == [{"name": "vol", "hostPath": {"path": "/data/x"}}]
+    assert pod["spec"]["activeDeadlineSeconds"] == 150 and recycling.volume_of(pod) == [("", "v")]
+    share = freed("Recycle", nfs={"server": "s", "path": "/"})
+    assert recycling.scrubber(share)["spec"]["activeDeadlineSeconds"] == 300
+    assert recycling.outcome(pod) is None and recycling.outcome({"status": {"phase": "Succeeded"}}) == ""
+    failed = {"status": {"phase": "Failed", "message": "no room"}}
+    assert recycling.outcome(failed) == "Recycle failed: failed to recycle volume: no room"

@@ -10,17 +10,19 @@ from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Key, Object, annotations_of, key_of, name_of, namespace_of, uid_of
 from kumo.api.resources import GVR, PODS, core
 from kumo.api.volume_claims import BIND_COMPLETED, bound_volume, class_of, default_class, has_class, volume_name
-from kumo.kubernetes.controller_manager.volume_binding import claims, forms, volumes
+from kumo.kubernetes.controller_manager.volume_binding import claims, forms, recycling, volumes
 from kumo.kubernetes.controller_manager.volume_protection.usage import claims_of
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
-from kumo.machinery.events import WARNING, EventRecorder
+from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informers
 
 CLAIMS = core("persistentvolumeclaims")
 VOLUMES = core("persistentvolumes", False)
 CLASSES = GVR("storage.k8s.io", "v1", "storageclasses", False)
 _INDEX = "volume-binding"
+_RECYCLE_AGAIN = 15.0
+"""Seconds after which a volume that could not be emptied is tried again."""
 _SAY_AGAIN = 1800.0
 """Seconds after which a claim that still waits says so again: an event lives for an hour."""
 
@@ -46,6 +48,8 @@ class VolumeBindingController:
         self._for_volumes = Controller("persistentvolume-binder-volumes", self._volume, workers=2)
         self._for_volumes.watch(self._volumes)
         self._for_volumes.watch(self._claims, self._volumes_for)
+        self._for_volumes.watch(self._pods, recycling.volume_of)
+        self._recycler = recycling.Recycler(client, self._pods)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -142,8 +146,11 @@ class VolumeBindingController:
         made = volumes.decide(volume, claim)
         if made.ask_claim and claim is not None:
             self._for_claims.queue.add(key_of(claim))
+        again = None
         try:
-            await self._carry_out(volume, made)
+            volume = await self._carry_out(volume, made)
+            if made.recycle:
+                again = await self._recycle(volume)
         except StatusError as error:
             if not is_not_found(error):
                 raise
@@ -151,9 +158,36 @@ class VolumeBindingController:
             self._recorder.event(volume, *event)
         for event in made.claim_events if claim is not None else ():
             self._recorder.event(claim or {}, *event)
+        return again
+
+    async def _recycle(self, volume: Object) -> float | None:
+        """Have the volume emptied, once no pod uses it; the seconds after which to try again."""
+        ref = (volume.get("spec") or {}).get("claimRef") or {}
+        name, namespace = ref.get("name") or "", ref.get("namespace") or ""
+        using = recycling.users(self._pods.by_index(_INDEX, f"{namespace}/{name}"))
+        if using and self._claims.get(name, namespace) is None:
+            text = f"Volume is used by pods: {','.join(using)}"
+            self._recorder.event(volume, NORMAL, "VolumeFailedRecycle", text)
+            return _RECYCLE_AGAIN
+        # What the informer shows may be old: a volume that has a new claimant must not be emptied.
+        volume = await self._client.get(VOLUMES, name_of(volume))
+        if not volumes.decide(volume, await self._claimant(volume)).recycle:
+            return None
+        found = await self._recycler.recycle(volume)
+        if found is None:
+            return None
+        if found:
+            failed = forms.volume_in_phase(volume, "Failed", found)
+            if failed != volume:
+                volume = await self._update(VOLUMES, volume, failed, status=True)
+                self._recorder.event(volume, WARNING, "VolumeFailedRecycle", found)
+            return _RECYCLE_AGAIN
+        self._recorder.event(volume, NORMAL, "VolumeRecycled", "Volume recycled")
+        volume = await self._update(VOLUMES, volume, forms.unbound_volume(volume))
+        await self._update(VOLUMES, volume, forms.volume_in_phase(volume, "Available"), status=True)
         return None
 
-    async def _carry_out(self, volume: Object, made: volumes.VolumePlan) -> None:
+    async def _carry_out(self, volume: Object, made: volumes.VolumePlan) -> Object:
         if made.unbind:
             volume = await self._update(VOLUMES, volume, forms.unbound_volume(volume))
         if made.phase:
@@ -164,6 +198,7 @@ class VolumeBindingController:
             if failed != volume:
                 volume = await self._update(VOLUMES, volume, failed, status=True)
                 self._recorder.event(volume, WARNING, reason, message)
+        return volume
 
     async def _claimant(self, volume: Object) -> Object | None:
         """The claim that the volume is bound to, asked for anew before it is taken for gone."""

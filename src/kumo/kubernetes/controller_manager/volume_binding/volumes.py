@@ -10,6 +10,7 @@ from kumo.api.volume_claims import same_mode, volume_name
 from kumo.api.volume_migration import MIGRATED_TO
 from kumo.kubernetes.controller_manager.volume_binding.claims import Event
 from kumo.kubernetes.controller_manager.volume_binding.forms import PROVISIONED_BY
+from kumo.kubernetes.controller_manager.volume_binding.recycling import can_recycle
 from kumo.machinery.events import WARNING
 
 _FREED = ("Released", "Failed")
@@ -28,6 +29,8 @@ class VolumePlan:
     failure: tuple[str, str] | None = None
     events: tuple[Event, ...] = ()
     claim_events: tuple[Event, ...] = ()
+    recycle: bool = False
+    """Whether the volume is to be emptied and then unbound."""
 
 
 def decide(volume: Object, claim: Object | None) -> VolumePlan:
@@ -52,7 +55,11 @@ def decide(volume: Object, claim: Object | None) -> VolumePlan:
 
 def _freed(volume: Object) -> VolumePlan:
     phase = (volume.get("status") or {}).get("phase")
-    return VolumePlan(phase="" if phase in _FREED else "Released", failure=_reclaim_failure(volume))
+    wanted = "" if phase in _FREED else "Released"
+    migrated = annotations_of(volume).get(MIGRATED_TO)
+    if _policy(volume) == "Recycle" and not migrated and can_recycle(volume):
+        return VolumePlan(phase=wanted, recycle=True)
+    return VolumePlan(phase=wanted, failure=_reclaim_failure(volume))
 
 
 def _policy(volume: Object) -> str:
