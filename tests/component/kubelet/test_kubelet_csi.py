@@ -82,7 +82,9 @@ async def until(node: Node, check: Callable[[Object], Any], gvr: GVR, name: str 
             await asyncio.sleep(0.03)
 
 
-async def volume(node: Node, name: str, driver: str = DRIVER, **csi: Any) -> dict[str, Any]:
+async def volume(
+    node: Node, name: str, driver: str = DRIVER, mode: str = "ReadWriteOnce", **csi: Any
+) -> dict[str, Any]:
     """A volume of the driver with a claim bound to it; the pod's volume."""
     ref = {"name": name, "namespace": "default"}
     capacity = {"storage": "1Gi"}
@@ -93,7 +95,7 @@ async def volume(node: Node, name: str, driver: str = DRIVER, **csi: Any) -> dic
             "kind": "PersistentVolumeClaim",
             "metadata": {"name": name, "namespace": "default"},
             "spec": {
-                "accessModes": ["ReadWriteOnce"],
+                "accessModes": [mode],
                 "storageClassName": "",
                 "volumeName": f"pv-{name}",
                 "resources": {"requests": capacity},
@@ -108,14 +110,14 @@ async def volume(node: Node, name: str, driver: str = DRIVER, **csi: Any) -> dic
             "kind": "PersistentVolume",
             "metadata": {"name": f"pv-{name}"},
             "spec": {
-                "accessModes": ["ReadWriteOnce"],
+                "accessModes": [mode],
                 "capacity": capacity,
                 "claimRef": {**ref, "uid": claim["metadata"]["uid"]},
                 "csi": {"driver": driver, "volumeHandle": f"h-{name}", **csi},
             },
         },
     )
-    status = {"phase": "Bound", "capacity": capacity, "accessModes": ["ReadWriteOnce"]}
+    status = {"phase": "Bound", "capacity": capacity, "accessModes": [mode]}
     await node.api.client.patch(CLAIMS, name, {"status": status}, "default", subresource="status")
     return {"name": "data", "persistentVolumeClaim": {"claimName": name}}
 
@@ -320,3 +322,18 @@ async def test_kubelet_csi_pod_waits_for_its_driver(node: Node, tmp_path: Path) 
     async with FolderDriver(LOOSE, tmp_path).registered(registry(node)):
         await node.until("late", running, timeout=60)
         await node.remove("late")
+
+
+async def test_kubelet_csi_volume_for_one_pod_alone(node: Node, tmp_path: Path) -> None:
+    source = await volume(node, "alone", LOOSE, "ReadWriteOncePod")
+    async with FolderDriver(LOOSE, tmp_path, "SINGLE_NODE_MULTI_WRITER").registered(registry(node)):
+        await node.create("holder", *QUICK, **mounted(source))
+        await node.until("holder", running, timeout=60)
+        await node.create("rival", *QUICK, **mounted(source))
+        assert await node.until_event("rival", "FailedMount") == (
+            'MountVolume.SetUp failed for volume "pv-alone" : volume uses the ReadWriteOncePod access mode and is '
+            "already in use by another pod"
+        )
+        await node.remove("holder")
+        await node.until("rival", running, timeout=60)
+        await node.remove("rival")

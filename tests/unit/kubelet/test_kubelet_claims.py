@@ -38,7 +38,8 @@ def volume(uid: str = "1", **source: Any) -> Object:
 
 def pod(**source: Any) -> Object:
     meta = {"name": "p", "namespace": "ns", "uid": "9"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"volumes": [{"name": "data", **source}]}}
+    spec = {"volumes": [{"name": "data", **source}], "containers": [{"volumeMounts": [{"name": "data"}]}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
 NAMED = {"persistentVolumeClaim": {"claimName": "c"}}
@@ -61,7 +62,6 @@ async def test_kubelet_claims_stand_for_their_volume(tmp_path: Path) -> None:
 
 
 BLOCK = {"volumeMode": "Block", "local": {"path": "/"}}
-MOUNTED = {**pod(**NAMED), "spec": {**pod(**NAMED)["spec"], "containers": [{"volumeMounts": [{"name": "data"}]}]}}
 DEVICE = {**pod(**NAMED), "spec": {**pod(**NAMED)["spec"], "containers": [{"volumeDevices": [{"name": "data"}]}]}}
 
 
@@ -94,7 +94,11 @@ DEVICE = {**pod(**NAMED), "spec": {**pod(**NAMED)["spec"], "containers": [{"volu
             [claim("p-data"), volume(local={"path": "/"})],
             "PVC ns/p-data was not created for pod ns/p (pod is not owner)",
         ),
-        (MOUNTED, [claim(), volume(**BLOCK)], "volume data has volumeMode Block, but is specified in volumeMounts"),
+        (
+            pod(**NAMED),
+            [claim(), volume(**BLOCK)],
+            "volume data has volumeMode Block, but is specified in volumeMounts",
+        ),
         (
             DEVICE,
             [claim(), volume(local={"path": "/"})],
@@ -107,6 +111,12 @@ async def test_kubelet_claims_that_won_t_do(tmp_path: Path, wanted: Object, obje
         await prepare(tmp_path, wanted, *objects)
     start = "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], "
     assert str(refusal.value) == f"{start}failed to process volumes=[data]: {why}"
+
+
+async def test_kubelet_volumes_that_no_container_uses_are_not_made(tmp_path: Path) -> None:
+    unused = {**pod(**NAMED), "spec": {**pod(**NAMED)["spec"], "containers": [{}]}}
+    manager = VolumeManager(tmp_path, cast(References, Stored()), cast(Any, None), cast(Any, None))
+    assert await manager.prepare(unused, cast(Sources, None)) == {}
 
 
 @pytest.mark.parametrize(

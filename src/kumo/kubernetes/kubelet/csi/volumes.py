@@ -38,6 +38,7 @@ from kumo.machinery.informer import Informer
 
 CSI_DRIVERS = GVR("storage.k8s.io", "v1", "csidrivers", False)
 _PREFIX = "kubernetes.io/csi: "
+_IN_USE = "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
 _log = structlog.get_logger("kumo.kubelet")
 
 
@@ -135,6 +136,9 @@ class CsiVolumes:
             why = f"{_PREFIX}mounter.SetupAt failed to check volume lifecycle mode: {why}"
             raise VolumeTrouble(f"{part}.SetUp failed", spec.name, why)
         async with self._locks[spec.key]:
+            if spec.modes == ("ReadWriteOncePod",) and any(uid != uid_of(pod) for uid, _ in self._users[spec.key]):
+                operation = "MapVolume.SetUpDevice failed" if spec.block else "MountVolume.SetUp failed"
+                raise VolumeTrouble(operation, spec.name, _IN_USE, "FailedMapVolume" if spec.block else "FailedMount")
             self._users[spec.key].add((uid_of(pod), spec.name))
             context: dict[str, str] = {}
             attachable = not spec.ephemeral and calls.attach_required(found)

@@ -18,7 +18,7 @@ from kumo.kubernetes.kubelet.csi.volumes import CsiVolumes, VolumeTrouble
 from kumo.kubernetes.kubelet.env import Sources
 from kumo.kubernetes.kubelet.references import FRESH, References
 from kumo.kubernetes.kubelet.resources import pod_limits
-from kumo.kubernetes.kubelet.spec import pod_security
+from kumo.kubernetes.kubelet.spec import every_container, pod_security
 from kumo.kubernetes.kubelet.volumes import atomic, claims, directories, local
 from kumo.kubernetes.kubelet.volumes.files import FileVolumes, VolumeError
 
@@ -79,10 +79,13 @@ class VolumeManager:
         self._ensure_image = ensure_image
 
     async def prepare(self, pod: Object, sources: Sources) -> dict[str, Volume]:
-        """Make every volume of the pod; by name. Raises FailedVolume, StatusError, ConnectionError."""
+        """Make every volume that a container of the pod uses; by name. FailedVolume, StatusError, ConnectionError."""
         found: dict[str, Volume] = {}
+        used = used_volumes(pod)
         for volume in pod["spec"].get("volumes") or ():
             name = volume["name"]
+            if name not in used:
+                continue
             try:
                 found[name] = await self._prepare(pod, volume, sources)
             except VolumeTrouble as error:
@@ -98,9 +101,10 @@ class VolumeManager:
 
     async def refresh(self, pod: Object, sources: Sources) -> None:
         """Write anew what has changed in the objects behind the pod's volumes. Raises as `prepare`."""
+        used = used_volumes(pod)
         for volume in pod["spec"].get("volumes") or ():
             kind = _kind(volume)
-            if kind not in _FILES:
+            if kind not in _FILES or volume["name"] not in used:
                 continue
             try:
                 await self._write(pod, volume, kind, sources, FRESH)
@@ -212,6 +216,12 @@ class VolumeManager:
 
     def _path(self, pod: Object, plugin: str, name: str) -> Path:
         return self._root / uid_of(pod) / "volumes" / f"kubernetes.io~{plugin}" / name
+
+
+def used_volumes(pod: Object) -> set[str]:
+    """The names of the volumes that containers of the pod use: the others are never made."""
+    uses = [u for c in every_container(pod) for f in ("volumeMounts", "volumeDevices") for u in c.get(f) or ()]
+    return {u["name"] for u in uses}
 
 
 def _kind(volume: Mapping[str, Any]) -> str:
