@@ -334,7 +334,7 @@ def _kernel_settings(bridge: str, *, ipv6: bool) -> None:
     bridged = [set_sysctl(f"net.bridge.bridge-nf-call-{t}", 1) for t in ("iptables", "ip6tables")]
     if not all(bridged):
         _log.warning(
-            "the kernel module br_netfilter is missing: services between pods of one node won't answer",
+            "the kernel module br_netfilter is missing: between pods of one node services and policies don't work",
             fix="modprobe br_netfilter",
         )
 
