@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
@@ -84,12 +84,3 @@ def _usable(network: Network, address: Address) -> bool:
 
 def _family(address: str) -> str:
     return "IPv6" if ":" in address else "IPv4"
-
-
-def overlapping(ranges: Collection[str], others: Collection[str]) -> tuple[str, str] | None:
-    """A range and another one that it overlaps, or None."""
-    for mine in map(ip_network, ranges):
-        for other in map(ip_network, others):
-            if mine.version == other.version and mine.overlaps(other):
-                return str(mine), str(other)
-    return None
