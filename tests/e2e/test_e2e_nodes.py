@@ -345,6 +345,12 @@ def test_down_and_join_again_then_a_node_leaves_for_good(lab: list[Machine]) -> 
     assert second.kumo("status", check=False).returncode == 3
     second.kumo("join", "--detach")
     first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    # A node that is deleted while it runs is made anew.
+    uid = first.get("node", "m2")["metadata"]["uid"]
+    first.kubectl("delete", "node", "m2")
+    first.wait(lambda: first.get("node", "m2")["metadata"]["uid"] != uid and ready(first, "m2") == "True", WAIT, "m2")
+    first.kubectl("label", "node", "m2", "images=there")
+    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
     gone = first.get("node", "m3")
     first.kubectl("drain", "m3", "--ignore-daemonsets", "--force", "--timeout=60s")
     third.reset()
@@ -383,7 +389,7 @@ def test_the_pod_network_may_be_anothers(lab: list[Machine], tmp_path: Path) -> 
     }
     config = {"cniVersion": "1.0.0", "name": "other", "plugins": [bridge]}
     (tmp_path / "10-other.conflist").write_text(json.dumps(config))
-    third.join(first, "--cni-conf", str(tmp_path))
+    third.join(first, "--cni-conf", str(tmp_path), "--ca-file", str(first.data_dir / "pki" / "ca.crt"))
     equip(first, third)
     first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
     (new,) = [p for p in pods_by_node(first, "web")["m3"] if "deletionTimestamp" not in p["metadata"]]

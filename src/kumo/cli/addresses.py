@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kumo.api.names import check_subdomain, check_wildcard_subdomain
 from kumo.cli.instance import Instance, InstanceError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -24,6 +25,12 @@ def options(command: _Command) -> _Command:
     """The options of `kumo up`."""
     added = [
         click.option("--bind-address", default="", metavar="IP", help="Where the API server listens.  [default: all]"),
+        click.option(
+            "--tls-san",
+            multiple=True,
+            metavar="NAME",
+            help="A further name or address of the API server, e.g. of a load balancer. Repeatable; all given anew.",
+        ),
         click.option(
             "--node-monitor-grace-period",
             type=float,
@@ -63,6 +70,8 @@ def choose(instance: Instance, given: dict[str, Any]) -> Instance:
     for name in ("bind_address", "advertise_address"):
         if given.get(name):
             wanted[name] = _address(f"--{name.replace('_', '-')}", given[name])
+    if given.get("tls_san"):
+        wanted["tls_names"] = ",".join(_name(text) for text in given["tls_san"])
     if given.get("cni_conf"):
         wanted["cni_conf"] = "" if given["cni_conf"] == OWN else _conf(Path(given["cni_conf"]))
     grace = given.get("node_monitor_grace_period")
@@ -84,6 +93,16 @@ def _address(option: str, text: str) -> str:
     except ValueError:
         raise InstanceError(f"{option} {text}: give an IPv4 address of this machine") from None
     return "" if found.is_unspecified else str(found)
+
+
+def _name(text: str) -> str:
+    """A DNS name (or one with a wildcard) or an address, as certificates have them."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        if check_subdomain(text) and check_wildcard_subdomain(text):
+            raise InstanceError(f"--tls-san {text}: it is neither a DNS name nor an address") from None
+        return text
 
 
 def _conf(path: Path) -> str:

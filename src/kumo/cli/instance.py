@@ -52,6 +52,8 @@ class Instance:
     """Where the API server listens; empty: everywhere."""
     advertise_address: str = ""
     """Where others reach the API server, and the node; empty: the source address of the default route."""
+    tls_names: str = ""
+    """Further names and addresses that the API server's certificate is for, by comma."""
     cni_conf: str = ""
     """A directory of CNI configurations that the pod network is left to; empty: kumo's own network."""
     monitor_grace: float = 0.0

@@ -45,7 +45,7 @@ def certificates(instance: Instance) -> Pki:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca = tls.ensure_ca(directory)
     proxies = tls.ensure_ca(directory, "front-proxy-ca", "front-proxy-ca")
-    names = [instance.node_name, address, instance.bind_address, instance.kubernetes_ip]
+    names = [instance.node_name, address, instance.bind_address, instance.kubernetes_ip, *instance.tls_names.split(",")]
 
     def client(name: str, user: str, *groups: str) -> tls.KeyPair:
         return tls.ensure_client_certificate(ca, directory, name, user, groups)

@@ -104,6 +104,8 @@ def where(instance: Instance) -> str:
 
 def open_store(instance: Instance, *, patience: float = 8.0) -> Store:
     """The instance's store, not started yet. gRPC is imported only for etcd, whose requests take up to `patience` s."""
+    if instance.joined:
+        raise InstanceError(f"{instance.data_dir} is a node of {instance.server}: the objects are there")
     found = address(instance)
     if found is not None:
         from kumo.store.etcd.engine import EtcdStore

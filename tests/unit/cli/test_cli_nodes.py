@@ -61,6 +61,8 @@ def test_addresses_and_graces_are_remembered(tmp_path: Path) -> None:
     assert chosen.url == "https://192.0.2.1:7000" and chosen.address == "192.0.2.2" and chosen.lease_seconds == 2.0
     assert addresses.choose(chosen, {}) == chosen
     assert addresses.choose(chosen, {"bind_address": "0.0.0.0"}).bind_address == ""
+    named = addresses.choose(chosen, {"tls_san": ("lb.example", "192.0.2.9")})
+    assert named.tls_names == "lb.example,192.0.2.9"
     other = addresses.choose(chosen, {"cni_conf": str(tmp_path)})
     assert other.cni_conf == str(tmp_path) and addresses.choose(other, {"cni_conf": "none"}).cni_conf == ""
 
@@ -71,6 +73,7 @@ def test_addresses_and_graces_are_remembered(tmp_path: Path) -> None:
         ({"bind_address": "somewhere"}, "give an IPv4 address"),
         ({"advertise_address": "fd00::1"}, "give an IPv4 address"),
         ({"node_monitor_grace_period": 1.0}, "the shortest is 4 s"),
+        ({"tls_san": ("not a name",)}, "neither a DNS name nor an address"),
         ({"cni_conf": "/does/not/exist"}, "there is no such directory"),
     ],
 )

@@ -178,6 +178,8 @@ class NodeKeeper:
 
     def seen(self, old: Object | None, new: Object | None) -> None:
         """The Node as others see it now: who was cut off is called unknown, and must say again that it is there."""
+        if new is None:
+            self.poke()  # Somebody has deleted it. It is made anew: a node that runs is a node.
         if new is None or not self.registered.is_set():
             return
         said, mine = ((n or {}).get("status", {}).get("conditions") or () for n in (new, self._node))
