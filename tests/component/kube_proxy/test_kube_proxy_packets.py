@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -485,3 +486,41 @@ async def test_a_node_that_learns_its_zone_prefers_near_endpoints(setting: Setti
     for zone, name in (("east", "two"), ("west", "one")):
         setting.api.put(NODES, {"metadata": {"name": "node1", "labels": {"topology.kubernetes.io/zone": zone}}})
         await eventually(names, {name})
+
+
+def sctp_init(source: int, target: int) -> bytes:
+    """The first packet of an association (RFC 9260): the common header with its CRC32c, and an INIT chunk."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1234, 65536, 1, 1, 1)
+    checksum = 0xFFFFFFFF
+    for octet in struct.pack("!HHII", source, target, 0, 0) + chunk:
+        checksum ^= octet
+        for _ in range(8):
+            checksum = checksum >> 1 ^ (0x82F63B78 if checksum & 1 else 0)
+    head = struct.pack("!HHI", source, target, 0) + struct.pack("<I", checksum ^ 0xFFFFFFFF)
+    return head + chunk
+
+
+@pytest.mark.skipif(
+    not Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established").exists(),
+    reason="the kernel's connection tracking has no SCTP",
+)
+async def test_sctp_is_led_though_the_machine_may_have_no_sockets_of_it(setting: Setting) -> None:
+    """The kernel's connection tracking knows SCTP; a raw socket sees what comes."""
+    one, two = await setting.lab.pod(), await setting.lab.pod()
+    setting.service("signals", 10, "SCTP")
+    setting.endpoints("signals", one.address, protocol="SCTP")
+    await setting.start()
+
+    def raw() -> socket.socket:
+        found = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+        found.settimeout(1)
+        return found
+
+    with run_in_netns(one.netns, raw) as server, run_in_netns(two.netns, raw) as client:
+
+        async def came() -> tuple[str, int]:
+            await asyncio.to_thread(client.sendto, sctp_init(5000, 80), (setting.address(10), 0))
+            data, (sender, _) = await asyncio.to_thread(server.recvfrom, 200)
+            return sender, struct.unpack("!H", data[22:24])[0]
+
+        await eventually(came, (two.address, 8080))
