@@ -51,7 +51,7 @@ async def offer(tools: Tools, claim: Object, storage_class: Object) -> None:
     if not may_be_here(tools, storage_class):
         return
     if not await has_room(tools, claim, storage_class):
-        raise Failed(f"not enough room for {namespace_of(claim)}/{name_of(claim)} on this node", silent=True)
+        raise Failed(f"not enough free storage on node {tools.config.node}")
     await asyncio.sleep(random.uniform(0.0, _HESITATION))
     meta = {"annotations": {SELECTED_NODE: tools.config.node}, "resourceVersion": claim["metadata"]["resourceVersion"]}
     try:
