@@ -36,6 +36,7 @@ from kumo.kubernetes.controller_manager.certificates import SigningAuthority
 from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.config import AutoscalerConfig
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig
 from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
+from kumo.kubernetes.ingress import publication as ingress
 from kumo.kubernetes.local_csi import objects as local_csi
 from kumo.kubernetes.metrics_server import MetricsServer
 from kumo.kubernetes.scheduler import Scheduler
@@ -176,6 +177,7 @@ class ControlPlane:
                 *cluster_info(f"https://{address}:{instance.port}", pki.ca.read_text()),
                 *node_objects(settings_of(instance)),
                 *local_csi.objects(),
+                *ingress.objects(),
                 *storage_rights(),
                 *snapshot_objects(),
             ],

@@ -18,6 +18,7 @@ from pathlib import Path
 from kumo.cli import engines
 from kumo.cli.instance import Instance
 from kumo.host import mounts
+from kumo.kubernetes.ingress.settings import CONFIGURATION
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _END_SECONDS = 10.0
@@ -90,14 +91,17 @@ def namespaces(instance: Instance) -> list[Path]:
 
 
 def daemons(instance: Instance) -> list[int]:
-    """The instance's processes other than pods', supervised or not: control plane, node, containerd."""
+    """The instance's processes other than pods', supervised or not: control plane, node, containerd, haproxy."""
     directory = os.fsencode(instance.data_dir)
     settings = os.fsencode(str(engines.containerd(instance).file))
     modules = (b"kumo.cli.control_plane", b"kumo.cli.node")
+    balancer = os.fsencode(str(instance.node_dir / "ingress" / CONFIGURATION))
     return [
         pid
         for pid, argv in _command_lines()
-        if (directory in argv and any(m in argv for m in modules)) or (settings in argv and b"--config" in argv)
+        if (directory in argv and any(m in argv for m in modules))
+        or (settings in argv and b"--config" in argv)
+        or balancer in argv
     ]
 
 

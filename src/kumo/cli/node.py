@@ -20,6 +20,7 @@ from kumo.cli import engines, prepare
 from kumo.cli.abandoned import Abandoned
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load, node_address6
 from kumo.cli.node_access import access
+from kumo.cli.node_ingress import NodeIngress
 from kumo.cli.node_range import RangeKeeper
 from kumo.cli.node_storage import local_driver, volume_controllers
 from kumo.cli.policies import guarded
@@ -115,6 +116,8 @@ class Node:
                 volumes = volume_controllers(self._instance, known.csi, sets[4])
                 driver = LocalCsi(local_driver(self._instance))
                 components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
+                if not self._instance.joined:
+                    components.append(NodeIngress(self._instance))
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
                     if self._instance.joined:

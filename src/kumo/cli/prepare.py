@@ -10,6 +10,7 @@ from pathlib import Path
 from kumo.cli.instance import Instance, InstanceError
 from kumo.cli.node_rights import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.cli.supervisor import Process
+from kumo.kubernetes.ingress.config import USER as INGRESS_USER
 from kumo.machinery import tls
 
 STOP_NODE = signal.SIGUSR1
@@ -35,6 +36,9 @@ class Pki:
     kube_proxy: tls.KeyPair
     dns: tls.KeyPair
     csi: tls.KeyPair
+    ingress: tls.KeyPair
+    ingress_server: tls.KeyPair
+    """What is shown to those who ask for a host that no Ingress has a certificate for."""
     virt_handler: tls.KeyPair
     signing_key: Path
 
@@ -72,6 +76,16 @@ def certificates(instance: Instance) -> Pki:
         kube_proxy=client("kube-proxy", PROXY_USER),
         dns=client("dns", DNS_USER),
         csi=client("csi", CSI_USER),
+        ingress=client("ingress", INGRESS_USER),
+        ingress_server=tls.ensure_certificate(
+            ca,
+            directory,
+            "ingress-server",
+            common_name="kumo Ingress",
+            names=("ingress.local",),
+            server=True,
+            client=False,
+        ),
         virt_handler=client(
             "virt-handler",
             f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}",

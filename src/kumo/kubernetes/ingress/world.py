@@ -1,0 +1,133 @@
+"""The cluster as an Ingress controller sees it, and the plan that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kumo.api.objects import Key, Object, key_of, labels_of, name_of, namespace_of
+from kumo.api.resources import ENDPOINTSLICES, SECRETS, SERVICES
+from kumo.kubernetes.ingress.backends import Backend, Slots, place, port_of, protocol, servers
+from kumo.kubernetes.ingress.certificates import BadCertificate, Certificate, certificate
+from kumo.kubernetes.ingress.config import NAMESPACE, SERVICE
+from kumo.kubernetes.ingress.publication import INGRESS_CLASSES, INGRESSES
+from kumo.kubernetes.ingress.routes import Rule, Target, is_ours, own_classes, routing
+from kumo.machinery.informer import Informers
+
+_SERVICE_LABEL = "kubernetes.io/service-name"
+_INDEX = "ingress-service"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What haproxy is to do, and what is amiss with which Ingress."""
+
+    rules: tuple[Rule, ...] = ()
+    backends: Mapping[Target, Backend] = field(default_factory=dict)
+    certificates: Mapping[Key, Certificate] = field(default_factory=dict)
+    troubles: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
+
+    def same_shape(self, other: Plan) -> bool:
+        """Whether only servers differ, each of which has a slot already."""
+        if self.rules != other.rules or self.certificates != other.certificates:
+            return False
+        return {t: (b.protocol, len(b.slots)) for t, b in self.backends.items()} == {
+            t: (b.protocol, len(b.slots)) for t, b in other.backends.items()
+        }
+
+
+class World:
+    """Informers of all that Ingresses are about; `changed` is called when something of it does."""
+
+    def __init__(self, informers: Informers, changed: Callable[[], None]) -> None:
+        self._ingresses = informers.informer(INGRESSES)
+        self._classes = informers.informer(INGRESS_CLASSES)
+        self._services = informers.informer(SERVICES)
+        self._slices = informers.informer(ENDPOINTSLICES)
+        self._secrets = informers.informer(SECRETS, field_selector="type=kubernetes.io/tls")
+        self._slices.add_index(_INDEX, _service_of)
+        self._named: frozenset[Key] = frozenset()
+        self._changed = changed
+        for informer in (self._ingresses, self._classes, self._secrets):
+            informer.on_change(lambda _old, _new: changed())
+        self._services.on_change(self._service_changed)
+        self._slices.on_change(self._slice_changed)
+
+    async def wait_synced(self) -> None:
+        """Return once everything was listed."""
+        for informer in (self._ingresses, self._classes, self._services, self._slices, self._secrets):
+            await informer.wait_synced()
+
+    @property
+    def ours(self) -> list[Object]:
+        """The Ingresses of this controller's classes."""
+        classes = own_classes(self._classes.objects())
+        return [i for i in self._ingresses.objects() if is_ours(i, classes)]
+
+    @property
+    def balancer(self) -> Object | None:
+        """The Service in front of haproxy."""
+        return self._services.get(SERVICE, NAMESPACE)
+
+    def piece(self, name: str) -> Object | None:
+        """An EndpointSlice of that Service."""
+        return self._slices.get(name, NAMESPACE)
+
+    def plan(self, ingresses: list[Object], slots: Mapping[Target, Slots]) -> Plan:
+        """What these Ingresses ask for. Servers stay in the slots in which they are."""
+        routes = routing(ingresses)
+        troubles = {key: list(texts) for key, texts in routes.troubles.items()}
+        self._named = frozenset(Key(t.namespace, t.service) for t in routes.targets)
+        certificates = {}
+        for key, hosts in routes.secrets.items():
+            try:
+                certificates[key] = certificate(self._secrets.get_key(key), hosts)
+            except BadCertificate as error:
+                for ingress in ingresses:
+                    if namespace_of(ingress) == key.namespace and _wants(ingress, key.name):
+                        troubles.setdefault(key_of(ingress), []).append(f'secret "{key.name}": {error}')
+        backends = {t: self._backend(t, slots.get(t, ())) for t in routes.targets}
+        for ingress in ingresses:
+            own = routing([ingress]).targets
+            missing = sorted(t for t in own if self._port(t) is None)
+            for target in missing:
+                text = f'service "{target.service}" has no port "{target.port}", or is not there'
+                troubles.setdefault(key_of(ingress), []).append(text)
+        return Plan(routes.rules, backends, certificates, {k: tuple(t) for k, t in troubles.items()})
+
+    def _port(self, target: Target) -> Object | None:
+        service = self._services.get(target.service, target.namespace)
+        return None if service is None else port_of(service, target)
+
+    def _backend(self, target: Target, slots: Slots) -> Backend:
+        port = self._port(target)
+        if port is None:
+            return Backend("http", place(slots, ()))
+        pieces = self._slices.by_index(_INDEX, str(Key(target.namespace, target.service)))
+        return Backend(protocol(port), place(slots, servers(port, pieces)))
+
+    def _service_changed(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        if obj is not None and (key_of(obj) in self._named or key_of(obj) == Key(NAMESPACE, SERVICE)):
+            self._changed()
+
+    def _slice_changed(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        if obj is not None:
+            key = Key(namespace_of(obj), labels_of(obj).get(_SERVICE_LABEL, ""))
+            if key in self._named or key == Key(NAMESPACE, SERVICE):
+                self._changed()
+
+
+def _service_of(piece: Object) -> Iterable[str]:
+    name = labels_of(piece).get(_SERVICE_LABEL)
+    return [str(Key(namespace_of(piece), name))] if name else []
+
+
+def _wants(ingress: Object, secret: str) -> bool:
+    return any(entry.get("secretName") == secret for entry in ingress["spec"].get("tls") or ())
+
+
+def title(ingress: Object) -> str:
+    """`namespace/name`."""
+    return f"{namespace_of(ingress)}/{name_of(ingress)}"
