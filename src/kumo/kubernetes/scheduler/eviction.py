@@ -51,6 +51,8 @@ class Evictor:
             self._queue.activate(pod.uid)
         finally:
             self._queue.release(pod.uid)
+            if not any(self._cache.is_placed(v.uid) for v in helping.victims):
+                self._queue.activate(pod.uid)  # they were gone before anybody listened
 
     async def _disappoint(self, pod: PodInfo, node: str) -> None:
         """Less important pods that wait for room on the node have to look for another."""

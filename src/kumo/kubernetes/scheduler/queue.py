@@ -64,6 +64,8 @@ class SchedulingQueue:
         self._errors: list[tuple[float, int, str]] = []
         self._aside: dict[str, Waiting] = {}
         self._held: set[str] = set()
+        self.happenings = 0
+        """How many events there were: whoever waits in the midst of a try can see whether he missed some."""
         self._count = itertools.count(1)
         self._wake = asyncio.Event()
 
@@ -144,6 +146,12 @@ class SchedulingQueue:
         found.place, found.aside_since = "aside", now
         self._aside[uid] = found
 
+    def retry(self, uid: str) -> None:
+        """Try a pod that was set aside again after its back-off: something happened meanwhile."""
+        found = self._aside.get(uid)
+        if found is not None and uid not in self._held:
+            self._requeue(found)
+
     def back_off(self, uid: str) -> None:
         """Something failed that may pass: try again after the back-off, however short the queue."""
         found = self._pods.get(uid)
@@ -160,6 +168,7 @@ class SchedulingQueue:
 
     def happened(self, event: Happening) -> None:
         """Something happened in the cluster: queue the pods that it gives hope."""
+        self.happenings += 1
         for found in [p for p in self._aside.values() if self._hopes(p, event)]:
             self._requeue(found)
 

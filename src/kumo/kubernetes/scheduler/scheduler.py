@@ -167,6 +167,7 @@ class Scheduler:
 
     async def _schedule(self, pod: PodInfo, profile: Profile, group: asyncio.TaskGroup) -> None:
         """One cycle. Without extenders nothing is awaited, so that no change falls in between."""
+        before = self._queue.happenings
         verdict = look(pod, self.world(), profile, self._start)
         if verdict.total:
             self._start = (self._start + len(verdict.feasible) + len(verdict.refusals)) % verdict.total
@@ -178,6 +179,8 @@ class Scheduler:
             self._take(pod, profile, verdict, points, extenders, group)
             return
         await self._refuse(pod, profile, verdict, extenders, group)
+        if self._queue.happenings != before:  # while an extender was thinking
+            self._queue.retry(pod.uid)
 
     async def _ask_extenders(self, pod: PodInfo, extenders: list[Extender], verdict: Verdict) -> dict[str, int]:
         """Let extenders take nodes away and give points to the others. Raises CycleError."""

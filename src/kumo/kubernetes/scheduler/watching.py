@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from kumo.api.objects import Key, Object, is_deleting, key_of, name_of, uid_of
+from kumo.api.objects import Key, Object, is_deleting, key_of, labels_of, name_of, uid_of
 from kumo.api.pod_requests import pod_requests
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Resource, node_actions, pod_actions
@@ -82,9 +82,9 @@ class Watching:
             return
         known = old if old is not None and name_of(old) in self.cache.nodes else None
         action = Action.ADD if known is None else node_actions(known, new)
-        if known is None or action or _images(known) != _images(new):
+        if known is None or _seen(known) != _seen(new):
             self.cache.set_node(new)
-        else:
+        else:  # a heartbeat
             self.cache.nodes[name_of(new)].node = new
         if action:
             self._tell(Resource.NODE, action, known, new)
@@ -129,5 +129,7 @@ class Watching:
         self.queue.remove(uid)
 
 
-def _images(node: Object) -> object:
-    return (node.get("status") or {}).get("images")
+def _seen(node: Object) -> tuple[object, ...]:
+    """What the cache works out of a node."""
+    status = node.get("status") or {}
+    return node.get("spec"), labels_of(node), status.get("allocatable"), status.get("images")
