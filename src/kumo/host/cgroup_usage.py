@@ -57,6 +57,17 @@ class Pressure:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class DiskTraffic:
+    """What went to and from one block device: bytes and requests."""
+
+    device: str
+    read_bytes: int
+    reads: int
+    written_bytes: int
+    writes: int
+
+
 class CgroupReader:
     """Reads the machine's hierarchies below `root`."""
 
@@ -136,6 +147,25 @@ class CgroupReader:
             return _flat(self._file("", path, "memory.events")).get("oom_kill")
         return _flat(self._file("memory", path, "memory.oom_control")).get("oom_kill")
 
+    def traffic(self, path: str) -> list[DiskTraffic]:
+        """What the group and those below it read and wrote, by device."""
+        found: dict[str, dict[str, int]] = {}
+        if self.unified:
+            for line in _text(self._file("", path, "io.stat")).splitlines():
+                device, *parts = line.split()
+                values = dict(part.split("=", 1) for part in parts if "=" in part)
+                found[device] = {name: int(values.get(name) or 0) for name in ("rbytes", "rios", "wbytes", "wios")}
+        else:
+            for unit, file in (("bytes", "io_service_bytes"), ("ios", "io_serviced")):
+                for line in _text(self._file("blkio", path, f"blkio.throttle.{file}_recursive")).splitlines():
+                    words = line.split()
+                    if len(words) == 3 and words[1] in ("Read", "Write"):
+                        found.setdefault(words[0], {})[f"{words[1][0].lower()}{unit}"] = int(words[2])
+        return [
+            DiskTraffic(_device(d), v.get("rbytes", 0), v.get("rios", 0), v.get("wbytes", 0), v.get("wios", 0))
+            for d, v in sorted(found.items())
+        ]
+
     def processes(self, path: str) -> list[int]:
         """The pids in the group itself, not in those below it."""
         text = _text(self._file("" if self.unified else "memory", path, "cgroup.procs"))
@@ -194,6 +224,12 @@ def _text(path: str) -> str:
         return ""
     finally:
         os.close(file)
+
+
+def _device(numbers: str) -> str:
+    """`/dev/...` of a device known by its numbers, as far as the kernel names it."""
+    name = next((w[8:] for w in _text(f"/sys/dev/block/{numbers}/uevent").split() if w.startswith("DEVNAME=")), "")
+    return f"/dev/{name}" if name else numbers
 
 
 def _number(path: str) -> int | None:

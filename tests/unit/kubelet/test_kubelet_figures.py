@@ -14,7 +14,7 @@ from kumo.api.errors import StatusError
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
 from kumo.api.users import MASTERS_GROUP, UserInfo
-from kumo.host.cgroup_usage import CgroupReader, CpuUse, Pressure
+from kumo.host.cgroup_usage import CgroupReader, CpuUse, DiskTraffic, Pressure
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.podstate import RUNNING, ContainerState, PodState, SandboxState
 from kumo.kubernetes.kubelet.server import access
@@ -44,6 +44,8 @@ V1 = {
     "total_pgfault 12\ntotal_pgmajfault 1\ntotal_mapped_file 9\n",
     "memory/{}/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
     "memory/{}/cgroup.procs": "",
+    "blkio/{}/blkio.throttle.io_service_bytes_recursive": "9999:0 Read 4096\n9999:0 Write 512\nTotal 4608\n",
+    "blkio/{}/blkio.throttle.io_serviced_recursive": "9999:0 Read 2\n9999:0 Write 1\nTotal 3\n",
     "pids/{}/pids.current": "7\n",
     "pids/{}/pids.max": "max\n",
 }
@@ -57,6 +59,7 @@ V2 = {
     "{}/memory.events": "low 0\nhigh 0\nmax 3\noom 2\noom_kill 2\n",
     "{}/memory.stat": "anon 600000\nfile 300000\nfile_mapped 9\ninactive_file 250000\npgfault 12\npgmajfault 1\n",
     "{}/cgroup.procs": "",
+    "{}/io.stat": "9999:0 rbytes=4096 wbytes=512 rios=2 wios=1 dbytes=0 dios=0\n",
     "{}/pids.current": "7\n",
     "{}/pids.max": "max\n",
     "{}/cpu.pressure": "some avg10=1.50 avg60=0.20 avg300=0.00 total=42\n"
@@ -92,6 +95,7 @@ def test_both_versions_tell_the_same(tmp_path: Path, files: Mapping[str, str]) -
         0,
     )
     assert reader.oom_kills("/pods/a") == 2 and reader.threads("/pods/a") == (7, None)
+    assert reader.traffic("/pods/a") == [DiskTraffic("9999:0", 4096, 2, 512, 1)]
     assert reader.cpu("/gone") is None and reader.memory("/gone") is None and reader.processes("/gone") == []
 
 
@@ -202,6 +206,8 @@ def test_the_page_of_cadvisor(tmp_path: Path) -> None:
     labels = 'container="main",id="/kumo-1/podu1/c1",image="",name="c1",namespace="default",pod="web"'
     assert f'container_cpu_usage_seconds_total{{{labels},cpu="total"}} 5 ' in text
     assert f"container_memory_rss{{{labels}}} 600000 " in text and "machine_cpu_cores{" in text
+    disk = labels.replace('main",', 'main",device="9999:0",')
+    assert f"container_fs_reads_bytes_total{{{disk}}} 4096 " in text
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
 

@@ -17,6 +17,7 @@ from kumo.machinery.exposition import Sample, family
 _SECOND = 1e9
 _GROUP = ("container", "id", "image", "name", "namespace", "pod")
 _FAILURES = (*_GROUP, "failure_type", "scope")
+_DISK = ("container", "device", "id", "image", "name", "namespace", "pod")
 _NETWORK = ("id", "image", "interface", "name", "namespace", "pod")
 _G, _C = "gauge", "counter"
 _FAMILIES = {
@@ -26,6 +27,10 @@ _FAMILIES = {
     "container_cpu_system_seconds_total": (_C, "Cumulative system cpu time consumed in seconds."),
     "container_cpu_usage_seconds_total": (_C, "Cumulative cpu time consumed in seconds."),
     "container_cpu_user_seconds_total": (_C, "Cumulative user cpu time consumed in seconds."),
+    "container_fs_reads_bytes_total": (_C, "Cumulative count of bytes read"),
+    "container_fs_reads_total": (_C, "Cumulative count of reads completed"),
+    "container_fs_writes_bytes_total": (_C, "Cumulative count of bytes written"),
+    "container_fs_writes_total": (_C, "Cumulative count of writes completed"),
     "container_last_seen": (_G, "Last time a container was seen by the exporter"),
     "container_memory_cache": (_G, "Number of bytes of page cache memory."),
     "container_memory_failcnt": (_C, "Number of memory usage hits limits"),
@@ -120,6 +125,13 @@ def _group(page: _Page, cgroups: CgroupReader, group: str, labels: tuple[str, ..
         page.put("container_memory_failures_total", (*labels, "pgfault", "hierarchy"), memory.faults)
         page.put("container_memory_failures_total", (*labels, "pgmajfault", "hierarchy"), memory.major_faults)
         page.put("container_spec_memory_limit_bytes", labels, memory.limit or 0)
+    container, *rest = labels
+    for disk in cgroups.traffic(group):
+        where = (container, disk.device, *rest)
+        page.put("container_fs_reads_bytes_total", where, disk.read_bytes)
+        page.put("container_fs_reads_total", where, disk.reads)
+        page.put("container_fs_writes_bytes_total", where, disk.written_bytes)
+        page.put("container_fs_writes_total", where, disk.writes)
     page.put("container_oom_events_total", labels, cgroups.oom_kills(group))
     page.put("container_processes", labels, len(cgroups.processes(group)))
     threads, most = cgroups.threads(group)
@@ -149,6 +161,8 @@ def _lines(page: _Page, at: float) -> Iterator[str]:
         labels: tuple[str, ...] = _GROUP
         if name.startswith("container_network"):
             labels = _NETWORK
+        elif name.startswith("container_fs"):
+            labels = _DISK
         elif name == "container_memory_failures_total":
             labels = _FAILURES
         elif name == "container_cpu_usage_seconds_total":
