@@ -29,7 +29,11 @@ LEASE_NAMESPACE = "kube-node-lease"
 ATTACHED = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 """Volumes are attached by the control plane, not by the kubelet."""
 _MAX_IMAGES = 50
-_FEATURES = ("RestartAllContainersOnContainerExits",)
+_FEATURES = (
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+)
 """What the scheduler and admission may take for granted here (`status.declaredFeatures`, sorted)."""
 _TOGETHER_SECONDS = 2.0
 _REQUEST_SECONDS = 10.0
