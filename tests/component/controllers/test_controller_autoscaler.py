@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from kumo.kubernetes.controller_manager.horizontal_pod_autoscaler.controller imp
 )
 from kumo.kubernetes.controller_manager.monitor import ResourceMonitor
 from kumo.kubernetes.metrics_server import MetricsServer, MetricsServerConfig
-from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client, Reply
+from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.extension import ApiGroup
 from kumo.machinery.http import Answer, Request, Response
 from kumo.machinery.informer import Informers
@@ -60,11 +62,13 @@ class Kubelet:
 
     def __init__(self) -> None:
         self.milli = 500
+        self.flood = False
         self.pods: list[str] = []
         self._spent = 0.0
         self._at = 1_800_000_000.0
 
-    async def request(self, method: str, path: str, **_: Any) -> Reply:
+    @asynccontextmanager
+    async def stream(self, method: str, path: str) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
         assert (method, path) == ("GET", "/metrics/resource")
         self._at += 1.0
         self._spent += self.milli / 1000
@@ -74,7 +78,14 @@ class Kubelet:
             labels = f'container="main",pod="{pod}",namespace="default"'
             lines.append(f"container_cpu_usage_seconds_total{{{labels}}} {self._spent} {when}")
             lines.append(f"container_memory_working_set_bytes{{{labels}}} 1048576")
-        return Reply(200, {}, "\n".join(lines).encode())
+
+        async def chunks() -> AsyncIterator[bytes]:
+            if self.flood:
+                while True:
+                    yield b"#" * (1 << 20)
+            yield "\n".join(lines).encode()
+
+        yield 200, chunks()
 
     async def close(self) -> None:
         return None
@@ -215,3 +226,19 @@ async def test_external_metrics_and_those_that_are_not_there(elastic: tuple[Holl
     await until(autoscalers, lambda: reason() == "AmbiguousSelector", 30)
     await client.delete(AUTOSCALERS, "queue", "default")
     await until(autoscalers, lambda: reason() == "FailedGetExternalMetric", 30)
+
+
+async def test_a_node_that_floods_is_not_listened_to(elastic: tuple[HollowCluster, Kubelet]) -> None:
+    cluster, kubelet = elastic
+    path = "/apis/metrics.k8s.io/v1beta1/nodes"
+
+    async def told(wanted: int) -> None:
+        async with asyncio.timeout(30):
+            while len((await cluster.client.request("GET", path))["items"]) != wanted:
+                await asyncio.sleep(0.05)
+
+    await told(1)
+    kubelet.flood = True
+    await told(0)
+    kubelet.flood = False
+    await told(1)

@@ -16,11 +16,13 @@ from kumo.api.resources import NODES, PODS
 from kumo.kubernetes.metrics_server.api import NodeRow, PodRow, metrics_group
 from kumo.kubernetes.metrics_server.page import read
 from kumo.kubernetes.metrics_server.points import NodePoints, Usage, usage
-from kumo.machinery.client import Transport, raise_for_status
+from kumo.machinery.client import Reply, Transport, raise_for_status
 from kumo.machinery.extension import ApiGroup
 from kumo.machinery.informer import Informer, Informers
 
 _PATH = "/metrics/resource"
+_LARGEST = 16 << 20
+"""Bytes of a page; a hundred pods need 60 kB."""
 _ADDRESSES = ("InternalIP", "Hostname", "ExternalIP")
 _NODE_INDEX, _SPACE_INDEX = "metrics-server/node", "metrics-server/namespace"
 _log = structlog.get_logger("kumo.metrics-server")
@@ -122,12 +124,11 @@ class MetricsServer:
             transport = await self._transport(name, url)
             try:
                 async with asyncio.timeout(self._config.patience):
-                    reply = await transport.request("GET", _PATH)
+                    text = await _page(transport)
             finally:
                 if not keep:
                     await transport.close()
-            raise_for_status(reply)
-            page = read(reply.body.decode(errors="replace"), time.time())
+            page = read(text, time.time())
         except Exception as error:
             # Whatever a node answers must not keep the others from being asked.
             self._forget(name, str(error) or type(error).__name__)
@@ -179,6 +180,18 @@ class MetricsServer:
             if containers and _whole(containers):
                 rows.append((pod, {name: use for name, use in containers.items() if use is not None}))
         return rows
+
+
+async def _page(transport: Transport) -> str:
+    """The page. Raises StatusError, ConnectionError, and ValueError for one that no node needs."""
+    body = bytearray()
+    async with transport.stream("GET", _PATH) as (status, chunks):
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > _LARGEST:
+                raise ValueError(f"its page has more than {_LARGEST >> 20} MiB")
+    raise_for_status(Reply(status, {}, bytes(body)))
+    return body.decode(errors="replace")
 
 
 def _whole(containers: Mapping[str, Usage | None]) -> bool:
