@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.cloud import vm_manifest
 from support.machines import NETWORK, Machine, machines
 
 pytestmark = pytest.mark.e2e
@@ -215,6 +216,27 @@ def test_a_node_says_who_it_is_and_may_do_nothing_else(lab: list[Machine]) -> No
     assert again.returncode == 1 and "kumo already runs" in again.stderr
     report = json.loads(second.kumo("status", "-o", "json").stdout)
     assert report["nodes"] == {"m2": True} and report["url"] == url
+
+
+def test_a_virtual_machine_runs_on_a_node_that_has_joined(lab: list[Machine]) -> None:
+    first, second = lab[:2]
+    second.import_disk()
+    manifest = vm_manifest("far")
+    manifest["spec"]["template"]["spec"] |= {
+        "nodeSelector": {"kubernetes.io/hostname": "m2"},
+        "terminationGracePeriodSeconds": 0,
+    }
+    first.apply(manifest)
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = first.get("vmi", "far")["status"]
+        return found
+
+    first.wait(lambda: status()["phase"] == "Running", WAIT, "the guest is started")
+    assert status()["nodeName"] == "m2"
+    first.virt("pause", "vm", "far")  # virt-api asks virt-handler on the other machine.
+    first.wait(lambda: any(c["type"] == "Paused" for c in status()["conditions"]), WAIT, "it rests")
+    first.kubectl("delete", "vm", "far", "--timeout=90s")
 
 
 def test_drain_obeys_budgets_and_uncordon_lets_pods_come_again(lab: list[Machine]) -> None:

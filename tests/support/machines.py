@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kumo.cli.leftovers import end_processes
-from support.cloud import ROOT, Cloud, fresh
+from kumo.host.containerd.archive import BuiltImage
+from support.cloud import DISK_IMAGE, ROOT, Cloud, fresh
 
 NETWORK = "198.18.77"
 PORT = 6443
 _BUSYBOX = "docker.io/library/busybox:latest"
+_CACHE = ROOT / ".cache" / "demo"
 
 
 class Machine(Cloud):
@@ -66,12 +68,21 @@ class Machine(Cloud):
     def import_busybox(self) -> None:
         """The image of most tests, which no registry gives here."""
         from kumo.host import demo
+
+        self._import(demo.busybox_image(_CACHE), _BUSYBOX)
+
+    def import_disk(self) -> None:
+        """The disk of the tests' virtual machines."""
+        from kumo.host import demo
+
+        self._import(demo.container_disk(demo.build_demo_disk_cached(_CACHE)), f"{DISK_IMAGE}:latest")
+
+    def _import(self, built: BuiltImage, name: str) -> None:
         from kumo.host.containerd.engine import connect
 
         async def work() -> None:
-            built = await asyncio.to_thread(demo.busybox_image, ROOT / ".cache" / "demo")
             async with connect(self.data_dir / "containerd" / "c.sock") as engine:
-                await engine.images.import_image(built, [_BUSYBOX], imported=True)
+                await engine.images.import_image(built, [name], imported=True)
 
         asyncio.run(work())
 
