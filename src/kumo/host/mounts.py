@@ -129,8 +129,8 @@ def binds_of(directory: str | Path) -> list[str]:
 
 
 def is_mounted(path: str | Path) -> bool:
-    """Whether something is mounted exactly there."""
-    wanted = os.path.normpath(path)
+    """Whether something is mounted exactly there (links on the way are followed)."""
+    wanted = os.path.realpath(path)
     return any(m.path == wanted for m in mount_points())
 
 

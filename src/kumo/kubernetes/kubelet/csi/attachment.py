@@ -19,11 +19,16 @@ from kumo.machinery.client import Client
 from kumo.machinery.informer import Informer
 
 ATTACHMENTS = GVR("storage.k8s.io", "v1", "volumeattachments", False)
-_LONGEST = 120.0
+_LONGEST = 123.0
+"""Seconds that a pod waits for its volumes before it says so: upstream's."""
 
 
 class NotAttached(Exception):
     """A volume is not attached (yet); the text is upstream's."""
+
+
+class NeverAttached(NotAttached):
+    """Nobody has attached the volume in all the time that a pod waits for its volumes."""
 
 
 def attached(node: Object | None, name: str) -> bool:
@@ -88,7 +93,7 @@ class Attachments:
                         break
                     await self._changed.wait()
         except TimeoutError:
-            raise NotAttached("timed out waiting for the volume to be attached") from None
+            raise NeverAttached("context deadline exceeded") from None
         return await self.metadata(driver, handle)
 
     async def metadata(self, driver: str, handle: str) -> dict[str, str]:

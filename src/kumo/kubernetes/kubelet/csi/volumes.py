@@ -23,7 +23,7 @@ from kumo.api.resources import GVR, SECRETS
 from kumo.host.csi.errors import CsiError
 from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.kubernetes.kubelet.csi import calls, records
-from kumo.kubernetes.kubelet.csi.attachment import Attachments, NotAttached
+from kumo.kubernetes.kubelet.csi.attachment import Attachments, NeverAttached, NotAttached
 from kumo.kubernetes.kubelet.csi.blocks import Blocks
 from kumo.kubernetes.kubelet.csi.drivers import Driver, Drivers, NoDriver
 from kumo.kubernetes.kubelet.csi.places import Places, attachment_name, unique_name
@@ -31,7 +31,7 @@ from kumo.kubernetes.kubelet.csi.records import EPHEMERAL, PERSISTENT, VolumeDat
 from kumo.kubernetes.kubelet.csi.specs import VolumeKey, VolumeSpec
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.spec import pod_security
-from kumo.kubernetes.kubelet.volumes import directories
+from kumo.kubernetes.kubelet.volumes import claims, directories
 from kumo.kubernetes.kubelet.volumes.files import VolumeError
 from kumo.machinery.events import NORMAL
 from kumo.machinery.informer import Informer
@@ -145,6 +145,8 @@ class CsiVolumes:
             if attachable:
                 try:
                     context = await self.attachments.ensure(spec.unique_name, *spec.key)
+                except NeverAttached as error:
+                    raise claims.Unprocessed(str(error), unattached=True) from error
                 except NotAttached as error:
                     raise VolumeTrouble(f"{part}.WaitForAttach failed", spec.name, str(error)) from error
             if spec.block:

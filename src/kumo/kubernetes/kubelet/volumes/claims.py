@@ -21,7 +21,11 @@ _PROTECTION = "kubernetes.io/pvc-protection"
 
 
 class Unprocessed(VolumeError):
-    """What a pod's volume is can't be told (yet)."""
+    """What a pod's volume is can't be told (yet), or, if `unattached`, nobody has attached it for minutes."""
+
+    def __init__(self, text: str, *, unattached: bool = False) -> None:
+        super().__init__(text)
+        self.unattached = unattached
 
 
 def claim_name(pod: Object, volume: Mapping[str, Any]) -> str:
@@ -96,9 +100,10 @@ def wrong_mode(pod: Object, name: str, mode: str) -> str:
     return ""
 
 
-def unable(name: str, text: str) -> str:
-    """What the FailedMount event says of a volume that can't be told."""
+def unable(name: str, error: Unprocessed) -> str:
+    """What the FailedMount event says of it."""
+    unattached, unknown = (name, "") if error.unattached else ("", name)
     return (
-        f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
-        f"failed to process volumes=[{name}]: {text}"
+        f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[{unattached}], "
+        f"failed to process volumes=[{unknown}]: {error}"
     )

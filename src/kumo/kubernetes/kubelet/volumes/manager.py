@@ -92,7 +92,7 @@ class VolumeManager:
                 text = f'{error.operation} for volume "{error.name}" : {error}'
                 raise FailedVolume(text, name, reason=error.reason) from error
             except claims.Unprocessed as error:
-                raise FailedVolume(claims.unable(name, str(error)), name) from error
+                raise FailedVolume(claims.unable(name, error), name) from error
             except (VolumeError, OSError, EngineError) as error:
                 text = error.wire if isinstance(error, EngineError) else str(error)
                 missing = error if isinstance(error, NoImage) else None
