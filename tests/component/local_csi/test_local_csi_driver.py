@@ -117,7 +117,7 @@ async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
 
 
 async def until_free(driver: Driver) -> None:
-    """Return once no loop device shows anything: a process that began meanwhile holds a copy of a mount for a moment."""
+    """Return once no loop device shows anything: a process that just began holds a copy of a mount for a moment."""
     async with asyncio.timeout(60):
         while loop.attached_below(driver.root):
             await asyncio.sleep(0.02)
