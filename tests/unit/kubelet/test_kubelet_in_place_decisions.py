@@ -205,12 +205,16 @@ def test_a_pod_has_resources_as_a_whole() -> None:
     assert qos_class(spec) == "Guaranteed"
     assert pod_limits(spec) == Limits(1024, 100_000, 4 << 20)
     assert container_limits(spec, spec["spec"]["containers"][1]) == Limits(2, 100_000, 4 << 20)
-    assert pod_allocation(spec, running=True) == {
+    assert pod_allocation(spec, spec) == {
         "allocatedResources": {"cpu": "1", "memory": "4Mi"},
         "resources": {"limits": {"cpu": "1", "memory": "4Mi"}, "requests": {"cpu": "1", "memory": "4Mi"}},
     }
     assert qos_class(pod({"name": "a"}, resources={"requests": {"cpu": "1"}})) == "Burstable"
-    assert pod_allocation(pod(), running=True) == {"resources": {}}
+    assert pod_allocation(pod(), pod()) == {"resources": {}}
+    # What it was given, and what it has still.
+    more = with_resources(spec, {"containers": {}, "pod": given("2", "4Mi")})
+    found = pod_allocation(more, spec)
+    assert (found["allocatedResources"]["cpu"], found["resources"]["limits"]["cpu"]) == ("2", "1")
 
 
 def test_who_is_killed_first_when_memory_is_short() -> None:

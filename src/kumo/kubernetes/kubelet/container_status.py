@@ -43,6 +43,8 @@ class View:
     """Nothing will be started any more."""
     actuated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The cpu and memory that running containers have, by name, as `ResourceRequirements`."""
+    has: Object | None = None
+    """The pod with the resources that it has; None: those in its spec."""
     resize: Sequence[Mapping[str, Any]] = ()
     """The conditions about a resize."""
     restarting: bool = False

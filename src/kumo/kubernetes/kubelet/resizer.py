@@ -21,7 +21,7 @@ from kumo.kubernetes.kubelet.resizing import (
     Update,
     resources_of,
     shrinking_below_use,
-    with_resources,
+    with_actuated,
 )
 from kumo.kubernetes.kubelet.resources import CPU_PERIOD, Limits, pod_limits
 from kumo.kubernetes.kubelet.sandbox import pod_cgroup
@@ -30,7 +30,7 @@ from kumo.kubernetes.kubelet.sandbox import pod_cgroup
 async def carry_out(tools: Tools, pod: Object, book: Book, plan: Resize) -> str:
     """Do what the plan says for a pod with the resources it was given; why it failed, empty if it did not."""
     path = pod_cgroup(tools.config.cgroup_parent, uid_of(pod))
-    before = pod_limits(_before(pod, book.actuated))
+    before = pod_limits(with_actuated(pod, book.actuated))
     after = pod_limits(pod)
     try:
         if plan.memory or plan.pod:
@@ -46,12 +46,6 @@ async def carry_out(tools: Tools, pod: Object, book: Book, plan: Resize) -> str:
         return str(error)
     tools.allocations.actuate_pod(pod)
     return ""
-
-
-def _before(pod: Object, actuated: Resources) -> Object:
-    """The pod with what it has; containers that have not been started count with what they were given."""
-    known = {**resources_of(pod)["containers"], **(actuated.get("containers") or {})}
-    return with_resources(pod, {"containers": known, "pod": actuated.get("pod")})
 
 
 async def _too_small(tools: Tools, plan: Resize, path: str, before: Limits, after: Limits) -> str:

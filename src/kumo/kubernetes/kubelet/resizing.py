@@ -48,6 +48,12 @@ def with_resources(pod: Object, given: Resources) -> Object:
     return {**pod, "spec": spec}
 
 
+def with_actuated(pod: Object, actuated: Resources) -> Object:
+    """The pod with what it has; containers that have not been started count with what they were given."""
+    known = {**resources_of(pod)["containers"], **(actuated.get("containers") or {})}
+    return with_resources(pod, {"containers": known, "pod": actuated.get("pod")})
+
+
 class Amounts(NamedTuple):
     """Cpu in thousandths, memory in bytes; 0 is none."""
 

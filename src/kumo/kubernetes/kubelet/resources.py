@@ -117,17 +117,18 @@ def effective(pod: Object, measure: Callable[[Container], int]) -> int:
     return needed(pod["spec"], lambda container: {"": measure(container)}).get("", 0)
 
 
-def pod_allocation(pod: Object, *, running: bool) -> dict[str, Any]:
+def pod_allocation(pod: Object, has: Object | None) -> dict[str, Any]:
     """`status.allocatedResources` and `status.resources`: what the pod as a whole was given, and what it has.
 
-    While it runs, `resources` shows what its cgroup has been told (upstream: `convertToAPIPodLevelResourcesStatus`).
+    `has` is the pod with the resources that its cgroup has been told, None for one that does not run (upstream:
+    `convertToAPIPodLevelResourcesStatus`).
     """
     spec = {k: v for k, v in pod["spec"].items() if k != "status"}
     asked = {k: _text(k, v) for k, v in pod_requests({"spec": spec}).items()}
     limits = {k: str(v) for k, v in whole_pod(pod, "limits").items()}
     requests = dict(asked)
-    if running:
-        found = pod_limits(pod)
+    if has is not None:
+        found = pod_limits(has)
         cpu = milli_of_shares(found.cpu_shares)
         if cpu > _MIN_SHARES:
             requests["cpu"] = _text("cpu", cpu)

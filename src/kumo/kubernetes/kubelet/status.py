@@ -47,7 +47,7 @@ def make_status(pod: Object, view: View, now: float) -> Status:
         status["initContainerStatuses"] = first
     if debug:
         status["ephemeralContainerStatuses"] = debug
-    status |= pod_allocation(pod, running=phase == phases.RUNNING)
+    status |= pod_allocation(pod, (view.has or pod) if phase == phases.RUNNING else None)
     if "generation" in pod["metadata"]:
         status["observedGeneration"] = pod["metadata"]["generation"]
     for name in ("reason", "message"):

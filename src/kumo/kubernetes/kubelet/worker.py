@@ -29,7 +29,7 @@ from kumo.kubernetes.kubelet.phase import FAILED, TERMINAL
 from kumo.kubernetes.kubelet.plan import Plan, make_plan, reset_order, restart_for_resize, sandbox_changed
 from kumo.kubernetes.kubelet.podstate import Observer, PodState
 from kumo.kubernetes.kubelet.probes import Prober
-from kumo.kubernetes.kubelet.resizing import Resize, plan_resize
+from kumo.kubernetes.kubelet.resizing import Resize, plan_resize, with_actuated
 from kumo.kubernetes.kubelet.resources import qos_class
 from kumo.kubernetes.kubelet.restarts import restarts_all
 from kumo.kubernetes.kubelet.spec import (
@@ -365,7 +365,7 @@ class PodWorker:
             if wait > 0:
                 self._wake_after(wait)
                 return self._crash_looping(pod, container, crashes.delay(key))
-        if self._volumes is None:
+        if self._volumes is None or any(m["name"] not in self._volumes for m in container.get("volumeMounts") or ()):
             self._volumes = await self._prepare_volumes(pod, state)
         if last is not None and last.exited:
             crashes.next(key, last.finished_at)
@@ -435,7 +435,7 @@ class PodWorker:
 
     def _ips(self, pod: Object, state: PodState) -> tuple[str, ...]:
         if host_network(pod):
-            return (self._shared.actions.tools.config.node_ip,)
+            return self._shared.actions.tools.config.node_ips
         box = state.sandbox
         return box.ips if box is not None else ()
 
@@ -448,9 +448,10 @@ class PodWorker:
             state=state,
             health=self.prober.health,
             troubles=self._troubles,
-            host_ips=(tools.config.node_ip,),
+            host_ips=tools.config.node_ips,
             terminal=terminal,
             actuated=book.actuated["containers"] if book else {},
+            has=with_actuated(pod, book.actuated) if book else None,
             resize=tuple(book.conditions.values()) if book and not terminal else (),
             restarting=not terminal and restarts_all(pod, state, self._status or pod.get("status")),
         )
