@@ -238,3 +238,19 @@ def test_scheduler_cache_counts_assumed_pods_until_the_binding_fails() -> None:
     assert cache.nodes["a"].requested["cpu"] == 3000
     cache.set_pod({**pod("p", cpu="3", on="a"), "status": {"phase": "Succeeded"}})
     assert cache.nodes["a"].requested["cpu"] == 0
+
+
+def test_scheduler_cache_looks_anew_only_at_pods_that_count_for_something_else() -> None:
+    cache = Cache()
+    first = pod("p", on="a", cpu="3")
+    first["metadata"]["generation"] = 1
+    cache.set_pod(first)
+    before = cache.nodes["a"].pods["p"]
+    cache.set_pod({**first, "status": {"phase": "Running"}})
+    after = cache.nodes["a"].pods["p"]
+    assert after.requests is before.requests and after.pod["status"] == {"phase": "Running"}
+    resized = [{"name": "c", "resources": {"requests": {"cpu": "4"}}}]
+    cache.set_pod({**first, "status": {"phase": "Running", "containerStatuses": resized}})
+    assert cache.nodes["a"].requested["cpu"] == 4000
+    cache.set_pod({**first, "metadata": {**first["metadata"], "labels": {"x": "y"}}})
+    assert cache.nodes["a"].pods["p"].labels == {"x": "y"} and cache.nodes["a"].requested["cpu"] == 3000

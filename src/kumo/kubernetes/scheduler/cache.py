@@ -92,7 +92,7 @@ class Cache:
         if node and not ended:
             self._assumed.discard(uid)
             self.nominated.pop(uid, None)
-            self._place(PodInfo.of(pod), node)
+            self._place_or_renew(pod, uid, node)
         elif not ended:
             self._nominate(pod)
 
@@ -127,6 +127,14 @@ class Cache:
             self.nominated[uid] = (node, PodInfo.of(pod))
         elif uid in self.nominated:
             self.nominated.pop(uid)
+
+    def _place_or_renew(self, pod: Object, uid: str, node: str) -> None:
+        known = self.nodes[node].pods.get(uid) if node in self.nodes else None
+        renewed = known.renewed(pod) if known is not None else None
+        if renewed is not None:
+            self.nodes[node].renew_pod(renewed)
+        else:
+            self._place(PodInfo.of(pod), node)
 
     def _place(self, pod: PodInfo, node: str) -> None:
         self._where[pod.uid] = node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kumo.api.objects import Object, is_deleting, key_of, labels_of, uid_of
@@ -89,6 +89,28 @@ class PodInfo:
             ),
         )
 
+    def renewed(self, pod: Object) -> PodInfo | None:
+        """The info of a newer version of the pod in which nothing has changed that decisions look at; else None."""
+        old, new = self.pod.get("metadata") or {}, pod.get("metadata") or {}
+        if not new.get("generation") or old.get("generation") != new["generation"]:
+            return None
+        same = labels_of(pod) == self.labels and is_deleting(pod) == self.deleting and _sizes(self.pod) == _sizes(pod)
+        return replace(self, pod=pod) if same else None
+
+
+def _sizes(pod: Object) -> list[Any]:
+    """What a resize in place moves besides the spec."""
+    status = pod.get("status") or {}
+    found: list[Any] = [
+        (s.get("resources"), s.get("allocatedResources"))
+        for field in ("containerStatuses", "initContainerStatuses")
+        for s in status.get(field) or ()
+        if s.get("resources") is not None
+    ]
+    if found:
+        found.append([c for c in status.get("conditions") or () if c.get("type") == "PodResizePending"])
+    return found
+
 
 def _required(affinity: dict[str, Any], namespace: str) -> tuple[Term, ...]:
     return tuple(Term.of(t, namespace) for t in affinity.get(_REQUIRED) or ())
@@ -160,6 +182,12 @@ class NodeInfo:
         add(self.requested, pod.requests)
         add(self.scoring, pod.scoring)
         self.memo = {}
+
+    def renew_pod(self, pod: PodInfo) -> None:
+        """Put a version of the pod in place of another that counts for the same."""
+        for pods in (self.pods, self.choosy, self.repulsive):
+            if pod.uid in pods:
+                pods[pod.uid] = pod
 
     def remove_pod(self, uid: str) -> None:
         """Count the pod out, if it is there."""
