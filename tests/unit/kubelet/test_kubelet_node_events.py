@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kumo.host.containerd.stubs import cri_pb2 as cri
+from kumo.kubernetes.kubelet.node import runtime_abilities
 from kumo.kubernetes.kubelet.node_events import reasons, standing
 
 pytestmark = pytest.mark.unit
@@ -31,6 +33,22 @@ def conditions(**given: str) -> list[dict[str, str]]:
 )
 def test_changes_are_told_once(old: dict[str, str], new: dict[str, str], said: list[str]) -> None:
     assert list(reasons(conditions(**old), conditions(**new))) == said
+
+
+def test_what_a_runtime_can_do_is_told_by_those_that_say_so() -> None:
+    assert runtime_abilities(cri.StatusResponse()) == {}
+    plain = cri.RuntimeHandler(features=cri.RuntimeHandlerFeatures(recursive_read_only_mounts=True))
+    told = cri.StatusResponse(
+        runtime_handlers=[plain, cri.RuntimeHandler(name="runc")],
+        features=cri.RuntimeFeatures(supplemental_groups_policy=True),
+    )
+    assert runtime_abilities(told) == {
+        "features": {"supplementalGroupsPolicy": True},
+        "runtimeHandlers": [
+            {"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}},
+            {"name": "runc", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}},
+        ],
+    }
 
 
 def test_others_conditions_are_not_the_kubelets() -> None:

@@ -68,8 +68,12 @@ class RuntimeService:
 
     async def status(self, timeout: float = 10.0) -> dict[str, cri.RuntimeCondition]:
         """The conditions RuntimeReady and NetworkReady, by type."""
-        answer = await self._status(cri.StatusRequest(), timeout)
-        return {c.type: c for c in answer.status.conditions}
+        return {c.type: c for c in (await self.whole_status(timeout)).status.conditions}
+
+    async def whole_status(self, timeout: float = 10.0) -> cri.StatusResponse:
+        """The conditions, and what the runtime and its handlers can do (containerd says so from 2.0 on)."""
+        answer: cri.StatusResponse = await self._status(cri.StatusRequest(), timeout)
+        return answer
 
     async def run_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
         """Create and start a pod's sandbox: its namespaces, network and pause process. Its id."""

@@ -19,6 +19,7 @@ from kumo.api.objects import Object, micro_timestamp, timestamp, uid_of
 from kumo.api.resources import LEASES, NODES
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
+from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.machine import Machine
 from kumo.kubernetes.kubelet.node_events import Conditions, reasons, standing
@@ -107,6 +108,25 @@ def node_status(
         },
         "images": list(images),
     }
+
+
+def runtime_abilities(runtime: cri.StatusResponse) -> dict[str, Any]:
+    """What `Node.status` says of the runtime's handlers and features; nothing of one that does not tell."""
+    found: dict[str, Any] = {}
+    if runtime.HasField("features"):
+        found["features"] = {"supplementalGroupsPolicy": runtime.features.supplemental_groups_policy}
+    if runtime.runtime_handlers:
+        found["runtimeHandlers"] = [
+            {
+                "name": handler.name,
+                "features": {
+                    "recursiveReadOnlyMounts": handler.features.recursive_read_only_mounts,
+                    "userNamespaces": handler.features.user_namespaces,
+                },
+            }
+            for handler in runtime.runtime_handlers
+        ]
+    return found
 
 
 def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, Any]) -> Object:
@@ -234,13 +254,15 @@ class NodeKeeper:
         await self._write_status()
 
     async def _status(self) -> dict[str, Any]:
-        version = "unknown"
+        version = "Unknown"
         images: list[dict[str, Any]] = []
+        abilities: dict[str, Any] = {}
         self._problem = ""
         try:
             version = (await self._engine.runtime.version()).runtime_version.lstrip("v").partition("~")[0]
-            runtime = await self._engine.runtime.status()
-            network = runtime.get("NetworkReady")
+            runtime = await self._engine.runtime.whole_status()
+            abilities = runtime_abilities(runtime)
+            network = next((c for c in runtime.status.conditions if c.type == "NetworkReady"), None)
             if network is not None and not network.status:
                 self._problem = (
                     "container runtime network not ready: NetworkReady=false "
@@ -255,7 +277,7 @@ class NodeKeeper:
         if self._leaving:
             self._problem = "node is shutting down"
         images.sort(key=lambda i: -i["sizeBytes"])
-        return node_status(self._config, self._machine, version, images[:_MAX_IMAGES])
+        return node_status(self._config, self._machine, version, images[:_MAX_IMAGES]) | abilities
 
     async def _write_status(self) -> None:
         status = await self._status()
