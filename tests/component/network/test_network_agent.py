@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from kumo.host.network.agent import PodNetwork, install
+from kumo.host.network.cni import TRY_AGAIN_LATER, CniError
 from kumo.host.network.config import PodNetworkConfig
 from kumo.host.network.links import Links
 from kumo.host.network.namespaces import connect_in_netns, is_netns, run_in_netns
@@ -208,6 +209,28 @@ async def test_host_ports_lead_into_the_pod_from_everywhere(config: PodNetworkCo
         assert (await call(config, "DEL", "sandbox", pod))[0] == 0
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", 38080), timeout=5)
+
+
+async def test_a_pod_that_the_gate_does_not_let_in_gets_nothing(
+    config: PodNetworkConfig, namespaces: Namespaces
+) -> None:
+    pod = namespaces.add()
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def gate(name: str, uid: str, addresses: tuple[str, ...]) -> None:
+        asked.append((name, addresses))
+        if len(asked) == 1:
+            raise CniError(TRY_AGAIN_LATER, "not yet")
+
+    async with running(config) as network:
+        network.gate = gate
+        code, error = await call(config, "ADD", "sandbox", pod)
+        assert (code, error["code"], error["msg"]) == (1, TRY_AGAIN_LATER, "not yet")
+        assert network.leases() == []
+        code, found = await call(config, "ADD", "sandbox", pod)
+        assert code == 0, found
+        assert asked[1] == ("default/sandbox", (found["ips"][0]["address"].split("/")[0],))
+        assert network.given() == [asked[1]]
 
 
 async def test_the_nodes_loopback_is_closed_to_pods(config: PodNetworkConfig, namespaces: Namespaces) -> None:
