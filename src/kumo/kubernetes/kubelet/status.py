@@ -40,13 +40,13 @@ def make_status(pod: Object, view: View, now: float) -> Status:
         "phase": phase,
         "conditions": owned + others,
         "startTime": old.get("startTime") or stamp,
-        "containerStatuses": regular,
+        "containerStatuses": sorted(regular, key=_name),
         "qosClass": old.get("qosClass") or qos_class(pod),
     }
     if first:
         status["initContainerStatuses"] = first
     if debug:
-        status["ephemeralContainerStatuses"] = debug
+        status["ephemeralContainerStatuses"] = sorted(debug, key=_name)
     status |= pod_allocation(pod, (view.has or pod) if phase == phases.RUNNING else None)
     if "generation" in pod["metadata"]:
         status["observedGeneration"] = pod["metadata"]["generation"]
@@ -61,6 +61,11 @@ def make_status(pod: Object, view: View, now: float) -> Status:
         status["podIP"] = ips[0]
         status["podIPs"] = [{"ip": ip} for ip in ips]
     return status
+
+
+def _name(status: Status) -> str:
+    """By what upstream sorts the statuses of all but init containers."""
+    return str(status["name"])
 
 
 def _pod_ips(pod: Object, view: View) -> list[str]:
