@@ -62,7 +62,7 @@ def command(
     instance = replace(instance, mirrors=instance.mirrors | dict(up.mirror(m) for m in mirrors))
     instance = addresses.choose(instance, given)
     up.step("This machine has what a node needs", lambda: up.look(instance, node=True))
-    if load(instance.root) is None:
+    if load(instance.root) is None or _lapsed(instance, token):
         instance = _joined(instance, token, ca_cert_hash, ca_file)
     save(instance)
     leftovers.lend(instance)
@@ -95,6 +95,22 @@ def _chosen(data_dir: Path, server: str, token: str, node_name: str, port: int |
     if known is None:
         instance = replace(instance, node_port=DEFAULT_NODE_PORT, pod_cidr="", node_pod_cidr="", service_cidr="")
     return replace(instance, server=url, port=0, node_port=port or instance.node_port)
+
+
+def _lapsed(instance: Instance, token: str) -> bool:
+    """Whether the node's certificate has ended while nobody renewed it. Raises InstanceError without a token then."""
+    from kumo.cli.node_access import CLIENT_FILE
+    from kumo.cli.renewal import validity
+
+    found = validity(instance.pki_dir / CLIENT_FILE)
+    if found is not None and found[1] > time.time():
+        return False
+    if not token:
+        raise InstanceError(
+            f"this node's certificate has ended. Type 'kumo token create --print-join-command' at the control plane, "
+            f"and here what it prints, with --data-dir {instance.data_dir}"
+        )
+    return True
 
 
 def _joined(instance: Instance, token: str, hashes: tuple[str, ...], ca_file: Path | None) -> Instance:

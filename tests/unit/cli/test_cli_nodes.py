@@ -9,8 +9,10 @@ import pytest
 
 from kumo.cli import addresses
 from kumo.cli.instance import InstanceError, choose
+from kumo.cli.join import _lapsed
 from kumo.cli.node_rights import TOKEN_GROUP, ClusterSettings, SettingsError, node_objects
 from kumo.cli.renewal import due, provisional, validity
+from kumo.machinery import tls
 
 pytestmark = pytest.mark.unit
 
@@ -90,3 +92,16 @@ def test_certificates_are_renewed_late_in_their_life(tmp_path: Path) -> None:
     assert validity(path) is None, "it proves nothing"
     path.write_text("nonsense")
     assert validity(path) is None
+
+
+def test_a_node_whose_certificate_has_ended_needs_a_token(tmp_path: Path) -> None:
+    instance = choose(tmp_path / "a", port=7000, node_name="n1")
+    ca = tls.ensure_ca(tmp_path)
+    pem = instance.pki_dir / "kubelet-client.pem"
+    pem.parent.mkdir(parents=True)
+    for days, lapsed in ((30, False), (0, True)):
+        pair = tls.ensure_certificate(ca, tmp_path, f"c{days}", common_name="system:node:n1", days=days)
+        pem.write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
+        assert _lapsed(instance, "abcdef.0123456789abcdef") is lapsed
+    with pytest.raises(InstanceError, match="this node's certificate has ended"):
+        _lapsed(instance, "")
