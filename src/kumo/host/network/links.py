@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ _IFF_TAP = 0x0002
 _IFF_MULTI_QUEUE = 0x0100
 _IFF_NO_PI = 0x1000
 _IFF_VNET_HDR = 0x4000
+_NTF_PROXY = 0x08
 _NO_DAD = 0x02
 """IFA_F_NODAD."""
 
@@ -223,6 +225,12 @@ class Links:
         options = {"flags": _NO_DAD} if ":" in address else {}
         with _ignoring(errno.EEXIST):
             self._ip.addr("add", index=self.get(name).index, address=address, prefixlen=prefix_length, **options)
+
+    def answer_neighbours(self, name: str, address: str, *, yes: bool = True) -> None:
+        """Answer on the device when neighbours look for the IPv6 address, which another device has (RFC 4389)."""
+        index, verb = self.get(name).index, "replace" if yes else "del"
+        with _ignoring(errno.ENOENT):
+            self._ip.neigh(verb, dst=address, ifindex=index, flags=_NTF_PROXY, family=socket.AF_INET6)
 
     def delete_address(self, name: str, address: str, prefix_length: int) -> None:
         """Take an address away."""

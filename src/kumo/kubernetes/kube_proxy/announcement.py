@@ -1,7 +1,8 @@
 """Which node answers for the addresses of load balancers, and how: the address on the bridge, and a word to neighbours.
 
 A machine answers ARP for each of its addresses on every device, so an address on the bridge is one that the whole
-segment reaches. For each address one node is chosen by hashing; all nodes come to the same choice without talking.
+segment reaches; for IPv6 it has to be told so. For each address one node is chosen by hashing; all nodes come to the
+same choice without talking.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ipaddress import IPv4Address
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object, annotations_of, labels_of, name_of
 from kumo.host.network.links import Links
+from kumo.host.network.namespaces import set_sysctl
 from kumo.kubernetes.kube_proxy.endpoints import addresses_of
 from kumo.kubernetes.kube_proxy.services import balancer_addresses, is_ours
 
@@ -73,11 +75,23 @@ class Announcer:
             for address in wanted - present:
                 links.add_address(self._device, address, _whole(address))
             uplink = links.uplink()
+            if uplink is not None:
+                self._answer6(links, uplink.name, present - wanted, wanted)
         if uplink is not None and uplink.mac:
             for address in wanted - present:
                 if ":" not in address:
                     _tell_neighbours(uplink.name, uplink.mac, address)
         self._held = set(wanted)
+
+    def _answer6(self, links: Links, uplink: str, gone: set[str], wanted: set[str]) -> None:
+        """IPv6 neighbours get an answer only on the device that has the address, or by proxy."""
+        six = {a for a in wanted if ":" in a}
+        if six:
+            set_sysctl(f"net/ipv6/conf/{uplink}/proxy_ndp", 1)
+        for address in {a for a in gone if ":" in a}:
+            links.answer_neighbours(uplink, address, yes=False)
+        for address in six:
+            links.answer_neighbours(uplink, address)
 
 
 def _whole(address: str) -> int:
