@@ -108,7 +108,18 @@ class SeriesRecorder:
         found.at, found.last = now, micro_timestamp()
         if found.count == 2:
             self._write_series(identity, found)
+            asyncio.get_running_loop().call_later(_FINISHED, self._look_again, identity, found)
         return True
+
+    def _look_again(self, identity: tuple[str, ...], series: _Series) -> None:
+        """Write the last count of a series that has ended; one that goes on is looked at later."""
+        if self._seen.get(identity) is not series:
+            return
+        left = _FINISHED - (time.monotonic() - series.at)
+        if left > 0:
+            asyncio.get_running_loop().call_later(left, self._look_again, identity, series)
+        else:
+            self._finish(identity, series)
 
     def _finish(self, identity: tuple[str, ...], series: _Series) -> None:
         del self._seen[identity]

@@ -74,3 +74,16 @@ async def test_event_series_counts_repetitions(monkeypatch: pytest.MonkeyPatch) 
     newer = {**POD, "metadata": {**POD["metadata"], "resourceVersion": "8"}}  # type: ignore[dict-item]
     recorder.event(newer, WARNING, "FailedScheduling", "Scheduling", "no")
     assert (await written(server, 5))[4][0] == "create", "another version of the object is another event"
+
+
+async def test_event_series_that_has_ended_is_counted_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_series, "_FINISHED", 0.05)
+    server = Server()
+    recorder = recorder_of(server)
+    for _ in range(4):
+        recorder.event(POD, WARNING, "FailedScheduling", "Scheduling", "no")
+    made = await written(server, 2)
+    async with asyncio.timeout(10):
+        while len(made) < 3:
+            await asyncio.sleep(0.01)
+    assert made[2][1]["series"]["count"] == 4
