@@ -162,6 +162,11 @@ def lease_object(config: KubeletConfig, node: Object | None) -> Object:
     }
 
 
+def _revision(obj: Object | None) -> int:
+    text = str(((obj or {}).get("metadata") or {}).get("resourceVersion") or "")
+    return int(text) if text.isdecimal() else 0
+
+
 class NodeKeeper:
     """Registers the node and keeps it alive. `registered` is set once the Node exists."""
 
@@ -204,7 +209,7 @@ class NodeKeeper:
         """The Node as others see it now: who was cut off is called unknown, and must say again that it is there."""
         if new is None:
             self.poke()  # Somebody has deleted it. It is made anew: a node that runs is a node.
-        if new is None or not self.registered.is_set():
+        if new is None or not self.registered.is_set() or _revision(new) < _revision(self._node):
             return
         said, mine = ((n or {}).get("status", {}).get("conditions") or () for n in (new, self._node))
         self._node = new
