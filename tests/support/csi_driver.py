@@ -27,6 +27,7 @@ class FolderDriver:
         self.calls: list[tuple[str, Any]] = []
         self.failures: dict[str, list[CsiError]] = {}
         self.told: list[Any] = []
+        self.limit = 5
         self._capabilities = capabilities
         self._versions = versions
 
@@ -79,7 +80,7 @@ class FolderDriver:
     async def _info(self, request: Any) -> Any:
         self._note("info", request)
         topology = pb.Topology(segments={f"topology.{self.name}/rack": "r1"})
-        return pb.NodeGetInfoResponse(node_id="node-1", max_volumes_per_node=5, accessible_topology=topology)
+        return pb.NodeGetInfoResponse(node_id="node-1", max_volumes_per_node=self.limit, accessible_topology=topology)
 
     async def _able(self, _: Any) -> Any:
         made = [pb.NodeServiceCapability(rpc=_RPC(type=_RPC.Type.Value(c))) for c in self._capabilities]

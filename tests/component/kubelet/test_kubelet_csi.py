@@ -154,6 +154,9 @@ async def test_kubelet_csi_driver_is_known_while_it_is_there(node: Node, tmp_pat
             "allocatable": {"count": 5},
         }
         await until(node, lambda o: entry in drivers(o), CSI_NODES)
+        short.limit = 7
+        await node.kubelet.storage.handler.ask_again("short.example.com")
+        await until(node, lambda o: {**entry, "allocatable": {"count": 7}} in drivers(o), CSI_NODES)
         known = (await node.api.client.get(NODES, NODE))["metadata"]
         assert known["labels"]["topology.short.example.com/rack"] == "r1"
         assert json.loads(known["annotations"][NODE_ID])["short.example.com"] == "node-1"

@@ -80,6 +80,11 @@ def wants(found: Object | None, field: str) -> bool:
     return found is not None and (found.get("spec") or {}).get(field) is True
 
 
+def limit_period(found: Object | None) -> float:
+    """Seconds after which a driver is asked anew how many volumes it takes; 0: never."""
+    return float(((found or {}).get("spec") or {}).get("nodeAllocatableUpdatePeriodSeconds") or 0)
+
+
 def sets_group(
     found: Object | None, group: int | None, *, read_only: bool, fs_type: str, modes: Sequence[str] | None
 ) -> bool:

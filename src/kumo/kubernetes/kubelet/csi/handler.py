@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -44,11 +45,9 @@ class CsiHandler:
             )
         driver = Driver(name, endpoint, version)
         try:
-            answer = await driver.client.node.info(pb.NodeGetInfoRequest())
-            if not answer.node_id:
+            info = await _asked(driver)
+            if not info.node_id:
                 raise Refused("error adding CSI driver node info: driverNodeID must not be empty")
-            topology = dict(answer.accessible_topology.segments)
-            info = DriverInfo(name, answer.node_id, answer.max_volumes_per_node, topology)
             await self._keeper.install(info)
         except CsiError as error:
             await driver.client.close()
@@ -74,6 +73,19 @@ class CsiHandler:
         except (StatusError, ConnectionError, OSError, TimeoutError) as error:
             _log.warning("the CSINode still names a driver that has gone", driver=name, error=str(error))
 
+    async def ask_again(self, name: str) -> None:
+        """Ask a driver anew what it says of this node: how many volumes it takes may have changed."""
+        driver, known = self._drivers.get(name), self._infos.get(name)
+        if driver is None or known is None:
+            return
+        try:
+            info = await _asked(driver)
+            if info.max_volumes != known.max_volumes:
+                self._infos[name] = replace(known, max_volumes=info.max_volumes)
+                await self._keeper.install(self._infos[name])
+        except (CsiError, StatusError, Collision, ConnectionError, OSError, TimeoutError) as error:
+            _log.info("the driver's limit is not known anew", driver=name, error=str(error))
+
     async def tell_again(self) -> None:
         """The Node was made anew: so are its CSINode and labels. Tries until it is done."""
         while True:
@@ -85,6 +97,12 @@ class CsiHandler:
             except (StatusError, Collision, ConnectionError, OSError, TimeoutError) as error:
                 _log.info("CSINode not written", error=str(error))
                 await asyncio.sleep(0.5)
+
+
+async def _asked(driver: Driver) -> DriverInfo:
+    answer = await driver.client.node.info(pb.NodeGetInfoRequest())
+    topology = dict(answer.accessible_topology.segments)
+    return DriverInfo(driver.name, answer.node_id, answer.max_volumes_per_node, topology)
 
 
 def _failed(name: str) -> str:

@@ -11,6 +11,7 @@ import structlog
 from kumo.api.objects import Object, uid_of
 from kumo.host import mounts
 from kumo.host.csi.errors import CsiError
+from kumo.kubernetes.kubelet.csi import calls
 from kumo.kubernetes.kubelet.csi.attachment import Attachments
 from kumo.kubernetes.kubelet.csi.csi_node import CsiNodeKeeper
 from kumo.kubernetes.kubelet.csi.drivers import Drivers
@@ -28,6 +29,7 @@ from kumo.machinery.informer import Informer, Informers
 
 _USUAL = Path("/var/lib/kubelet")
 _RETRY = 5.0
+_LOOK_AGAIN = 60.0
 _log = structlog.get_logger("kumo.kubelet")
 
 
@@ -63,8 +65,8 @@ class NodeStorage:
         self._node = node
         self._nodes = nodes
         self._drivers = Drivers()
-        self._handler = CsiHandler(self._drivers, CsiNodeKeeper(client, node_name), os.path.exists)
-        self.plugins: dict[str, PluginHandler] = {"CSIPlugin": self._handler}
+        self.handler = CsiHandler(self._drivers, CsiNodeKeeper(client, node_name), os.path.exists)
+        self.plugins: dict[str, PluginHandler] = {"CSIPlugin": self.handler}
         attachments = Attachments(client, node_name, nodes, node.write)
         node.volumes_in_use = attachments.in_use
         objects = informers.informer(CSI_DRIVERS)
@@ -81,6 +83,7 @@ class NodeStorage:
                 group.create_task(self._follow_node(), name="csi node")
                 group.create_task(PluginWatcher(self.volumes.places.registry, self.plugins).run(), name="plugins")
                 group.create_task(self._expander.run(), name="volume expansion")
+                group.create_task(self._ask_for_limits(), name="volume limits")
                 for key in self._left:
                     group.create_task(self._unstage(key), name=f"unstage {key[1]}")
         finally:
@@ -106,7 +109,19 @@ class NodeStorage:
             uid = await uids.get()
             if uid != seen:
                 seen = uid
-                await self._handler.tell_again()
+                await self.handler.tell_again()
+
+    async def _ask_for_limits(self) -> None:
+        """Ask drivers anew how many volumes they take, as often as their CSIDrivers say."""
+        due: dict[str, float] = {}
+        while True:
+            now = asyncio.get_running_loop().time()
+            periods = {n: calls.limit_period(self.volumes.object_of(n)) for n in self._drivers.names()}
+            due = {n: due.get(n, now + p) for n, p in periods.items() if p}
+            for name in [n for n, at in due.items() if at <= now]:
+                await self.handler.ask_again(name)
+                due[name] = now + periods[name]
+            await asyncio.sleep(max(1.0, min([_LOOK_AGAIN, *(at - now for at in due.values())])))
 
     async def _unstage(self, key: VolumeKey) -> None:
         """End what an earlier kubelet began for pods that are gone."""
