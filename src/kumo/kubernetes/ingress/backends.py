@@ -88,16 +88,23 @@ def place(slots: Slots, wanted: Sequence[Server]) -> Slots:
 
 
 def commands(title: str, before: Slots, after: Slots) -> list[str]:
-    """What haproxy's runtime API is told to get from the one to the other. Both have equally many slots."""
-    told: list[str] = []
+    """What haproxy's runtime API is told to get from the one to the other. Both have equally many slots.
+
+    Who comes is told first: at no moment in between there is nobody to answer.
+    """
+    come: list[str] = []
+    go: list[str] = []
     for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        name = f"{title}/s{number}"
         if old == new:
             continue
-        name = f"{title}/s{number}"
         if new is None:
-            told.append(f"set server {name} state maint")
+            go.append(f"set server {name} state maint")
             continue
         if old is None or (old.address, old.port) != (new.address, new.port):
-            told.append(f"set server {name} addr {new.address} port {new.port}")
-        told.append(f"set server {name} state {'drain' if new.draining else 'ready'}")
-    return told
+            come.append(f"set server {name} addr {new.address} port {new.port}")
+        if new.draining:
+            go.append(f"set server {name} state drain")
+        else:
+            come.append(f"set server {name} state ready")
+    return come + go

@@ -99,7 +99,7 @@ class Haproxy:
     async def _check(self, binary: str) -> None:
         file = str(self._directory / CONFIGURATION)
         checking = await asyncio.create_subprocess_exec(
-            binary, "-c", "-q", "-f", file, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            binary, "-c", "-f", file, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
         )
         _, said = await checking.communicate()
         if checking.returncode:

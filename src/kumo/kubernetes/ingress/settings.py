@@ -38,10 +38,11 @@ defaults
     timeout http-request 30s
     timeout http-keep-alive 60s
     timeout queue 10s
-    option redispatch
+    # Who can't be reached was just stopped, most likely: each further attempt goes to another.
+    option redispatch 1
     # A worker that ends answers on the connections that clients keep, instead of closing them under a request.
     option idle-close-on-response
-    retries 3
+    retries 5
     retry-on conn-failure empty-response
 
 frontend web
