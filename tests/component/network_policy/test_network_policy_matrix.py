@@ -48,12 +48,17 @@ class Cell(NamedTuple):
     port: int
 
 
-def probe(netns: str, targets: dict[Cell, str], seconds: float) -> set[Cell]:
+Target = tuple[Cell, bool]
+"""A cell, and whether it is asked by IPv6."""
+
+
+def probe(netns: str, targets: dict[Target, str], seconds: float) -> set[Target]:
     """Which of the targets (by address) answer, asked from the namespace all at once."""
 
-    def ask() -> set[Cell]:
+    def ask() -> set[Target]:
         poll, waiting, answered = select.epoll(), {}, set()
-        for cell, address in targets.items():
+        for target, address in targets.items():
+            cell = target[0]
             kind = socket.SOCK_STREAM if cell.protocol == "tcp" else socket.SOCK_DGRAM
             found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
             found.setblocking(False)
@@ -62,16 +67,16 @@ def probe(netns: str, targets: dict[Cell, str], seconds: float) -> set[Cell]:
             if cell.protocol == "udp":
                 with suppress(OSError):
                     found.send(b"?")
-            waiting[found.fileno()] = (cell, found)
+            waiting[found.fileno()] = (target, found)
             poll.register(found.fileno(), select.EPOLLIN)
         deadline = time.monotonic() + seconds
         while waiting and (left := deadline - time.monotonic()) > 0:
             for number, _ in poll.poll(left):
-                cell, found = waiting.pop(number)
+                target, found = waiting.pop(number)
                 poll.unregister(number)
                 with suppress(OSError), found:
                     if found.recv(100):
-                        answered.add(cell)
+                        answered.add(target)
         for _, found in waiting.values():
             found.close()
         poll.close()
@@ -138,32 +143,34 @@ class Setting:
                 for protocol, port in PORTS:
                     yield Cell(source, target, protocol, port)
 
-    async def reached(self, seconds: float, *, six: bool) -> set[Cell]:
+    async def reached(self, seconds: float) -> dict[bool, set[Cell]]:
+        """The cells that answer, by IPv4 and (True) by IPv6; all asked at once."""
         loop, asked = asyncio.get_running_loop(), []
         for source in (*NAMES, "node"):
-            targets = {
-                c: self.pods[c.target].address6 if six else self.pods[c.target].address
-                for c in self.cells()
-                if c.source == source and not (six and c.protocol == "udp")
-            }
+            targets = {}
+            for cell in self.cells():
+                if cell.source == source:
+                    pod = self.pods[cell.target]
+                    targets[cell, False] = pod.address
+                    if cell.protocol == "tcp":
+                        targets[cell, True] = pod.address6
             netns = "" if source == "node" else self.pods[source].netns
             asked.append(loop.run_in_executor(self.threads, probe, netns, targets, seconds))
-        return set().union(*await asyncio.gather(*asked))
+        found = set().union(*await asyncio.gather(*asked))
+        return {six: {cell for cell, by in found if by is six} for six in (False, True)}
 
     async def expect(self, allowed: Callable[[Cell], bool], families: tuple[bool, ...] = (False, True)) -> None:
         """Every cell is as `allowed` says, in IPv4 and (True) IPv6; the node and a pod itself always may."""
+        open_cells = {c for c in self.cells() if c.source in ("node", c.target) or allowed(c)}
+        wanted = {six: {c for c in open_cells if not (six and c.protocol == "udp")} for six in families}
+        found: dict[bool, set[Cell]] = {}
+        for seconds in (0.15, 0.4, 1.0, 2.0, 3.0):
+            found = await self.reached(seconds)
+            if all(found[six] == wanted[six] for six in families):
+                return
         for six in families:
-            wanted = {
-                c
-                for c in self.cells()
-                if (c.source in ("node", c.target) or allowed(c)) and not (six and c.protocol == "udp")
-            }
-            found: set[Cell] = set()
-            for seconds in (0.15, 0.4, 1.0, 2.0, 3.0):
-                found = await self.reached(seconds, six=six)
-                if found == wanted:
-                    break
-            assert (sorted(wanted - found), sorted(found - wanted)) == ([], []), "closed, or open, against the table"
+            closed, opened = wanted[six] - found[six], found[six] - wanted[six]
+            assert (sorted(closed), sorted(opened)) == ([], []), "closed, or open, against the table"
 
 
 @pytest_asyncio.fixture
@@ -308,12 +315,12 @@ async def test_a_new_pod_passes_the_gate_only_with_its_policies(setting: Setting
     fresh = await waiting
     fresh.serve_tcp(80, "new")  # its status does not say where it is, and yet it is shut
     assert fresh.address.startswith(config.pod_cidr.rsplit(".", 1)[0])
-    cell = Cell("y/a", "x/new", *TCP)
-    assert await asyncio.to_thread(probe, setting.pods["y/a"].netns, {cell: fresh.address}, 0.3) == set()
-    assert await asyncio.to_thread(probe, "", {cell: fresh.address}, 3) == {cell}
+    knock = {(Cell("y/a", "x/new", *TCP), False): fresh.address}
+    assert await asyncio.to_thread(probe, setting.pods["y/a"].netns, knock, 0.3) == set()
+    assert await asyncio.to_thread(probe, "", knock, 3) == set(knock)
     setting.policy("deny", ingress=[{}])
     async with asyncio.timeout(20):
-        while await asyncio.to_thread(probe, setting.pods["y/a"].netns, {cell: fresh.address}, 0.5) != {cell}:
+        while await asyncio.to_thread(probe, setting.pods["y/a"].netns, knock, 0.5) != set(knock):
             await asyncio.sleep(0.01)
 
 
