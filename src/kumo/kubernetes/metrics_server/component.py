@@ -21,6 +21,8 @@ from kumo.machinery.extension import ApiGroup
 from kumo.machinery.informer import Informer, Informers
 
 _PATH = "/metrics/resource"
+_TRIES = 3
+"""Failures in a row after which a node is asked seldom."""
 _LARGEST = 16 << 20
 """Bytes of a page; a hundred pods need 60 kB."""
 _ADDRESSES = ("InternalIP", "Hostname", "ExternalIP")
@@ -37,7 +39,7 @@ class MetricsServerConfig:
     patience: float = 10.0
     """How long an answer may take."""
     seldom: int = 4
-    """A node without pods, and one that does not answer, is asked every so many times."""
+    """A node without pods, and one that goes on not answering, is asked every so many times."""
     at_once: int = 32
     """Nodes asked side by side; with more than that, connections are not kept between two questions."""
 
@@ -54,7 +56,7 @@ class MetricsServer:
         self._dial = dial
         self._informers = informers
         self._known: dict[str, NodePoints] = {}
-        self._failing: set[str] = set()
+        self._failures: dict[str, int] = {}
         self._transports: dict[str, tuple[str, Transport]] = {}
         self.groups: tuple[ApiGroup, ...] = (metrics_group(self._node_rows, self._pod_rows),)
 
@@ -89,37 +91,34 @@ class MetricsServer:
 
     async def _ask_all(self, turn: int) -> None:
         nodes = {name_of(node): node for node in self._nodes.objects()}
-        for name in self._known.keys() - nodes.keys():
-            del self._known[name]
         for name in self._transports.keys() - nodes.keys():
             await self._transports.pop(name)[1].close()
-        self._failing &= nodes.keys()
+        for name in self._failures.keys() - nodes.keys():
+            del self._failures[name]
+        ways = {name: _kubelet_of(node) for name, node in nodes.items() if is_true(node, "Ready")}
+        for name in self._known.keys() - ways.keys():
+            del self._known[name]  # What was used while the node was well says nothing now.
         seldom = turn % self._config.seldom == 0
-        asked = [node for name, node in nodes.items() if seldom or self._wanted(name)]
+        asked = {name: url for name, url in ways.items() if url and (seldom or self._wanted(name))}
         places = asyncio.Semaphore(self._config.at_once)
         keep = len(asked) <= self._config.at_once
 
-        async def ask(node: Object) -> None:
+        async def ask(name: str, url: str) -> None:
             async with places:
-                await self._ask(node, keep=keep)
+                await self._ask(name, url, keep=keep)
 
-        await asyncio.gather(*(ask(node) for node in asked))
+        await asyncio.gather(*(ask(name, url) for name, url in asked.items()))
 
     def _wanted(self, name: str) -> bool:
-        if name in self._failing:
+        if self._failures.get(name, 0) > _TRIES:
             return False
-        # A node of which one look is known gets its second soon: until then nothing can be told of it.
+        # Until two looks are known nothing can be told of a node.
         points = self._known.get(name)
-        return bool(self._pods.by_index(_NODE_INDEX, name)) or (
-            points is not None and points.node is not None and points.node.before is None
-        )
+        if points is None or points.node is None or points.node.before is None:
+            return True
+        return bool(self._pods.by_index(_NODE_INDEX, name))
 
-    async def _ask(self, node: Object, *, keep: bool) -> None:
-        name = name_of(node)
-        url = _kubelet_of(node)
-        if not url or not is_true(node, "Ready"):
-            self._forget(name, "it is not ready" if url else "it has no address")
-            return
+    async def _ask(self, name: str, url: str, *, keep: bool) -> None:
         try:
             transport = await self._transport(name, url)
             try:
@@ -131,9 +130,9 @@ class MetricsServer:
             page = read(text, time.time())
         except Exception as error:
             # Whatever a node answers must not keep the others from being asked.
-            self._forget(name, str(error) or type(error).__name__)
+            self._failed(name, str(error) or type(error).__name__)
             return
-        self._failing.discard(name)
+        self._failures.pop(name, None)
         self._known.setdefault(name, NodePoints()).store(page.node, page.containers, self._config.resolution)
 
     async def _transport(self, name: str, url: str) -> Transport:
@@ -146,10 +145,10 @@ class MetricsServer:
         self._transports[name] = (url, transport)
         return transport
 
-    def _forget(self, name: str, why: str) -> None:
+    def _failed(self, name: str, why: str) -> None:
         self._known.pop(name, None)
-        if name not in self._failing:
-            self._failing.add(name)
+        self._failures[name] = self._failures.get(name, 0) + 1
+        if self._failures[name] == 1:
             _log.warning("a node's usage is not known", node=name, reason=why)
 
     # -- telling ------------------------------------------------------------------------------------------------------
