@@ -43,7 +43,7 @@ def answerers(ports: Iterable[ServicePort]) -> dict[Way, frozenset[str]]:
         if port.protocol != "udp":
             continue
         # Pods reach external addresses by the whole cluster's endpoints, whatever the policy is.
-        everybody = frozenset(e.address for e in (*port.cluster, *port.local))
+        everybody = frozenset(e.address for e in (*port.cluster, *port.outside))
         for address in port.cluster_addresses:
             found[Way(address, port.port)] = frozenset(e.address for e in port.inside)
         for address in (*port.external_addresses, *port.balanced):
