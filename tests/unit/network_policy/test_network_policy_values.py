@@ -75,6 +75,13 @@ def test_who_is_a_pod(spec: dict[str, Any], status: dict[str, Any], addresses: t
     assert (found.addresses if found else None) == addresses
 
 
+def test_a_static_pod_is_known_by_its_own_uid() -> None:
+    meta = {"name": "a", "namespace": "x", "uid": "of-the-mirror"}
+    assert pod_of({"metadata": meta}).uid == "of-the-mirror"  # type: ignore[union-attr]
+    mirror = {**meta, "annotations": {"kubernetes.io/config.mirror": "of-the-file"}}
+    assert pod_of({"metadata": mirror}).uid == "of-the-file"  # type: ignore[union-attr]
+
+
 def test_rules_of_one_family_in_nfts_language() -> None:
     census = Census("n1")
     census.put_pod(pod("a", "10.0.0.2", "fd00::2", app="web"))

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 
 import structlog
 
-from kumo.api.objects import Key, Object, key_of, labels_of, name_of, namespace_of, uid_of
+from kumo.api.objects import Key, Object, key_of, labels_of, name_of, namespace_of
 from kumo.api.resources import ENDPOINTSLICES, GVR, NAMESPACES, PODS
 from kumo.host.fragments import Fragment, FragmentTable
 from kumo.host.nftables import Nft, NftError
 from kumo.kubernetes.network_policy import rules
 from kumo.kubernetes.network_policy.census import Census
-from kumo.kubernetes.network_policy.policies import EGRESS, INGRESS, Pod, Policy, pod_of, policy_of, resolver_pods
+from kumo.kubernetes.network_policy.policies import (
+    EGRESS,
+    INGRESS,
+    Pod,
+    Policy,
+    identity_of,
+    pod_of,
+    policy_of,
+    resolver_pods,
+)
 from kumo.machinery.informer import Informer, Informers
 
 NETWORK_POLICIES = GVR("networking.k8s.io", "v1", "networkpolicies")
@@ -98,7 +107,7 @@ class NetworkPolicyEnforcer:
         if pod is not None:
             self._census.put_pod(pod)
         elif (gone := new or old) is not None:
-            self._census.drop_pod(key_of(gone), uid_of(gone))
+            self._census.drop_pod(key_of(gone), identity_of(gone))
         self._told()
 
     def _namespace_changed(self, old: Object | None, new: Object | None) -> None:

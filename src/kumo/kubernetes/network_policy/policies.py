@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from kumo.api.objects import Key, Object, key_of, labels_of, namespace_of, uid_of
+from kumo.api.objects import Key, Object, annotations_of, key_of, labels_of, namespace_of, uid_of
 from kumo.api.selectors import matches
 
 INGRESS, EGRESS = "in", "out"
@@ -118,7 +118,14 @@ def pod_of(obj: Object) -> Pod | None:
         return None
     listed = [entry.get("ip") for entry in status.get("podIPs") or ()] or [status.get("podIP")]
     addresses = tuple(a for a in listed if a)
-    return Pod(key_of(obj), labels_of(obj), spec.get("nodeName") or "", addresses, frozenset(_named(spec)), uid_of(obj))
+    return Pod(
+        key_of(obj), labels_of(obj), spec.get("nodeName") or "", addresses, frozenset(_named(spec)), identity_of(obj)
+    )
+
+
+def identity_of(obj: Object) -> str:
+    """The UID by which the pod's node knows it: of a mirror, that of the static pod it shows."""
+    return annotations_of(obj).get("kubernetes.io/config.mirror") or uid_of(obj)
 
 
 def _named(spec: Mapping[str, Any]) -> Iterable[NamedPort]:
