@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -44,6 +45,15 @@ def pod(name: str, command: str = "true", **claims: str) -> dict[str, Any]:
     volumes = [{"name": n, "persistentVolumeClaim": {"claimName": c}} for n, c in claims.items()]
     spec = {"containers": [main], "volumes": volumes, "terminationGracePeriodSeconds": 1}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def sockets() -> int:
+    """How many sockets this process has open."""
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += os.readlink(entry).startswith("socket:")
+    return found
 
 
 class Space:
@@ -192,6 +202,7 @@ async def test_killed_while_a_volume_is_attached(space: Space) -> None:
     with tempfile.TemporaryDirectory(prefix="kumo-e2e-", dir="/var/tmp") as folder:
         socket = Path(folder) / "csi.sock"
         async with driver.serving(socket):
+            before = sockets()
             informers = Informers(client)
             settings = CsiControllersConfig(socket=str(socket), retry=0.1, longest_retry=1.0)
             tasks = [asyncio.create_task(c.run()) for c in (informers, CsiControllers(settings, client, informers))]
@@ -226,3 +237,7 @@ async def test_killed_while_a_volume_is_attached(space: Space) -> None:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await transport.close()
+                # Connections to a server that was killed take a moment to end; the loop must not be closed before.
+                async with asyncio.timeout(30):
+                    while sockets() > before:
+                        await asyncio.sleep(0.05)
