@@ -26,6 +26,8 @@ from support.apiserver import RunningApiServer, running_apiserver
 from support.containerd import BUSYBOX, Instance, running_containerd
 
 NODE = "test-node"
+POLITE = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]
+"""A command that runs until it is told to end, and then ends at once."""
 
 
 @dataclass
@@ -145,7 +147,7 @@ class Node:
 
 def pod_object(name: str, *command: str, **spec: Any) -> Object:
     """A host-network pod of one busybox container named `main`; `spec` overrides."""
-    container = {"name": "main", "image": BUSYBOX, "command": list(command) or ["sleep", "1000"]}
+    container = {"name": "main", "image": BUSYBOX, "command": list(command) or POLITE}
     base: dict[str, Any] = {
         "nodeName": NODE,
         "hostNetwork": True,
@@ -236,4 +238,15 @@ async def _no_kubelet(_: Any) -> Any:
     raise ConnectionError("the kubelet is starting")
 
 
-__all__ = ["BUSYBOX", "NODE", "Node", "name_of", "phase_is", "pod_object", "running", "running_node", "status_of"]
+__all__ = [
+    "BUSYBOX",
+    "NODE",
+    "POLITE",
+    "Node",
+    "name_of",
+    "phase_is",
+    "pod_object",
+    "running",
+    "running_node",
+    "status_of",
+]

@@ -16,7 +16,7 @@ from kumo.api.conditions import condition
 from kumo.api.objects import Object
 from kumo.api.resources import CONFIGMAPS, NODES, PODS, SECRETS
 from kumo.machinery.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
-from support.kubelet import BUSYBOX, NODE, Node, phase_is, running, running_node, status_of
+from support.kubelet import BUSYBOX, NODE, POLITE, Node, phase_is, running, running_node, status_of
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
@@ -57,12 +57,12 @@ def resources(cpu: str, memory: str) -> dict[str, Any]:
 
 
 async def test_an_ephemeral_container_sees_its_targets_processes(node: Node) -> None:
-    await node.create("patient", "sleep", "4321")
+    await node.create("patient", "sh", "-c", "trap 'exit 0' TERM; sleep 4321 & wait")
     pod = await node.until("patient", running)
     debugger = {
         "name": "debugger",
         "image": BUSYBOX,
-        "command": ["sh", "-c", "ps; sleep 100"],
+        "command": POLITE,
         "targetContainerName": "main",
         "imagePullPolicy": "IfNotPresent",
         "terminationMessagePolicy": "File",
@@ -169,7 +169,7 @@ async def test_a_resize_waits_until_there_is_room(node: Node) -> None:
 
 
 async def test_memory_in_use_is_not_taken_away(node: Node) -> None:
-    eat = "dd if=/dev/zero of=/fill/x bs=1M count=30; sleep 1000"
+    eat = f"dd if=/dev/zero of=/fill/x bs=1M count=30; {POLITE[2]}"
     await node.create(
         "full",
         "sh",
@@ -201,7 +201,7 @@ def _until_used(node: Node, pod: Object, size: int) -> None:
 
 
 async def test_an_image_is_changed_in_place(node: Node) -> None:
-    await node.create("changing", "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+    await node.create("changing")
     first = container_id(await node.until("changing", running))
     short = BUSYBOX.removeprefix("docker.io/library/")
     await node.api.client.patch(
@@ -233,9 +233,9 @@ async def test_a_containers_own_restart_policy_and_rules(node: Node) -> None:
 
 async def test_all_containers_restart_together(node: Node) -> None:
     rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}
-    script = "if [ -e /mark/x ]; then sleep 1000; fi; touch /mark/x; sleep 1; exit 88"
+    script = f"if [ -e /mark/x ]; then {POLITE[2]}; fi; touch /mark/x; sleep 0.5; exit 88"
     mounts = [{"name": "mark", "mountPath": "/mark"}]
-    other = {"name": "other", "image": BUSYBOX, "command": ["sleep", "1000"]}
+    other = {"name": "other", "image": BUSYBOX, "command": POLITE}
     asks = {
         "name": "main",
         "image": BUSYBOX,
@@ -279,7 +279,7 @@ async def test_a_static_pod_and_its_mirror(node: Node) -> None:
         "spec": {
             "hostNetwork": True,
             "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "main", "image": BUSYBOX, "command": ["sleep", "1000"]}],
+            "containers": [{"name": "main", "image": BUSYBOX, "command": POLITE}],
         },
     }
     path = manifests / "fixed.yaml"
@@ -300,7 +300,7 @@ async def test_a_static_pod_and_its_mirror(node: Node) -> None:
     again = await node.until(name, running)
     assert container_id(again) == first
     # Another manifest, another pod.
-    manifest["spec"]["containers"][0]["command"] = ["sleep", "2000"]  # type: ignore[index]
+    manifest["metadata"]["labels"] = {"made": "anew"}  # type: ignore[index]
     path.write_text(json.dumps(manifest))
     await node.until_other(name, again["metadata"]["uid"])
     changed = await node.until(name, running)
@@ -409,8 +409,7 @@ async def test_mounted_objects_are_followed(node: Node) -> None:
         {"name": "four", "downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "metadata.labels['a']"}}]}},
     ]
     mounts = [{"name": v["name"], "mountPath": f"/{v['name']}"} for v in volumes]
-    script = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-    await node.create("following", "sh", "-c", script, container={"volumeMounts": mounts}, volumes=volumes)
+    await node.create("following", container={"volumeMounts": mounts}, volumes=volumes)
     found = container_id(await node.until("following", running))
 
     async def until(path: str, text: str) -> None:
@@ -463,7 +462,7 @@ async def test_sidecars_end_last_and_their_hooks_run_at_once(node: Node, tmp_pat
 
 async def test_failing_hooks_say_what_and_hide_why(node: Node) -> None:
     hook = {"postStart": {"exec": {"command": ["sh", "-c", "echo secret; exit 5"]}}}
-    await node.create("hooked", container={"lifecycle": hook}, restartPolicy="Never")
+    await node.create("hooked", "sleep", "1000", container={"lifecycle": hook}, restartPolicy="Never")
     pod = await node.until("hooked", phase_is("Failed"))
     assert await node.until_event("hooked", "FailedPostStartHook") == "PostStartHook failed"
     assert "FailedPostStartHook" in [m for _, r, m in await node.events("hooked") if r == "Killing"]

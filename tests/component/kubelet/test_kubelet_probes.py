@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from kumo.api.conditions import condition
 from kumo.kubernetes.kubelet import http_check
 from kumo.machinery import tls
 from support.kubelet import Node, running, running_node, status_of
@@ -195,7 +196,7 @@ async def test_a_restarted_kubelet_keeps_what_was_ready(node: Node) -> None:
         probe = {"httpGet": {"port": server.port}, "periodSeconds": 1, "failureThreshold": 1000}
         await node.create("kept", container={"readinessProbe": probe, "startupProbe": probe})
         pod = await node.until("kept", running)
-        revision = pod["metadata"]["resourceVersion"]
+        before = condition(pod, "Ready")
         server.answers["/"] = 500  # nothing that is asked from now on says that it is ready
         await node.stop()
         await node.start()
@@ -206,5 +207,5 @@ async def test_a_restarted_kubelet_keeps_what_was_ready(node: Node) -> None:
         pod = await node.get("kept")
         assert running(pod)
         assert status_of(pod)["started"]
-        assert pod["metadata"]["resourceVersion"] == revision
+        assert condition(pod, "Ready") == before
         await node.remove("kept")
