@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -115,7 +115,7 @@ class InterPodAffinity(Plugin):
         own = bool(pod.preferred_affinity or pod.preferred_anti_affinity)
         if not own and (self._ignore or not cache.choosy):
             return None
-        weights: dict[str, Counter[str]] = {}
+        weights: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for info in cache.candidates() if own else [cache.nodes[name] for name in cache.choosy]:
             if info.labels and info.node:
                 for other in info.pods.values() if own else info.choosy.values():
@@ -124,7 +124,9 @@ class InterPodAffinity(Plugin):
             return None
         return _stretched([sum(values[n.labels[k]] for k, values in weights.items() if k in n.labels) for n in nodes])
 
-    def _weigh(self, cycle: Cycle, weights: dict[str, Counter[str]], other: PodInfo, labels: Mapping[str, str]) -> None:
+    def _weigh(
+        self, cycle: Cycle, weights: defaultdict[str, Counter[str]], other: PodInfo, labels: Mapping[str, str]
+    ) -> None:
         pod, spaces = cycle.pod, cycle.world.namespace_labels
         for sign, mine, theirs in (
             (1, pod.preferred_affinity, other.preferred_affinity),
@@ -132,14 +134,14 @@ class InterPodAffinity(Plugin):
         ):
             for term in mine:
                 if term.key in labels and term.matches(other.namespace, other.labels, spaces):
-                    weights.setdefault(term.key, Counter())[labels[term.key]] += sign * term.weight
+                    weights[term.key][labels[term.key]] += sign * term.weight
             for term in theirs:
                 if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
-                    weights.setdefault(term.key, Counter())[labels[term.key]] += sign * term.weight
+                    weights[term.key][labels[term.key]] += sign * term.weight
         if self._hard_weight:
             for term in other.affinity:
                 if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
-                    weights.setdefault(term.key, Counter())[labels[term.key]] += self._hard_weight
+                    weights[term.key][labels[term.key]] += self._hard_weight
 
     # -- events -----------------------------------------------------------------------------------------------------
 
