@@ -17,6 +17,8 @@ from kumo.kubernetes.kubelet.server.channels import CLOSE, ERROR, RESIZE, STDERR
 from kumo.machinery.http import WebSocket
 
 _DRAIN_SECONDS = 10.0
+_ESTABLISH_SECONDS = 2.0
+_SETTLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ async def run_attach(socket: WebSocket, engine: Containerd, container: str, want
                     tty=wanted.tty,
                 )
                 source = await stack.enter_async_context(http.ws_connect(url, protocols=(channels.V4,)))
+                await _attached(source, client)
             if wanted.stdin:
                 try:
                     stdin = await engine.tasks.open_stdin(container)
@@ -144,6 +147,19 @@ async def run_attach(socket: WebSocket, engine: Containerd, container: str, want
         if stdin is not None:
             stdin.close()
     await client.close()
+
+
+async def _attached(session: aiohttp.ClientWebSocketResponse, client: Channels) -> None:
+    """Wait until containerd has connected the process's outputs, so that no answer to the first input is lost.
+
+    It says by an empty message that it begins with that, and nothing once it is done: that takes it a few milliseconds.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ESTABLISH_SECONDS):
+            message = await session.receive()
+            if message.type == aiohttp.WSMsgType.BINARY and len(message.data) > 1:
+                await client.send(message.data[0], message.data[1:])
+    await asyncio.sleep(_SETTLE_SECONDS)
 
 
 async def _end_input(http: aiohttp.ClientSession, engine: Containerd, container: str, tty: bool) -> None:
