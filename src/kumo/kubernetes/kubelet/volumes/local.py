@@ -71,7 +71,7 @@ def _mounted_device(device: Path, kind: str, root: Path, name: str) -> Path:
         filesystems.make(device, kind)
     elif found != kind:
         raise VolumeError(
-            f"failed to mount the volume as {kind}, it already contains {found}. Mount error: wrong fs type"
+            f'failed to mount the volume as "{kind}", it already contains {found}. Mount error: wrong fs type'
         )
     target.mkdir(parents=True, exist_ok=True, mode=0o750)
     mounts.mount(str(device), target, kind)
