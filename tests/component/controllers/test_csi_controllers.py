@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object, annotations_of, labels_of, name_of, uid_of
 from kumo.api.resources import CRDS, EVENTS, GVR, NODES, PODS, core
 from kumo.api.users import AUTHENTICATED_GROUP, UserInfo, service_account_user
@@ -60,12 +61,12 @@ class Store:
             obj = informer.get(name, namespace)
             return obj if obj is not None and check(obj) else None
 
-        made: Object = await until(informer, found, 30.0)
+        made: Object = await until(informer, found, 60.0)
         return made
 
     async def gone(self, gvr: GVR, name: str, namespace: str = "") -> None:
         informer = self.cluster.informers.informer(gvr)
-        await until(informer, lambda: informer.get(name, namespace) is None, 30.0)
+        await until(informer, lambda: informer.get(name, namespace) is None, 60.0)
 
     async def bound(self, name: str) -> tuple[Object, Object]:
         claim = await self.that(CLAIMS, name, lambda c: c["status"]["phase"] == "Bound", "default")
@@ -81,7 +82,7 @@ class Store:
             found = {e["reason"]: e["message"] for e in mine}
             return [found[r] for r in reasons] if set(reasons) <= set(found) else []
 
-        messages: list[str] = await until(informer, told, 30.0)
+        messages: list[str] = await until(informer, told, 60.0)
         return messages
 
     async def claim(self, name: str, size: str = "1Gi", **more: Any) -> Object:
@@ -128,7 +129,7 @@ async def store(cluster: HollowCluster, tmp_path: Path) -> AsyncIterator[Store]:
             conditions = (crd or {}).get("status", {}).get("conditions") or ()
             return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
-        await until(established, served, 30.0)
+        await until(established, served, 60.0)
     user = service_account_user("kube-system", "snapshot-controller")
     client = Client(InProcessTransport(cluster.handler, user))
     informers = Informers(client)
@@ -188,7 +189,7 @@ async def test_a_pods_volume_is_made_attached_moved_and_let_go(store: Store) -> 
         f'AttachVolume.Attach succeeded for volume "{name_of(volume)}" '
     ]
     attachments = store.cluster.informers.informer(ATTACHMENTS)
-    attachment = (await until(attachments, attachments.objects))[0]
+    attachment = (await until(attachments, attachments.objects, 60.0))[0]
     assert attachment["status"] == {"attached": True, "attachmentMetadata": {"device": "/dev/x"}}
     assert annotations_of(attachment)["csi.alpha.kubernetes.io/node-id"] == "id-n1"
     assert store.driver.calls["ControllerPublishVolume"] == 1
@@ -326,7 +327,7 @@ async def test_snapshots_restores_and_clones(store: Store) -> None:
         await store.client.delete(CLAIMS, claim, "default")
         await store.gone(CLAIMS, claim, "default")
     informer = store.cluster.informers.informer(VOLUMES)
-    await until(informer, lambda: not informer.objects(), 30.0)
+    await until(informer, lambda: not informer.objects(), 60.0)
     assert not store.driver.volumes
 
 
@@ -348,7 +349,7 @@ async def test_each_node_makes_its_own_and_one_makes_what_nobody_waits_for(store
             places = {c["nodeTopology"]["matchLabels"][ZONE]: c["capacity"] for c in found}
             return places if len(places) == 2 else {}
 
-        assert await until(capacities, published, 30.0) == {"a": "1Ti", "b": "0"}
+        assert await until(capacities, published, 60.0) == {"a": "1Ti", "b": "0"}
         await store.claim("now", storageClassName="now")
         claim, volume = await store.bound("now")
         assert annotations_of(claim)["volume.kubernetes.io/selected-node"] == "n1", "n2 has no room"
@@ -375,3 +376,69 @@ async def test_each_node_makes_its_own_and_one_makes_what_nobody_waits_for(store
             await store.gone(VOLUMES, name_of(gone))
         assert (store.driver.volumes, other.volumes) == ({}, {})
         await store.cluster.stop()
+
+
+async def test_by_force_from_a_node_that_is_out_of_service(store: Store) -> None:
+    await store.node("n1", "a")
+    spec: Object = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "storageClassName": "far"}
+    spec["csi"] = {"driver": "far.example.com", "volumeHandle": "h"}
+    await store.client.create(VOLUMES, {"metadata": {"name": "far"}, "spec": spec})
+    await store.claim("data", storageClassName="far")
+    await store.pod("p", "data", "n1")
+    attachments = store.cluster.informers.informer(ATTACHMENTS)
+    attachment = (await until(attachments, attachments.objects, 60.0))[0]
+    assert attachment["spec"] == {
+        "attacher": "far.example.com",
+        "nodeName": "n1",
+        "source": {"persistentVolumeName": "far"},
+    }
+    name = "kubernetes.io/csi/far.example.com^h"
+    await store.client.patch(NODES, "n1", {"status": {"volumesInUse": [name]}}, subresource="status")
+    await store.client.patch(ATTACHMENTS, name_of(attachment), {"status": {"attached": True}}, subresource="status")
+    await store.that(NODES, "n1", lambda n: n["status"].get("volumesAttached"))
+    await store.client.delete(PODS, "p", "default", grace_period=0)
+    await store.gone(PODS, "p", "default")
+    # What is still mounted stays attached: the Node is looked at once more, and nothing happens.
+    await store.client.patch(NODES, "n1", {"metadata": {"labels": {"seen": "yes"}}})
+    await store.that(NODES, "n1", lambda n: labels_of(n).get("seen"))
+    assert attachments.get(name_of(attachment)) is not None
+    taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
+    await store.client.patch(NODES, "n1", {"spec": {"taints": [taint]}})
+    await store.gone(ATTACHMENTS, name_of(attachment))
+    await store.that(NODES, "n1", lambda n: not n["status"].get("volumesAttached"))
+
+
+@pytest.mark.parametrize(
+    ("gvr", "kind", "spec", "words"),
+    [
+        (SNAPSHOTS, "", {"source": {}}, "exactly one of volumeSnapshotContentName and persistentVolumeClaimName"),
+        (
+            SNAPSHOTS,
+            "",
+            {"source": {"persistentVolumeClaimName": "c"}, "volumeSnapshotClassName": ""},
+            "must not be the empty string when set",
+        ),
+        (
+            CONTENTS,
+            "Content",
+            {"driver": "d", "deletionPolicy": "Delete", "source": {}, "volumeSnapshotRef": {"name": "s"}},
+            "exactly one of volumeHandle and snapshotHandle must be set",
+        ),
+    ],
+)
+async def test_snapshots_that_can_t_be(store: Store, gvr: GVR, kind: str, spec: Object, words: str) -> None:
+    with pytest.raises(StatusError, match=words):
+        await store.client.create(gvr, custom(kind, "s") | {"spec": spec}, "default" if gvr.namespaced else "")
+
+
+async def test_what_a_snapshot_is_of_stays(store: Store) -> None:
+    of = {"source": {"persistentVolumeClaimName": "absent"}}
+    await store.client.create(SNAPSHOTS, custom("", "s") | {"spec": of}, "default")
+    words = "Failed to set default snapshot class with error failed to retrieve PVC absent from the lister: "
+    failed = await store.that(SNAPSHOTS, "s", lambda s: (s.get("status") or {}).get("error"), "default")
+    assert failed["status"]["error"]["message"].startswith(words)
+    with pytest.raises(StatusError, match="persistentVolumeClaimName is immutable"):
+        other = {"spec": {"source": {"persistentVolumeClaimName": "other"}}}
+        await store.client.patch(SNAPSHOTS, "s", other, "default")
+    await store.client.delete(SNAPSHOTS, "s", "default")
+    await store.gone(SNAPSHOTS, "s", "default")
