@@ -16,7 +16,7 @@ from kumo.kubernetes.kubelet.http_check import from_action, join, resolve_port
 from kumo.kubernetes.kubelet.labels import container_hash
 from kumo.kubernetes.kubelet.live_references import mounted
 from kumo.kubernetes.kubelet.phase import pod_phase
-from kumo.kubernetes.kubelet.plan import make_plan, reset_order, restart_for_resize
+from kumo.kubernetes.kubelet.plan import Health, make_plan, reset_order, restart_for_resize
 from kumo.kubernetes.kubelet.podstate import EXITED, RUNNING, ContainerState, PodState, SandboxState
 from kumo.kubernetes.kubelet.resizing import (
     Amounts,
@@ -93,6 +93,15 @@ def test_who_runs_again(policy: str, own: str | None, rules: list[Spec], code: i
         [{"name": "a", "state": {"terminated": {"exitCode": code}}, "lastState": {}}],
     )
     assert phase == ("Running" if again else "Succeeded" if code == 0 else "Failed")
+
+
+def test_a_regular_container_with_a_policy_of_its_own_is_no_sidecar() -> None:
+    container = {"name": "a", "restartPolicy": "Always"}
+    plan = make_plan(pod(container, restartPolicy="Never"), state(exited(code=1)), {})
+    assert (plan.start, plan.kill_pod) == ([container], False)
+    sick = {"a": Health("id-a", started=True, liveness_failed=True)}
+    kills = make_plan(pod(container, restartPolicy="Never"), state(running()), sick).kill
+    assert [k.message for k in kills] == ["Container a failed liveness probe, will be restarted"]
 
 
 def test_the_first_rule_that_matches_counts() -> None:

@@ -100,7 +100,7 @@ def make_plan(pod: Object, state: PodState, health: Mapping[str, Health]) -> Pla
     keep = 0
     for container in containers(pod):
         keep += _plan_container(pod, container, state.container(container["name"]), health, plan)
-    if keep == 0 and not any(not is_sidecar(c) for c in plan.start):
+    if keep == 0 and all(c in init_containers(pod) for c in plan.start):
         plan.kill_pod = True
         plan.start.clear()
     return plan
@@ -178,8 +178,9 @@ def _plan_container(
         if should_start(pod, container, found):
             plan.start.append(container)
         return 0
-    kind = "Init container" if is_sidecar(container) else "Container"
-    after = "" if is_sidecar(container) else ", will be restarted"
+    first = container in init_containers(pod)
+    kind = "Init container" if first else "Container"
+    after = "" if first else ", will be restarted"
     if found.hash and found.hash != container_hash(container):
         plan.kill.append(Kill(found, f"{kind} {name} definition changed{after}", ""))
         plan.start.append(container)
@@ -189,7 +190,7 @@ def _plan_container(
     if failed and seen is not None and (seen.liveness_failed or seen.startup_failed):
         probe = "liveness" if seen.liveness_failed else "startup"
         again = restart_policy(pod, container) != "Never"
-        after = ", will be restarted" if again and not is_sidecar(container) else ""
+        after = ", will be restarted" if again and not first else ""
         reason = "LivenessProbe" if seen.liveness_failed else "StartupProbe"
         plan.kill.append(Kill(found, f"{kind} {name} failed {probe} probe{after}", reason))
         if again:
