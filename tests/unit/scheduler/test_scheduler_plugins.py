@@ -16,6 +16,7 @@ from kumo.kubernetes.scheduler.plugins.base import Plugin
 from kumo.kubernetes.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kumo.kubernetes.scheduler.plugins.node_affinity import NodeAffinity
 from kumo.kubernetes.scheduler.plugins.node_resources import BalancedAllocation, Fit, Strategy, Weighted
+from kumo.kubernetes.scheduler.plugins.resource_claims import DynamicResources, find_claims, reservations
 from kumo.kubernetes.scheduler.plugins.taints import TaintToleration, tolerates
 from kumo.kubernetes.scheduler.plugins.topology_spread import PodTopologySpread
 from kumo.kubernetes.scheduler.profile import default_profile
@@ -349,6 +350,58 @@ def test_scheduler_capacity_that_a_driver_publishes() -> None:
     claim["spec"]["resources"] = {"requests": {"storage": "10Gi"}}
     expected = "0/2 nodes are available: 2 node(s) did not have enough free storage."
     assert message(CLAIMING, world(nodes, volumes=Volumes(**more))) == expected
+
+
+# -- resource claims ------------------------------------------------------------------------------------------------
+
+
+def claim(allocation: Any = None, **meta: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "c", "namespace": "ns", **meta},
+        "status": {"allocation": allocation} if allocation else {},
+    }
+
+
+ON_B = {
+    "nodeSelector": {"nodeSelectorTerms": [{"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["y"]}]}]}
+}
+BY_NAME = {"resourceClaims": [{"name": "r", "resourceClaimName": "c"}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (claim(ON_B), "b"),
+        (claim({"devices": {}}), "a b"),
+        (claim(), "0/2 nodes are available: 2 cannot allocate all claims."),
+        (claim(ON_B, deletionTimestamp="x"), '0/2 nodes are available: resourceclaim "c" is being deleted.'),
+        (None, '0/2 nodes are available: could not find resource claim "ns/c".'),
+    ],
+)
+def test_scheduler_pods_go_where_their_claims_are_allocated(found: Any, expected: str) -> None:
+    seen = world([node("a", "x"), node("b", "y")], resource_claim=lambda space, name: found)
+    assert message(pod("p", **BY_NAME), seen) == expected
+
+
+def test_scheduler_claims_of_templates_belong_to_their_pod() -> None:
+    wanted = pod("p", resourceClaims=[{"name": "r", "resourceClaimTemplateName": "t"}])
+    assert find_claims(PodInfo.of(wanted), lambda space, name: None) == 'pod "ns/p": ResourceClaim not created yet'
+    wanted["status"] = {"resourceClaimStatuses": [{"name": "r", "resourceClaimName": "c"}]}
+    stranger = claim(ON_B)
+    expected = "ResourceClaim ns/c was not created for Pod ns/p (Pod is not owner)"
+    assert find_claims(PodInfo.of(wanted), lambda space, name: stranger) == expected
+    own = claim(ON_B, ownerReferences=[{"uid": "p", "controller": True}])
+    assert find_claims(PodInfo.of(wanted), lambda space, name: own) == (own,)
+
+
+def test_scheduler_claims_are_reserved_once() -> None:
+    held = claim(ON_B)
+    cycle = Cycle(PodInfo.of(pod("p", **BY_NAME)), world([node("b", "y")], resource_claim=lambda space, name: held))
+    assert DynamicResources().pre_filter(cycle) is None
+    (reserved,) = reservations(cycle)
+    assert reserved["status"]["reservedFor"] == [{"resource": "pods", "name": "p", "uid": "p"}]
+    held["status"] = reserved["status"]
+    assert reservations(cycle) == ()
 
 
 # -- events ---------------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from kumo.api.errors import is_conflict, is_not_found
 from kumo.api.objects import Object
-from kumo.api.resources import PODS
+from kumo.api.resources import GVR, PODS
 from kumo.kubernetes.scheduler.assumed import AssumedVolumes
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Resource
@@ -19,7 +21,17 @@ from kumo.kubernetes.scheduler.volume_binding import VolumeBinder, VolumesNotBou
 from kumo.kubernetes.scheduler.volumes import NodeVolumes
 from kumo.machinery.client import Client
 
+RESOURCE_CLAIMS = GVR("resource.k8s.io", "v1", "resourceclaims")
 _log = structlog.get_logger("kumo.scheduler")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What comes before the binding: volumes, within `timeout` seconds, and claims that are reserved for the pod."""
+
+    volumes: NodeVolumes
+    claims: tuple[Object, ...] = ()
+    timeout: float = 600.0
 
 
 class Binder:
@@ -41,15 +53,16 @@ class Binder:
         self._assumed = assumed
         self._volumes = volumes
 
-    async def bind(
-        self, pod: PodInfo, node: str, volumes: NodeVolumes, timeout: float, extender: Extender | None
-    ) -> None:
-        """Bind the pod's volumes and the pod (through an extender, if one does that)."""
+    async def bind(self, pod: PodInfo, node: str, needs: Needs, extender: Extender | None) -> None:
+        """Bind the pod's volumes, reserve its claims, bind the pod (through an extender, if one does that)."""
+        volumes = needs.volumes
         lengthy = bool(volumes.bindings or volumes.provisions)
         try:
             if lengthy:  # others should know where the pod will be while its volumes are made
                 await self._reporter.patch(pod, {"nominatedNodeName": node})
-            await self._volumes.bind(pod, volumes, node, timeout)
+            await self._volumes.bind(pod, volumes, node, needs.timeout)
+            for claim in needs.claims:
+                await self._client.update_status(RESOURCE_CLAIMS, claim)
             if extender is not None:
                 await extender.bind(pod, node)
             else:

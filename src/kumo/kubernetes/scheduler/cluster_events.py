@@ -24,6 +24,7 @@ class Resource(Enum):
     CSI_DRIVER = auto()
     CAPACITY = auto()
     ATTACHMENT = auto()
+    RESOURCE_CLAIM = auto()
 
 
 class Action(Flag):
@@ -42,6 +43,7 @@ class Action(Flag):
     POD_SCALE_DOWN = auto()
     POD_TOLERATION = auto()
     POD_GATES = auto()
+    POD_CLAIMS = auto()
 
 
 class Happening(NamedTuple):
@@ -106,6 +108,9 @@ def pod_actions(old: Object, new: Object, less: Callable[[Object, Object], bool]
         found |= Action.POD_TOLERATION
     if before.get("schedulingGates") and not after.get("schedulingGates"):
         found |= Action.POD_GATES
+    made = [(o.get("status") or {}).get("resourceClaimStatuses") for o in (old, new)]
+    if made[0] != made[1]:
+        found |= Action.POD_CLAIMS
     resized = before.get("containers") != after.get("containers") or before.get("resources") != after.get("resources")
     statuses = [(o.get("status") or {}).get("containerStatuses") for o in (old, new)]
     if (resized or statuses[0] != statuses[1]) and less(old, new):

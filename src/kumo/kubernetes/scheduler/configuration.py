@@ -13,8 +13,8 @@ from typing import Any
 
 from kumo.kubernetes.scheduler.extender_settings import ExtenderSettings, read_extender
 from kumo.kubernetes.scheduler.plugins.base import Plugin
+from kumo.kubernetes.scheduler.plugins.resource_claims import NAME as CLAIMS
 from kumo.kubernetes.scheduler.profile import (
-    CLAIMS,
     DEFAULT_NAME,
     DEFAULT_PLUGINS,
     FACTORIES,

@@ -16,6 +16,8 @@ from kumo.kubernetes.scheduler.plugins.inter_pod_affinity import InterPodAffinit
 from kumo.kubernetes.scheduler.plugins.node_affinity import NodeAffinity, NodeName
 from kumo.kubernetes.scheduler.plugins.node_ports import NodePorts
 from kumo.kubernetes.scheduler.plugins.node_resources import BalancedAllocation, Fit, Weighted, strategy_of
+from kumo.kubernetes.scheduler.plugins.resource_claims import NAME as CLAIMS
+from kumo.kubernetes.scheduler.plugins.resource_claims import DynamicResources
 from kumo.kubernetes.scheduler.plugins.taints import NodeUnschedulable, TaintToleration
 from kumo.kubernetes.scheduler.plugins.topology_spread import PodTopologySpread
 from kumo.kubernetes.scheduler.plugins.volume_binding import VolumeBinding
@@ -25,7 +27,6 @@ from kumo.kubernetes.scheduler.plugins.volume_restrictions import VolumeRestrict
 DEFAULT_NAME = "default-scheduler"
 PREEMPTION = "DefaultPreemption"
 GATES = "SchedulingGates"
-CLAIMS = "DynamicResources"
 Args = Mapping[str, Any]
 DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     (GATES, 0),
@@ -88,6 +89,7 @@ FACTORIES: Mapping[str, Callable[[Args], Plugin]] = {
     "PodTopologySpread": _spread,
     "InterPodAffinity": _pod_affinity,
     "NodeResourcesBalancedAllocation": _balanced,
+    CLAIMS: lambda _: DynamicResources(),
     "ImageLocality": lambda _: ImageLocality(),
     "NodeDeclaredFeatures": lambda _: NodeDeclaredFeatures(),
 }

@@ -13,7 +13,7 @@ import structlog
 from kumo.api.objects import Object, labels_of, uid_of
 from kumo.api.resources import GVR, NAMESPACES, NODES, PODS
 from kumo.kubernetes.scheduler.assumed import AssumedVolumes
-from kumo.kubernetes.scheduler.binding import Binder
+from kumo.kubernetes.scheduler.binding import RESOURCE_CLAIMS, Binder, Needs
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Interest, Resource
 from kumo.kubernetes.scheduler.configuration import Configuration
@@ -23,6 +23,8 @@ from kumo.kubernetes.scheduler.default_selector import DefaultSelectors
 from kumo.kubernetes.scheduler.eviction import Evictor
 from kumo.kubernetes.scheduler.extenders import EXTENDER, Extender
 from kumo.kubernetes.scheduler.nodes import PodInfo
+from kumo.kubernetes.scheduler.plugins.resource_claims import NAME as CLAIMS
+from kumo.kubernetes.scheduler.plugins.resource_claims import find_claims, reservations
 from kumo.kubernetes.scheduler.plugins.volume_binding import chosen
 from kumo.kubernetes.scheduler.preemption import (
     NO_CLAIM_STATE,
@@ -82,6 +84,7 @@ class Scheduler:
         self._namespaces, self._budgets = informers.informer(NAMESPACES), informers.informer(BUDGETS)
         self._selectors = DefaultSelectors(informers)
         self._assumed = AssumedVolumes(informers)
+        self._claims = informers.informer(RESOURCE_CLAIMS)
         self._extender_settings = configuration.extenders
         self._extenders: list[Extender] = []
         reporter = Reporter(client, recorder)
@@ -96,7 +99,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        volumes = self._assumed.informers()
+        volumes = [*self._assumed.informers(), (Resource.RESOURCE_CLAIM, self._claims)]
         for informer in (self._nodes, self._namespaces, self._budgets, self._pods, *(i for _, i in volumes)):
             await informer.wait_synced()
         await self._selectors.wait_synced()
@@ -135,6 +138,7 @@ class Scheduler:
             volumes=self._assumed.view(),
             default_selector=self._selectors.of,
             budgets=self._budgets.objects,
+            resource_claim=lambda space, name: self._claims.get(name, space),
         )
 
     def _namespace_labels(self, name: str) -> Mapping[str, str]:
@@ -156,7 +160,11 @@ class Scheduler:
         pod: PodInfo | None = None
         try:
             pod = PodInfo.of(found)
-            await self._schedule(pod, profile, group)
+            world = self.world()
+            if profile.claims and isinstance(find_claims(pod, world.resource_claim), str):
+                self._queue.set_aside(pod.uid, {CLAIMS})  # its claims are being made: nothing to tell yet
+                return
+            await self._schedule(pod, profile, world, group)
         except (CycleError, ValueError) as error:
             self._queue.back_off(waiting.uid)
             if pod is not None:
@@ -165,10 +173,10 @@ class Scheduler:
             _log.exception("scheduling failed", pod=str(key))
             self._queue.back_off(waiting.uid)
 
-    async def _schedule(self, pod: PodInfo, profile: Profile, group: asyncio.TaskGroup) -> None:
+    async def _schedule(self, pod: PodInfo, profile: Profile, world: World, group: asyncio.TaskGroup) -> None:
         """One cycle. Without extenders nothing is awaited, so that no change falls in between."""
         before = self._queue.happenings
-        verdict = look(pod, self.world(), profile, self._start)
+        verdict = look(pod, world, profile, self._start)
         if verdict.total:
             self._start = (self._start + len(verdict.feasible) + len(verdict.refusals)) % verdict.total
         extenders = [e for e in self._extenders if e.is_interested(pod)]
@@ -221,7 +229,8 @@ class Scheduler:
         self._cache.assume(pod, node)
         self._assumed.assume(volumes, node)
         binding = next((e for e in extenders if e.settings.bind_verb), None)
-        self._spawn(group, self._binder.bind(pod, node, volumes, profile.bind_timeout, binding), pod.uid)
+        needs = Needs(volumes, reservations(verdict.cycle), profile.bind_timeout)
+        self._spawn(group, self._binder.bind(pod, node, needs, binding), pod.uid)
 
     async def _refuse(
         self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender], group: asyncio.TaskGroup
@@ -245,12 +254,12 @@ class Scheduler:
         self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]
     ) -> Preemption:
         """What can be done for a pod that fits nowhere: claims given back, other pods preempted."""
-        if profile.claims and verdict.before is not None:
+        if profile.claims and verdict.before is not None and verdict.before.plugin != CLAIMS:
             return Preemption(message=NO_CLAIM_STATE, keep=True)
         found = Preemption(keep=True)
         if profile.preemption:
             found = await self._preempt(pod, profile, verdict, extenders)
-        return with_claims(found) if profile.claims else found
+        return with_claims(found, has_some=bool(pod.spec.get("resourceClaims"))) if profile.claims else found
 
     async def _preempt(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
         hindrance = obstacle(verdict)

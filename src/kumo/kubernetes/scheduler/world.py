@@ -45,7 +45,7 @@ class World:
     """A moment of the cluster.
 
     `default_selector` gives the selector of a pod's services and owner (the empty selector without any), `budgets` all
-    PodDisruptionBudgets.
+    PodDisruptionBudgets, `resource_claim` a ResourceClaim by namespace and name.
     """
 
     cache: Cache
@@ -53,3 +53,4 @@ class World:
     volumes: Volumes = field(default_factory=Volumes)
     default_selector: Callable[[PodInfo], Mapping[str, Any]] = field(default=lambda _: {})
     budgets: Callable[[], Iterable[Object]] = _no_objects
+    resource_claim: Callable[[str, str], Object | None] = _nothing
