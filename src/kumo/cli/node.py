@@ -32,6 +32,7 @@ from kumo.host.containerd.rpc import EngineError
 from kumo.host.kvm import recorded
 from kumo.host.network.agent import PodNetwork, install
 from kumo.host.network.overlay import network_identifier
+from kumo.host.nftables import Nft
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
 from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
@@ -69,6 +70,8 @@ class Node:
         self._access = access(instance)
         self._address = instance.address
         self._engine: Containerd
+        self._nft = Nft()
+        self._waits = ""
         self.end_pods = False
         """Set when the machine's pods are to be ended, not only this process."""
 
@@ -95,7 +98,7 @@ class Node:
             EventRecorder(kubelet_client, "kubelet", host),
             self._engine,
         )
-        proxy = KubeProxy(self._proxy_config(), sets[1], EventRecorder(known.proxy, "kube-proxy", host))
+        proxy = KubeProxy(self._proxy_config(), sets[1], EventRecorder(known.proxy, "kube-proxy", host), self._nft)
         dns = ClusterDns(self._dns_config(), sets[3])
         handler = VirtHandler(virt, virt_client, sets[2], EventRecorder(virt_client, "virt-handler", host), kvm=kvm)
         listener = Listener(
@@ -138,9 +141,14 @@ class Node:
             return []
         vni = network_identifier(self._access.ca.read_bytes())
         overlay = NodeNetwork(engines.overlay(self._instance, vni), self._instance.node_name, informers)
-        network = PodNetwork(engines.pod_network(self._instance))
+        network = PodNetwork(engines.pod_network(self._instance), self._nft)
         left = Abandoned(network, self._engine, self._instance.containerd_dir / "state")
-        return [network, RangeKeeper(self._instance, overlay), guarded(self._instance, network, informers), left]
+        return [
+            network,
+            RangeKeeper(self._instance, overlay),
+            guarded(self._instance, network, informers, self._nft),
+            left,
+        ]
 
     def _asked_to_end(self, stop: asyncio.Event) -> None:
         self.end_pods = True
@@ -184,9 +192,16 @@ class Node:
 
     async def _ready(self, client: Client) -> None:
         """Return once the Node is Ready, and can prove to the API server that it is this node."""
-        await _ready(client, self._instance.node_name)
+        await _ready(client, self._instance.node_name, self._wait)
         for keeper in self._access.keepers:
             await keeper.valid.wait()
+
+    def _wait(self, why: str) -> None:
+        """Tell, once, what a machine that has joined waits for: its control plane is nobody's child here."""
+        text = f"waiting for the control plane: {why}"
+        if self._instance.joined and text != self._waits:
+            self._waits = text
+            self._reporter.waiting(text)
 
     # -- what each component is told --------------------------------------------------------------------------------
 
@@ -253,10 +268,10 @@ async def _for_ever(component: Component) -> None:
     raise RuntimeError(f"{component.name} ended")
 
 
-async def _ready(client: Client, name: str) -> None:
-    """Return once the Node is Ready."""
+async def _ready(client: Client, name: str, wait: Callable[[str], None]) -> None:
+    """Return once the Node is Ready; `wait` is told why nobody can say so."""
     while True:
-        with contextlib.suppress(StatusError, ConnectionError, OSError):
+        try:
             listing = await client.list(NODES, field_selector=f"metadata.name={name}")
             if any(is_true(n, "Ready") for n in listing.items):
                 return
@@ -265,6 +280,8 @@ async def _ready(client: Client, name: str) -> None:
             ):
                 if event.type != "BOOKMARK" and is_true(event.object, "Ready"):
                     return
+        except (StatusError, ConnectionError, OSError) as error:
+            wait(str(error))
         await asyncio.sleep(0.1)
 
 

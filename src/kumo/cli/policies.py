@@ -7,6 +7,7 @@ import asyncio
 from kumo.cli.instance import Instance
 from kumo.host.network import cni
 from kumo.host.network.agent import PodNetwork
+from kumo.host.nftables import Nft
 from kumo.kubernetes.network_policy.enforcer import NetworkPolicyConfig, NetworkPolicyEnforcer, NotEnforced
 from kumo.machinery.informer import Informers
 
@@ -14,11 +15,11 @@ _SECONDS = 9.0
 """Less than the pod network gives a call: the runtime tries again."""
 
 
-def guarded(instance: Instance, network: PodNetwork, informers: Informers) -> NetworkPolicyEnforcer:
+def guarded(instance: Instance, network: PodNetwork, informers: Informers, nft: Nft) -> NetworkPolicyEnforcer:
     """The enforcer; from now on a pod is connected only when its policies are in force. Call it in the event loop."""
     loop = asyncio.get_running_loop()
     config = NetworkPolicyConfig(f"{instance.table_prefix}-policies", instance.node_name)
-    enforcer = NetworkPolicyEnforcer(config, informers, network.given)
+    enforcer = NetworkPolicyEnforcer(config, informers, network.given, nft)
 
     def gate(pod: str, uid: str, addresses: tuple[str, ...]) -> None:
         admission = asyncio.run_coroutine_threadsafe(enforcer.admit(pod, uid, addresses), loop)

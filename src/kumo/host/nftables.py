@@ -2,7 +2,8 @@
 
 Commands are text in nft's own language: rules read as in its manual, and the library's text parser is the well-tried
 one (the JSON parser of 1.0.6 crashes on a `dnat` through a map of concatenations). Answers are JSON. The library's
-context has a netlink socket, which belongs to the network namespace of the thread that made it.
+context has a netlink socket, which belongs to the network namespace of the thread that made it, and holds some 15 MiB
+after its first transaction with sets: a process shares one.
 """
 
 from __future__ import annotations

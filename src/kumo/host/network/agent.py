@@ -67,10 +67,10 @@ class PodNetwork:
 
     name = "pod-network"
 
-    def __init__(self, config: PodNetworkConfig) -> None:
+    def __init__(self, config: PodNetworkConfig, nft: Nft | None = None) -> None:
         self.config = config
         self._lock = threading.Lock()
-        self._nft = Nft()
+        self._nft = nft or Nft()
         self._leases: Leases | None = None
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="cni")
         self._mtu = config.mtu

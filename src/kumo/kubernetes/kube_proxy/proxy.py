@@ -70,12 +70,18 @@ class KubeProxy:
 
     name = "kube-proxy"
 
-    def __init__(self, config: KubeProxyConfig, informers: Informers, recorder: EventRecorder | None = None) -> None:
+    def __init__(
+        self,
+        config: KubeProxyConfig,
+        informers: Informers,
+        recorder: EventRecorder | None = None,
+        nft: Nft | None = None,
+    ) -> None:
         self.config = config
         self.ready = asyncio.Event()
         """Set once the first transaction is in the kernel."""
         self._recorder = recorder
-        self._nft = Nft()
+        self._nft = nft or Nft()
         self._halves = [_Half(config, n) for n in config.networks]
         families = tuple(h.family for h in self._halves)
         self.figures = Figures(families)

@@ -62,6 +62,7 @@ class NetworkPolicyEnforcer:
         config: NetworkPolicyConfig,
         informers: Informers,
         given: Callable[[], Iterable[tuple[str, tuple[str, ...]]]] = tuple,
+        nft: Nft | None = None,
     ) -> None:
         self._config = config
         self._informers = informers
@@ -69,7 +70,7 @@ class NetworkPolicyEnforcer:
         self._census = Census(config.node_name)
         self._tables = {f: FragmentTable(f, config.table) for f in rules.FAMILIES}
         self._gates: dict[Key, Mapping[str, list[Policy]]] = {}
-        self._nft = Nft()
+        self._nft = nft or Nft()
         self._wake = asyncio.Event()
         self._whole = True
         self._news: asyncio.Future[None] | None = None
