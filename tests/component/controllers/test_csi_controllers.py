@@ -361,6 +361,12 @@ async def test_each_node_makes_its_own_and_one_makes_what_nobody_waits_for(store
             "b"
         ]
         assert (store.driver.made, other.made) == (1, 1)
+        await store.claim("clone", dataSource={"kind": "PersistentVolumeClaim", "name": "data"})
+        wrong = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}}
+        await store.client.patch(CLAIMS, "clone", wrong, "default")
+        clone, third = await store.bound("clone")
+        assert annotations_of(clone)["volume.kubernetes.io/selected-node"] == "n2", "where its source is"
+        assert (store.driver.made, other.made) == (1, 2)
         other.snapshots["theirs"] = pb.Snapshot(snapshot_id="theirs", ready_to_use=True, size_bytes=1 << 30)
         ref = {"name": "static", "namespace": "default"}
         spec = {"driver": NAME, "deletionPolicy": "Retain", "source": {"snapshotHandle": "theirs"}}
@@ -371,7 +377,7 @@ async def test_each_node_makes_its_own_and_one_makes_what_nobody_waits_for(store
         given = await store.that(CONTENTS, "given", labels_of)
         assert labels_of(given) == {"snapshot.storage.kubernetes.io/managed-by": "n2"}, "whose driver knows it"
         await store.client.delete(PODS, "p", "default")
-        for name, gone in (("now", volume), ("data", second)):
+        for name, gone in (("now", volume), ("clone", third), ("data", second)):
             await store.client.delete(CLAIMS, name, "default")
             await store.gone(VOLUMES, name_of(gone))
         assert (store.driver.volumes, other.volumes) == ({}, {})

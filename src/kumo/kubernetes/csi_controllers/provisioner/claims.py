@@ -16,9 +16,10 @@ from kumo.host.csi.errors import CsiError
 from kumo.host.csi.stubs import csi_pb2 as pb
 from kumo.kubernetes.csi_controllers.provisioner import decision, forms
 from kumo.kubernetes.csi_controllers.provisioner.decision import Failed, State, Turn
-from kumo.kubernetes.csi_controllers.provisioner.ownership import offer
+from kumo.kubernetes.csi_controllers.provisioner.ownership import offer, select
 from kumo.kubernetes.csi_controllers.provisioner.protection import release_source
 from kumo.kubernetes.csi_controllers.provisioner.request import CSI_NODES, prepare
+from kumo.kubernetes.csi_controllers.provisioner.whereabouts import home
 from kumo.kubernetes.csi_controllers.tools import Backoff, Tools
 from kumo.machinery.controller import Controller, Temporary
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
@@ -96,8 +97,8 @@ class ClaimProvisioner:
         if key not in self._in_progress:
             whose = decision.turn(claim, storage_class, self._tools.config.node)
             if whose is Turn.NOBODYS:
-                await offer(self._tools, claim, storage_class)
-            if whose is not Turn.OURS:
+                await offer(self._tools, claim, storage_class, await home(self._tools, claim))
+            if whose is not Turn.OURS or await self._handed_over(claim):
                 return
         if self._volumes.get(decision.volume_name_for(claim)) is not None:
             return
@@ -119,6 +120,15 @@ class ClaimProvisioner:
         text = f"Successfully provisioned volume {name_of(volume)}"
         self._recorder.event(claim, NORMAL, "ProvisioningSucceeded", text)
         await release_source(self._tools, claim, self._claims)
+
+    async def _handed_over(self, claim: Object) -> bool:
+        """Give a claim whose source is on another node to that node; the scheduler follows the volume."""
+        node = await home(self._tools, claim)
+        if node in ("", self._tools.config.node):
+            return False
+        self._recorder.event(claim, NORMAL, "Provisioning", f"the source is on node {node}: the volume is made there")
+        await select(self._tools, claim, node)
+        return True
 
     async def _create(self, key: Key, claim: Object, prepared: forms.Prepared) -> pb.Volume:
         """Have the driver make it. Raises Failed."""

@@ -46,14 +46,22 @@ async def has_room(tools: Tools, claim: Object, storage_class: Object) -> bool:
     return answer.available_capacity >= volumes.size(claim, "spec", "resources", "requests")
 
 
-async def offer(tools: Tools, claim: Object, storage_class: Object) -> None:
-    """Choose this node for the claim unless another was faster. Raises Failed when there is no room now."""
-    if not may_be_here(tools, storage_class):
+async def offer(tools: Tools, claim: Object, storage_class: Object, home: str) -> None:
+    """Choose this node for the claim unless another was faster. Raises Failed when there is no room now.
+
+    `home`: the node that its source is on, if it has one.
+    """
+    if home not in ("", tools.config.node) or not may_be_here(tools, storage_class):
         return
     if not await has_room(tools, claim, storage_class):
         raise Failed(f"not enough free storage on node {tools.config.node}")
     await asyncio.sleep(random.uniform(0.0, _HESITATION))
-    meta = {"annotations": {SELECTED_NODE: tools.config.node}, "resourceVersion": claim["metadata"]["resourceVersion"]}
+    await select(tools, claim, tools.config.node)
+
+
+async def select(tools: Tools, claim: Object, node: str) -> None:
+    """Choose a node for the claim as it was seen; nothing happens if somebody has changed it since."""
+    meta = {"annotations": {SELECTED_NODE: node}, "resourceVersion": claim["metadata"]["resourceVersion"]}
     try:
         await tools.client.patch(CLAIMS, name_of(claim), {"metadata": meta}, namespace_of(claim))
     except StatusError as error:
