@@ -200,6 +200,36 @@ def test_a_port_is_forwarded_to_a_pod_on_another_node(lab: list[Machine]) -> Non
         forward.communicate()
 
 
+def test_volumes_are_made_where_pods_go_and_copies_where_their_source_is(lab: list[Machine]) -> None:
+    first = lab[0]
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "32Mi"}}}
+    group = "snapshot.storage.k8s.io"
+
+    def start(pod: str, source: dict[str, Any] | None = None, **more: Any) -> None:
+        spec = size if source is None else {**size, "dataSource": source}
+        first.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": pod}, "spec": spec})
+        main = container("[ -e /data/f ] || echo $NODE > /data/f; sync; exec sleep 3600")
+        main["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        volume = {"name": "data", "persistentVolumeClaim": {"claimName": pod}}
+        spec = {"terminationGracePeriodSeconds": 1, "containers": [main], "volumes": [volume], **more}
+        first.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod}, "spec": spec})
+        first.wait(lambda: first.kubectl("exec", pod, "--", "cat", "/data/f").stdout, WAIT, f"{pod} running")
+
+    start("kept", nodeSelector={"kubernetes.io/hostname": "m2"})
+    snapshot = {"apiVersion": f"{group}/v1", "kind": "VolumeSnapshot", "metadata": {"name": "kept"}}
+    first.apply(snapshot | {"spec": {"source": {"persistentVolumeClaimName": "kept"}}})
+    first.kubectl("wait", "volumesnapshot/kept", "--for=jsonpath={.status.readyToUse}=true", "--timeout=60s")
+    copies = {f"copy{n}": {"apiGroup": group, "kind": "VolumeSnapshot", "name": "kept"} for n in range(2)}
+    copies["clone"] = {"kind": "PersistentVolumeClaim", "name": "kept"}
+    for copy, source in copies.items():
+        start(copy, source, nodeSelector={"images": "there"})
+        assert first.kubectl("exec", copy, "--", "cat", "/data/f").stdout == "m2\n"
+        assert first.get("pod", copy)["spec"]["nodeName"] == "m2"
+    for kind in ("pod", "pvc", "volumesnapshot"):
+        first.kubectl("delete", kind, *(["kept"] if kind == "volumesnapshot" else ["kept", *copies]), "--timeout=60s")
+    first.wait(lambda: not first.get("pv")["items"], WAIT, "no volumes left")
+
+
 def test_a_node_says_who_it_is_and_may_do_nothing_else(lab: list[Machine]) -> None:
     """NodeRestriction and the node authorizer hold for joined nodes, with the certificate that they were given."""
     first, second = lab[:2]
