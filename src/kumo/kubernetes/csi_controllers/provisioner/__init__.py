@@ -2,6 +2,6 @@
 
 `decision` says which claims and volumes are ours to act on, `sources` what a new volume is a copy of, `forms` what a
 finished volume looks like (pure but for `sources`, which reads); `request` puts a CreateVolume together. `claims` and
-`deletions` are the shells, `ownership` settles which node makes a volume that no pod waits for, `whereabouts` which one a copy's source is on, `protection` lets go of
-claims and snapshots that were copied from.
+`deletions` are the shells. `ownership` settles which node makes a volume that no pod waits for, `whereabouts` which one
+a copy's source is on; `protection` lets go of claims and snapshots that were copied from.
 """
