@@ -448,3 +448,20 @@ async def test_what_a_snapshot_is_of_stays(store: Store) -> None:
         await store.client.patch(SNAPSHOTS, "s", other, "default")
     await store.client.delete(SNAPSHOTS, "s", "default")
     await store.gone(SNAPSHOTS, "s", "default")
+
+
+async def test_a_claim_that_goes_while_its_volume_is_made_leaks_nothing(store: Store) -> None:
+    await store.node("n1", "a")
+    store.controllers()
+    await store.storage_class()
+    store.driver.refuse("CreateVolume", "DEADLINE_EXCEEDED", "still at it", times=10_000)
+    made = await store.claim("data")
+    await store.events("data", "ProvisioningFailed")
+    await store.client.delete(CLAIMS, "data", "default")
+    await store.gone(CLAIMS, "data", "default")
+    store.driver.refusals.clear()
+    told = await store.events("data", "ProvisioningSucceeded")
+    assert told == [f"Successfully provisioned volume pvc-{uid_of(made)}"]
+    volumes = store.cluster.informers.informer(VOLUMES)
+    await until(volumes, lambda: not volumes.objects() and not store.driver.volumes, 60.0)
+    assert store.driver.made == 1
