@@ -95,13 +95,24 @@ class ImageStore:
 
     async def is_imported(self, name: str) -> bool:
         """Whether the (short or full) name is that of an image which was imported here by hand."""
+        return _IMPORTED.items() <= (await self._labels(name)).items()
+
+    async def is_kept(self, name: str) -> bool:
+        """Whether it is to stay even if nobody uses it: imported by hand, or pinned.
+
+        The CRI of containerd 1.6 does not tell of the latter.
+        """
+        labels = await self._labels(name)
+        return any(marks.items() <= labels.items() for marks in (_IMPORTED, _PINNED))
+
+    async def _labels(self, name: str) -> dict[str, str]:
         try:
             found = await self._get(engine.GetImageRequest(name=normalize(name)))
         except EngineError as error:
             if error.code == "NOT_FOUND":
-                return False
+                return {}
             raise
-        return _IMPORTED.items() <= dict(found.image.labels).items()
+        return dict(found.image.labels)
 
     async def remove(self, name: str) -> None:
         """Take the name away; fine if it is not here."""

@@ -115,10 +115,11 @@ def _tainted(pod: Object, node: Object) -> bool:
     if is_static(pod):
         return False
     taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
-    return any(not any(_tolerates(t, taint) for t in pod["spec"].get("tolerations") or ()) for taint in taints)
+    return any(not any(tolerates(t, taint) for t in pod["spec"].get("tolerations") or ()) for taint in taints)
 
 
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    """Whether a pod with that toleration stands the taint (core/v1), by any of its operators."""
     if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
         return False
     if toleration.get("key") and toleration["key"] != taint.get("key"):

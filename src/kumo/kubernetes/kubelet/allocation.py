@@ -65,6 +65,8 @@ class Allocations:
         self._apparmor = apparmor
         self._books: dict[str, Book] = {}
         self._fresher: Object | None = None
+        self.pressure: Callable[[Object], Refusal | None] = lambda pod: None
+        """Why a pod is not taken while the node is short of something."""
 
     def refresh(self, node: Object) -> None:
         """Here is the Node as the API server has it, in case what `node` gave is older."""
@@ -100,6 +102,9 @@ class Allocations:
                 if found.get("type") in (PENDING, IN_PROGRESS):
                     known.conditions[found["type"]] = dict(found)
             return None
+        short = self.pressure(pod)
+        if short is not None:
+            return short
         node = self._seen()
         if node is not None:
             refusal = judge(pod, node, self._others(uid), apparmor=self._apparmor)

@@ -14,6 +14,8 @@ from kumo.kubernetes.kubelet.spec import containers, init_containers
 
 RESIZE = ("PodResizePending", "PodResizeInProgress")
 OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", ALL_RESTARTING)
+EVICTED_BY = "TerminationByKubelet"
+"""The reason of the condition DisruptionTarget where it is the kubelet's."""
 
 Status = dict[str, Any]
 

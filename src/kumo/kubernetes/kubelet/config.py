@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kumo.api.kubernetes_version import GIT_VERSION
+from kumo.kubernetes.kubelet.eviction.thresholds import DEFAULT as DEFAULT_EVICTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class KubeletConfig:
     crash_backoff_ceiling: float = 300.0
     pull_backoff_base: float = 10.0
     pull_backoff_ceiling: float = 300.0
+    eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_EVICTION))
+    """Signals and what there must be of each, as upstream's `evictionHard`."""
+    eviction_interval: float = 10.0
+    pressure_seconds: float = 300.0
+    """How long a condition of pressure outlasts its cause."""
 
     @property
     def node_ips(self) -> tuple[str, ...]:

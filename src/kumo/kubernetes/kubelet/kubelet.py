@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from kumo.api import quantities
 from kumo.api.objects import Object, uid_of
 from kumo.api.resources import NODES, PODS, SERVICES
 from kumo.host import mounts
@@ -23,6 +24,9 @@ from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
 from kumo.kubernetes.kubelet.events import PodEvents
+from kumo.kubernetes.kubelet.eviction.manager import EvictionManager
+from kumo.kubernetes.kubelet.eviction.signals import observe
+from kumo.kubernetes.kubelet.image_collector import ImageCollector
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
@@ -129,6 +133,21 @@ class Kubelet:
             self._static.published,
         )
         statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
+        self._images = ImageCollector(engine, self._image_volumes, self.node.warn)
+        self._eviction = EvictionManager(
+            config.eviction_hard,
+            lambda groups: observe(
+                groups, config.directory, config.cgroup_parent, quantities.whole(facts.allocatable(config)["memory"])
+            ),
+            lambda: list(self._workers.values()),
+            statistics.summary,
+            self._images.free_all,
+            self.node.poke,
+            interval=config.eviction_interval,
+            transition=config.pressure_seconds,
+        )
+        self.node.pressures = lambda: self._eviction.conditions
+        allocations.pressure = self._eviction.refusal
         self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects)
 
     async def handler(self, request: Request) -> Answer:
@@ -139,6 +158,11 @@ class Kubelet:
         """The worker of the pod of that name (of the newest, if an older one is still ending)."""
         pod = self._pods.get(name, namespace)
         return self._workers.get(self._static.uid(pod) or uid_of(pod)) if pod is not None else None
+
+    def _image_volumes(self) -> list[str]:
+        """The images that pods have mounted."""
+        volumes = [v for w in self._workers.values() for v in w.pod["spec"].get("volumes") or ()]
+        return [str(v["image"]["reference"]) for v in volumes if (v.get("image") or {}).get("reference")]
 
     def _bound(self) -> list[Object]:
         """The pods that are to run here: those of the API server and the static ones, without their mirrors."""
@@ -161,6 +185,8 @@ class Kubelet:
                 group.create_task(self._follow_pods(), name="pods")
                 group.create_task(self._static.run(), name="static pods")
                 group.create_task(self._rotate_logs(), name="log rotation")
+                group.create_task(self._eviction.run(), name="eviction")
+                group.create_task(self._images.run(), name="image collection")
         finally:
             for task in self._tasks.values():
                 task.cancel()

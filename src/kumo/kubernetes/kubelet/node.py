@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -42,6 +42,19 @@ _REQUEST_SECONDS = 10.0
 _log = structlog.get_logger("kumo.kubelet")
 
 
+_UNDER = {
+    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
+"""Reason and message while a condition holds, by type."""
+_ABOVE = {
+    "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+}
+
+
 def node_labels(config: KubeletConfig, machine: Machine) -> dict[str, str]:
     """The labels that the kubelet keeps on its Node."""
     own = {
@@ -54,16 +67,19 @@ def node_labels(config: KubeletConfig, machine: Machine) -> dict[str, str]:
     return own | dict(config.labels)
 
 
-def node_conditions(old: Sequence[dict[str, Any]], problem: str, now: str) -> list[dict[str, Any]]:
-    """The kubelet's conditions with a fresh heartbeat. `problem`: why the runtime is not ready, empty if it is."""
-    wanted = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+def node_conditions(
+    old: Sequence[dict[str, Any]], problem: str, now: str, pressures: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The kubelet's conditions with a fresh heartbeat.
+
+    `problem`: why the runtime is not ready, empty if it is. `pressures`: the types of the conditions of pressure.
+    """
+    wanted = [(kind, "True", *_UNDER[kind]) if kind in pressures else (kind, "False", *_ABOVE[kind]) for kind in _UNDER]
+    wanted.append(
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
         if not problem
-        else ("Ready", "False", "KubeletNotReady", problem),
-    ]
+        else ("Ready", "False", "KubeletNotReady", problem)
+    )
     made = []
     for kind, status, reason, message in wanted:
         before = api_conditions.find(list(old), kind) or {}
@@ -191,6 +207,7 @@ class NodeKeeper:
         self._changed = asyncio.Event()
         self._problem = ""
         self.volumes_in_use: Callable[[], Sequence[str]] = tuple
+        self.pressures: Callable[[], Collection[str]] = tuple
         """The volumes that must not be detached, by their unique names."""
         self.registered = asyncio.Event()
 
@@ -242,7 +259,7 @@ class NodeKeeper:
 
     async def _register(self) -> None:
         status = await self._status()
-        status["conditions"] = node_conditions((), self._problem, timestamp())
+        status["conditions"] = node_conditions((), self._problem, timestamp(), self.pressures())
         try:
             self._node = await self._client.create(NODES, node_object(self._config, self._machine, status))
             self._tell((), status["conditions"])
@@ -287,7 +304,7 @@ class NodeKeeper:
     async def _write_status(self) -> None:
         status = await self._status()
         old = ((self._node or {}).get("status") or {}).get("conditions") or ()
-        status["conditions"] = node_conditions(old, self._problem, timestamp())
+        status["conditions"] = node_conditions(old, self._problem, timestamp(), self.pressures())
         self._tell(old, status["conditions"])
         status["volumesInUse"] = list(self.volumes_in_use()) or None
         # Lists that a strategic merge would merge by key are wanted as they are.
@@ -307,6 +324,10 @@ class NodeKeeper:
         if boot and boot != machine.boot_id and self._boot != machine.boot_id:
             self._boot = machine.boot_id
             self._say(WARNING, "Rebooted", f"Node {name} has been rebooted, boot id: {machine.boot_id}")
+
+    def warn(self, reason: str, message: str) -> None:
+        """Record a warning about the Node."""
+        self._say(WARNING, reason, message)
 
     def _say(self, kind: str, reason: str, message: str) -> None:
         if self._recorder is not None and self._node is not None:

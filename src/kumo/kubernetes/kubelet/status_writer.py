@@ -11,7 +11,7 @@ import structlog
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object, name_of, namespace_of, uid_of
 from kumo.api.resources import PODS
-from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
+from kumo.kubernetes.kubelet.conditions import EVICTED_BY, OWNED, RESIZE
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
 
 _log = structlog.get_logger("kumo.kubelet")
@@ -134,7 +134,7 @@ def difference(old: Status, new: Status) -> Status:
     for key, value in new.items():
         if key == "conditions":
             before = {c["type"]: c for c in old.get("conditions") or ()}
-            mine = [c for c in value if c["type"] in OWNED + RESIZE]
+            mine = [c for c in value if c["type"] in OWNED + RESIZE or c.get("reason") == EVICTED_BY]
             changed = [_condition(before.get(c["type"]) or {}, c) for c in mine]
             changed = [c for c in changed if c is not None]
             ended = {t for t in RESIZE if t in before} - {c["type"] for c in mine}

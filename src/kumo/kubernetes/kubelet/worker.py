@@ -21,7 +21,7 @@ from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import resizer
 from kumo.kubernetes.kubelet.actions import PodActions, StartFailed
 from kumo.kubernetes.kubelet.backoff import Backoff
-from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
+from kumo.kubernetes.kubelet.conditions import EVICTED_BY, OWNED, RESIZE
 from kumo.kubernetes.kubelet.events import WARNING
 from kumo.kubernetes.kubelet.images import duration
 from kumo.kubernetes.kubelet.live_references import LiveReferences, mounted
@@ -51,6 +51,8 @@ _log = structlog.get_logger("kumo.kubelet")
 _RETRY_BASE, _RETRY_CEILING = 0.2, 10.0
 _RESIZE_RETRY = 10.0
 _SETTLE = 0.01
+_EVICTION_GRACE = 1.0
+"""Seconds, as upstream: whoever is evicted for a hard threshold gets no more."""
 """Seconds until containerd is asked again whether it has noticed what its event said."""
 
 
@@ -68,6 +70,22 @@ class Shared:
     live: LiveReferences
     published: Callable[[Object], Object | None] = lambda pod: pod
     """The object that shows a pod: itself, or a static pod's mirror."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """Why and when (a timestamp) the kubelet ends a pod before its time."""
+
+    reason: str
+    message: str
+    at: str
+    for_node: bool
+
+    def condition(self, generation: int | None) -> dict[str, Any]:
+        """The pod's condition that says so (`DisruptionTarget`)."""
+        found = {"type": "DisruptionTarget", "status": "True", "reason": EVICTED_BY}
+        made = {**found, "message": self.message, "lastTransitionTime": self.at, "lastProbeTime": None}
+        return made if generation is None else {**made, "observedGeneration": generation}
 
 
 class PodWorker:
@@ -91,6 +109,7 @@ class PodWorker:
         self._refreshed = time.monotonic()
         self._retry = 0.0
         self._outdated = False
+        self._eviction: Eviction | None = None
         tools = shared.actions.tools
         self.prober = Prober(tools.engine.runtime, tools.events, self.wake, tools.probes)
         self.wake()
@@ -133,6 +152,24 @@ class PodWorker:
         """containerd said that a container's process has ended."""
         self._exits.add(container)
         self.wake()
+
+    def evict(self, reason: str, message: str, *, for_node: bool) -> None:
+        """End the pod at once, as Failed; `for_node`: the node is short of something, which is no fault of the pod."""
+        if self._eviction is None:
+            self._shared.actions.tools.events.record(self._pod, WARNING, reason, message)
+            self._eviction = Eviction(reason, message, timestamp(), for_node)
+            self._interrupt.set()
+            self.wake()
+
+    @property
+    def is_evicted(self) -> bool:
+        """Whether the pod is being ended by `evict`."""
+        return self._eviction is not None and not self._ended
+
+    @property
+    def runs(self) -> bool:
+        """Whether something of the pod runs, and nobody has told it to end."""
+        return self._eviction is None and not self._ending and not self._ended and self.state.any_running
 
     @property
     def _ending(self) -> bool:
@@ -239,7 +276,7 @@ class PodWorker:
             return False
         allocations.progress(pod, state)
         status = self._say(pod, state)
-        if status["phase"] in TERMINAL or self._past_deadline(pod, status):
+        if status["phase"] in TERMINAL or self._evicted() or self._past_deadline(pod, status):
             await self._finish()
             return False
         self.prober.sync(pod, state, self._ips(pod, state))
@@ -418,6 +455,13 @@ class PodWorker:
                 await self._shared.actions.refresh_volumes(pod, self._ips(pod, state))
         self._wake_after(self._refreshed + interval - now)
 
+    def _evicted(self) -> bool:
+        found = self._eviction
+        if found is None:
+            return False
+        self._status |= {"phase": FAILED, "reason": found.reason, "message": found.message}
+        return True
+
     def _past_deadline(self, pod: Object, status: dict[str, Any]) -> bool:
         seconds = pod["spec"].get("activeDeadlineSeconds")
         if seconds is None:
@@ -462,6 +506,10 @@ class PodWorker:
             others = [c for c in others if c["type"] not in OWNED + RESIZE]
             mine = [c for c in self._status["conditions"] if c["type"] in OWNED + RESIZE]
             seen = seen | self._status | {"conditions": mine + others}
+        if self._eviction is not None and self._eviction.for_node:
+            target = self._eviction.condition(pod["metadata"].get("generation"))
+            rest = [c for c in seen.get("conditions") or () if c["type"] != target["type"]]
+            seen = seen | {"conditions": [*rest, target]}
         status = make_status({**pod, "status": seen}, view, time.time())
         if status["phase"] in TERMINAL and not terminal and state.any_running:
             # Published only once nothing runs any more: sidecars are still to be stopped.
@@ -484,7 +532,8 @@ class PodWorker:
         state = await self._observe()
         if not self._ended:
             if state.any_running or any(s.ready for s in state.sandboxes):
-                await self._shared.actions.stop_pod(self._pod, state, float(grace_period(self._pod)))
+                grace = _EVICTION_GRACE if self._eviction is not None else float(grace_period(self._pod))
+                await self._shared.actions.stop_pod(self._pod, state, grace)
                 state = await self._observe()
             self._say(self._pod, state, terminal=True)
             await self._shared.actions.release(self.uid)

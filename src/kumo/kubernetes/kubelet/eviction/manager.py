@@ -1,0 +1,210 @@
+"""Looks at the machine every ten seconds, says what it is short of, and ends pods for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from kumo.api.objects import Object, name_of, namespace_of
+from kumo.host.cgroup_usage import CgroupReader
+from kumo.host.containerd.rpc import EngineError
+from kumo.kubernetes.kubelet.admission import Refusal, tolerates
+from kumo.kubernetes.kubelet.eviction.ranking import (
+    REASON,
+    Usage,
+    has_limits,
+    limit_message,
+    node_message,
+    ranked,
+)
+from kumo.kubernetes.kubelet.eviction.thresholds import (
+    CONDITIONS,
+    DISK_PRESSURE,
+    Observation,
+    Threshold,
+    met,
+    parse,
+    pressures,
+    refused,
+)
+from kumo.kubernetes.kubelet.resources import qos_class
+from kumo.kubernetes.kubelet.spec import is_critical
+
+_log = structlog.get_logger("kumo.kubelet")
+_TAINT = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+Summary = Mapping[str, Any]
+
+
+class Evictable(Protocol):
+    """What the manager needs of a pod's worker."""
+
+    @property
+    def pod(self) -> Object:
+        """The pod object."""
+        ...
+
+    @property
+    def is_evicted(self) -> bool:
+        """Whether it is just being ended by `evict`."""
+        ...
+
+    @property
+    def runs(self) -> bool:
+        """Whether something of it runs, and nobody has told it to end."""
+        ...
+
+    def evict(self, reason: str, message: str, *, for_node: bool) -> None:
+        """End the pod at once, as Failed."""
+        ...
+
+
+class EvictionManager:
+    """Pressure on the node, as its conditions, admission and evictions.
+
+    `observe` reads the signals (it may block), `pods` are the pods' workers, `summary` the node's statistics, `reclaim`
+    frees disk without ending pods (images), `changed` hears that other conditions hold. Seconds: `interval` between
+    two looks, `transition` for which a condition outlasts its cause.
+    """
+
+    def __init__(
+        self,
+        hard: Mapping[str, str],
+        observe: Callable[[CgroupReader], Mapping[str, Observation]],
+        pods: Callable[[], Iterable[Evictable]],
+        summary: Callable[[], Awaitable[Summary]],
+        reclaim: Callable[[], Awaitable[int]],
+        changed: Callable[[], None],
+        *,
+        interval: float = 10.0,
+        transition: float = 300.0,
+    ) -> None:
+        self._thresholds = parse(hard)
+        self._observe = observe
+        self._pods = pods
+        self._summary = summary
+        self._reclaim = reclaim
+        self._changed = changed
+        self._interval = interval
+        self._transition = transition
+        self._cgroups = CgroupReader()
+        self._held: dict[str, float] = {}
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The Node's pressure conditions that hold."""
+        return frozenset(self._held)
+
+    def refusal(self, pod: Object) -> Refusal | None:
+        """Why a new pod is not taken now, if it is not."""
+        tolerated = any(tolerates(t, _TAINT) for t in pod["spec"].get("tolerations") or ())
+        best_effort = qos_class(pod) == "BestEffort"
+        if not refused(self._held, critical=is_critical(pod), best_effort=best_effort, tolerates_memory=tolerated):
+            return None
+        return Refusal(REASON, f"The node had condition: [{' '.join(sorted(self._held))}]. ")
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                await self._look()
+            except (OSError, EngineError) as error:
+                _log.warning("can't tell how much the machine has left", error=str(error))
+            await asyncio.sleep(self._interval)
+
+    async def _look(self) -> None:
+        seen = await asyncio.to_thread(self._observe, self._cgroups)
+        short = met(self._thresholds, seen)
+        before = self.conditions
+        self._held = pressures(time.monotonic(), short, self._held, self._transition)
+        if self.conditions != before:
+            self._changed()
+        if short and CONDITIONS[short[0].signal] == DISK_PRESSURE and await self._reclaim():
+            seen = await asyncio.to_thread(self._observe, self._cgroups)
+            short = met(self._thresholds, seen)
+        running = [w for w in self._pods() if w.runs]
+        limited = [w for w in running if has_limits(w.pod)]
+        if not short and not limited:
+            return
+        workers = {str(w.pod["metadata"]["uid"]): w for w in running}
+        usages = usages_of(await self._summary(), {uid: w.pod for uid, w in workers.items()})
+        if self._end_for_limits(workers, usages):
+            return
+        # What an evicted pod frees is to be seen before another has to go.
+        if short and not any(w.is_evicted for w in self._pods()):
+            self._end_for_node(short[0], seen[short[0].signal], workers, usages)
+
+    def _end_for_limits(self, workers: Mapping[str, Evictable], usages: Mapping[str, PodUsage]) -> bool:
+        ended = False
+        for uid, worker in workers.items():
+            usage = usages.get(uid)
+            if usage is None or is_critical(worker.pod):
+                continue
+            message = limit_message(worker.pod, usage.empty_dirs, usage.whole.container_disk, usage.whole.disk)
+            if message is not None:
+                self._evict(worker, message, for_node=False)
+                ended = True
+        return ended
+
+    def _end_for_node(
+        self,
+        threshold: Threshold,
+        seen: Observation,
+        workers: Mapping[str, Evictable],
+        usages: Mapping[str, PodUsage],
+    ) -> None:
+        """One pod a look."""
+        order = ranked(threshold.signal, (u.whole for u in usages.values()))
+        if not order:
+            _log.warning("nothing can be evicted", signal=threshold.signal, available=seen.available)
+            return
+        first = order[0]
+        worker = workers[str(first.pod["metadata"]["uid"])]
+        self._evict(worker, node_message(threshold, seen, first), for_node=True)
+
+    def _evict(self, worker: Evictable, message: str, *, for_node: bool) -> None:
+        pod = worker.pod
+        _log.warning("evicting a pod", pod=f"{namespace_of(pod)}/{name_of(pod)}", why=message)
+        worker.evict(REASON, message, for_node=for_node)
+
+
+class PodUsage:
+    """A pod's use, and that of each of its emptyDir volumes (bytes)."""
+
+    def __init__(self, whole: Usage, empty_dirs: Mapping[str, int]) -> None:
+        self.whole = whole
+        self.empty_dirs = empty_dirs
+
+
+def usages_of(summary: Summary, pods: Mapping[str, Object]) -> dict[str, PodUsage]:
+    """What the Summary says of these pods, by uid. Pure."""
+    found = {}
+    for entry in summary.get("pods") or ():
+        pod = pods.get(entry["podRef"]["uid"])
+        if pod is None:
+            continue
+        memory, disk = {}, {}
+        inodes = 0
+        for container in entry.get("containers") or ():
+            memory[container["name"]] = int((container.get("memory") or {}).get("workingSetBytes") or 0)
+            parts = [container.get(part) or {} for part in ("rootfs", "logs")]
+            disk[container["name"]] = sum(int(p.get("usedBytes") or 0) for p in parts)
+            inodes += sum(int(p.get("inodesUsed") or 0) for p in parts)
+        volumes = {v["name"]: v for v in entry.get("volume") or ()}
+        own = {v["name"] for v in pod["spec"].get("volumes") or () if "emptyDir" in v}
+        empty = {name: int(v.get("usedBytes") or 0) for name, v in volumes.items() if name in own}
+        ephemeral = entry.get("ephemeral-storage") or {}
+        whole = Usage(
+            pod,
+            memory=int((entry.get("memory") or {}).get("workingSetBytes") or 0),
+            disk=int(ephemeral.get("usedBytes") or sum(disk.values()) + sum(empty.values())),
+            inodes=int(ephemeral.get("inodesUsed") or inodes),
+            processes=int((entry.get("process_stats") or {}).get("process_count") or 0),
+            container_memory=memory,
+            container_disk=disk,
+        )
+        found[entry["podRef"]["uid"]] = PodUsage(whole, empty)
+    return found
