@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kumo.kubernetes.apiserver.cel import (
+from kumo.machinery.cel import (
     AUTHORIZER,
     BOOL,
     DYN,
@@ -23,10 +23,10 @@ from kumo.kubernetes.apiserver.cel import (
     schema_type,
     struct,
 )
-from kumo.kubernetes.apiserver.cel.estimates import estimate
-from kumo.kubernetes.apiserver.cel.libraries.authorization import Authorizer, Decision, Question
-from kumo.kubernetes.apiserver.cel.schemas import adapter, declare
-from kumo.kubernetes.apiserver.cel.values import Lazy
+from kumo.machinery.cel.estimates import estimate
+from kumo.machinery.cel.libraries.authorization import Authorizer, Decision, Question
+from kumo.machinery.cel.schemas import adapter, declare
+from kumo.machinery.cel.values import Lazy
 from support.cel_table import TABLE
 
 pytestmark = pytest.mark.unit

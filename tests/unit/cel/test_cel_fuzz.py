@@ -12,9 +12,9 @@ import pytest
 from kumo.api.errors import StatusError
 from kumo.api.resources import GVK
 from kumo.api.schema import DecodeError, builtin_schema
-from kumo.kubernetes.apiserver.cel import DYN, INT, STRING, Budget, CelError, CompileError, Environment, list_of
 from kumo.kubernetes.apiserver.definitions import family_of
 from kumo.kubernetes.apiserver.kinds import strategy_for
+from kumo.machinery.cel import DYN, INT, STRING, Budget, CelError, CompileError, Environment, list_of
 from support.cel_table import TABLE
 from support.custom_definitions import certificate, gateway, prometheus
 

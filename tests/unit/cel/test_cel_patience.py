@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from kumo.kubernetes.apiserver.cel import BOOL, Budget, CostExceeded, Environment, TakesLong, list_of
-from kumo.kubernetes.apiserver.cel.types import INT
 from kumo.kubernetes.apiserver.deliberation import Deliberation, Haste
+from kumo.machinery.cel import BOOL, Budget, CostExceeded, Environment, TakesLong, list_of
+from kumo.machinery.cel.types import INT
 
 pytestmark = pytest.mark.unit
 NUMBERS = list(range(120))

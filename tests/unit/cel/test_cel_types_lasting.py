@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kumo.kubernetes.apiserver.cel import types
-from kumo.kubernetes.apiserver.cel.schemas import schema_type
+from kumo.machinery.cel import types
+from kumo.machinery.cel.schemas import schema_type
 
 pytestmark = pytest.mark.unit
 

@@ -44,7 +44,7 @@ class Deliberation:
         """What `judge` says. It must change nothing; `haste` is what it looks at, None if it is never long."""
         if haste is None:
             return judge()
-        from kumo.kubernetes.apiserver.cel import TakesLong
+        from kumo.machinery.cel import TakesLong
 
         haste.patience = PATIENCE
         try:

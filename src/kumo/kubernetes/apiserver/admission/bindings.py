@@ -12,7 +12,7 @@ from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, RequestInf
 from kumo.kubernetes.apiserver.authorization import Authorizer
 
 if TYPE_CHECKING:
-    from kumo.kubernetes.apiserver.cel.libraries.authorization import Decision, Question
+    from kumo.machinery.cel.libraries.authorization import Decision, Question
 
 
 class Bindings:
@@ -44,7 +44,7 @@ class Bindings:
 
 def authorizer_values(authorizer: Authorizer, attrs: AdmissionAttributes) -> Mapping[str, object]:
     """`authorizer` and `authorizer.requestResource` of the request's user."""
-    from kumo.kubernetes.apiserver.cel.libraries import authorization as cel
+    from kumo.machinery.cel.libraries import authorization as cel
 
     def decide(question: Question) -> Decision:
         user = attrs.user if question.service_account is None else _service_account(*question.service_account)

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from kumo.kubernetes.apiserver.admission.expressions import Budget, Compiled, Declared, Type, compiled, environment
-from kumo.kubernetes.apiserver.cel import CelError, CostExceeded, Environment, struct
-from kumo.kubernetes.apiserver.cel.types import DYN
-from kumo.kubernetes.apiserver.cel.values import Lazy
+from kumo.machinery.cel import CelError, CostExceeded, Environment, struct
+from kumo.machinery.cel.types import DYN
+from kumo.machinery.cel.values import Lazy
 
 _TYPE_NAME = "kubernetes.variables"
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.admission.matching import Target, namespace_of
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
-from kumo.kubernetes.apiserver.cel import (
+from kumo.kubernetes.apiserver.tokens import user_object
+from kumo.machinery.cel import (
     AUTHORIZER,
     BOOL,
     DYN,
@@ -34,7 +35,6 @@ from kumo.kubernetes.apiserver.cel import (
     map_of,
     struct,
 )
-from kumo.kubernetes.apiserver.tokens import user_object
 
 OBJECT = struct("Object", {})
 """What an applyConfiguration expression gives."""

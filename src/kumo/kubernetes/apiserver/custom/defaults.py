@@ -10,9 +10,9 @@ from kumo.api.errors import Cause
 from kumo.api.schema.pruning import prune
 from kumo.api.schema.structural import structural_node
 from kumo.api.schema.validation import causes, complaints
-from kumo.kubernetes.apiserver.cel import Budget
 from kumo.kubernetes.apiserver.custom.causes import invalid_json
 from kumo.kubernetes.apiserver.custom.rules import Place, rules_of
+from kumo.machinery.cel import Budget
 
 Schema = Mapping[str, Any]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from kumo.api import fields
 from kumo.api.errors import Cause
-from kumo.kubernetes.apiserver.cel import BOOL, STRING, CompileError, Environment, Program, Type, optional_of
-from kumo.kubernetes.apiserver.cel.estimates import estimate
-from kumo.kubernetes.apiserver.cel.ranges import MOST
-from kumo.kubernetes.apiserver.cel.schemas import REQUEST_SIZE, Declaration, declare
 from kumo.kubernetes.apiserver.custom.causes import invalid
 from kumo.kubernetes.apiserver.custom.gojson import rule_text
+from kumo.machinery.cel import BOOL, STRING, CompileError, Environment, Program, Type, optional_of
+from kumo.machinery.cel.estimates import estimate
+from kumo.machinery.cel.ranges import MOST
+from kumo.machinery.cel.schemas import REQUEST_SIZE, Declaration, declare
 
 Schema = Mapping[str, Any]
 RULE_LIMIT = 10_000_000

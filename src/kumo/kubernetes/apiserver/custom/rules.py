@@ -10,11 +10,11 @@ from typing import Any
 from kumo.api import fields
 from kumo.api.errors import Cause
 from kumo.api.schema.correlation import MISSING, Correlated, MapItems
-from kumo.kubernetes.apiserver.cel import BOOL, STRING, Budget, CelError, CompileError, CostExceeded, Program
-from kumo.kubernetes.apiserver.cel.schemas import Adapter, adapter, declare
-from kumo.kubernetes.apiserver.cel.values import NOTHING, some
 from kumo.kubernetes.apiserver.custom.field_paths import find_field
 from kumo.kubernetes.apiserver.custom.rule_checks import environment_of, type_name
+from kumo.machinery.cel import BOOL, STRING, Budget, CelError, CompileError, CostExceeded, Program
+from kumo.machinery.cel.schemas import Adapter, adapter, declare
+from kumo.machinery.cel.values import NOTHING, some
 
 Schema = Mapping[str, Any]
 Warn = Callable[[str], None]

@@ -9,11 +9,11 @@ from typing import Any
 
 from kumo.api import fields
 from kumo.api.errors import Cause
-from kumo.kubernetes.apiserver.cel.escaping import escaped
-from kumo.kubernetes.apiserver.cel.schemas import Declaration, declare
 from kumo.kubernetes.apiserver.custom.causes import invalid, invalid_json
 from kumo.kubernetes.apiserver.custom.field_paths import find_field
 from kumo.kubernetes.apiserver.custom.rule_checks import Scope, check_rules, type_name
+from kumo.machinery.cel.escaping import escaped
+from kumo.machinery.cel.schemas import Declaration, declare
 
 Schema = Mapping[str, Any]
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")

@@ -7,8 +7,8 @@ from typing import Any
 
 from kumo.api import fields
 from kumo.api.errors import Cause
-from kumo.kubernetes.apiserver.cel.errors import CelError
 from kumo.kubernetes.apiserver.custom.causes import ordered
+from kumo.machinery.cel.errors import CelError
 
 Schema = Mapping[str, Any]
 INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
@@ -137,7 +137,7 @@ def _values(schema: Schema, path: str, skip_any: bool, skip_first: bool) -> Iter
         yield from _nested(schema["not"], f"{path}.not")
     pattern = schema.get("pattern")
     if pattern:
-        from kumo.kubernetes.apiserver.cel.libraries.strings import regex
+        from kumo.machinery.cel.libraries.strings import regex
 
         try:
             regex(pattern)

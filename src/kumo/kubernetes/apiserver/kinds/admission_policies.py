@@ -22,7 +22,7 @@ from kumo.kubernetes.apiserver.kinds.rules import at
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
 if TYPE_CHECKING:
-    from kumo.kubernetes.apiserver.cel import Environment
+    from kumo.machinery.cel import Environment
 
 _ACTIONS = ("Audit", "Deny", "Warn")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")

@@ -14,7 +14,7 @@ from kumo.kubernetes.apiserver.kinds.checks import given, set_default
 from kumo.kubernetes.apiserver.kinds.selector_validation import validate_label_selector
 
 if TYPE_CHECKING:
-    from kumo.kubernetes.apiserver.cel import Environment, Type
+    from kumo.machinery.cel import Environment, Type
 
 FAILURE_POLICIES = ("Fail", "Ignore")
 MATCH_POLICIES = ("Equivalent", "Exact")
@@ -172,7 +172,7 @@ def compile_complaints(path: str, where: Environment, expression: str, results: 
 
 
 def _type(name: str) -> Type:
-    from kumo.kubernetes.apiserver import cel
     from kumo.kubernetes.apiserver.admission.expressions import JSON_PATCHES, OBJECT
+    from kumo.machinery import cel
 
     return {"bool": cel.BOOL, "string": cel.STRING, "null": cel.NULL, "Object": OBJECT, "patches": JSON_PATCHES}[name]

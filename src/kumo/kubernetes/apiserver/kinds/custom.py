@@ -41,8 +41,8 @@ class _Custom:
         self.haste: Haste | None = None
         self.embedded: Embedded | None = None
         if _mentions(source, "x-kubernetes-validations"):
-            from kumo.kubernetes.apiserver.cel.budget import Budget
             from kumo.kubernetes.apiserver.custom.rules import Place, rules_of
+            from kumo.machinery.cel.budget import Budget
 
             self.rules = rules_of(source, root=True)
             self._place, self._budget = Place, Budget

@@ -16,7 +16,7 @@ from kumo.api.schema.nodes import Node
 from kumo.kubernetes.apiserver.admission.composition import Variables
 from kumo.kubernetes.apiserver.admission.equivalents import Equivalents
 from kumo.kubernetes.apiserver.admission.expressions import Declared
-from kumo.kubernetes.apiserver.cel import (
+from kumo.machinery.cel import (
     BOOL,
     BYTES,
     DOUBLE,
@@ -31,7 +31,7 @@ from kumo.kubernetes.apiserver.cel import (
     map_of,
     struct,
 )
-from kumo.kubernetes.apiserver.cel.escaping import escaped
+from kumo.machinery.cel.escaping import escaped
 
 _MOST_KINDS = 10
 _SCALARS = {

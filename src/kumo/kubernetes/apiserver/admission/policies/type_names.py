@@ -6,7 +6,7 @@ that an evaluation gives; here the expression itself is looked at, once.
 
 from __future__ import annotations
 
-from kumo.kubernetes.apiserver.cel.syntax import Call, Expr, ListExpr, MapExpr, StructExpr
+from kumo.machinery.cel.syntax import Call, Expr, ListExpr, MapExpr, StructExpr
 
 _ROOT = "Object"
 

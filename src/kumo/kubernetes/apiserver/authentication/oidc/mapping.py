@@ -11,7 +11,7 @@ from kumo.kubernetes.apiserver.authentication.results import TokenRejected
 from kumo.machinery.listener.identity import CREDENTIAL_ID
 
 if TYPE_CHECKING:
-    from kumo.kubernetes.apiserver.cel import Program
+    from kumo.machinery.cel import Program
 
 Claims = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class ClaimMapping:
 
     def _compile(self, variable: str, expressions: list[str]) -> None:
         # Heavy, and wanted by few.
-        from kumo.kubernetes.apiserver.cel import DYN, CompileError, Environment
+        from kumo.machinery.cel import DYN, CompileError, Environment
 
         environment = Environment({variable: DYN})
         for expression in expressions:
@@ -128,7 +128,7 @@ class ClaimMapping:
             raise _rejected(f"error evaluating {what}: validation expression '{expression}' failed: {message}")
 
     def _evaluate(self, variable: str, expression: str, value: Claims, what: str) -> Any:
-        from kumo.kubernetes.apiserver.cel import Budget, CelError
+        from kumo.machinery.cel import Budget, CelError
 
         try:
             return self._programs[f"{variable}:{expression}"].evaluate({variable: dict(value)}, Budget())

@@ -10,7 +10,7 @@ from kumo.api.errors import Cause
 from kumo.kubernetes.apiserver.kinds.devices.identifiers import each_item
 
 if TYPE_CHECKING:
-    from kumo.kubernetes.apiserver.cel import Environment
+    from kumo.machinery.cel import Environment
 
 _MOST = 32
 _LONGEST = 10 * 1024
@@ -27,7 +27,7 @@ def _selector(path: str, selector: dict[str, Any]) -> list[Cause]:
     here, expression = f"{path}.cel.expression", selector["cel"].get("expression") or ""
     if len(expression.encode()) > _LONGEST:
         return [fields.too_long(here, _LONGEST)]
-    from kumo.kubernetes.apiserver.cel import BOOL, DYN, CompileError  # Not before somebody writes an expression.
+    from kumo.machinery.cel import BOOL, DYN, CompileError  # Not before somebody writes an expression.
 
     try:
         kind = _environment().compile(expression).type
@@ -40,8 +40,8 @@ def _selector(path: str, selector: dict[str, Any]) -> list[Cause]:
 
 @cache
 def _environment() -> Environment:
-    from kumo.kubernetes.apiserver.cel import BOOL, DYN, STRING, Environment, map_of, struct
-    from kumo.kubernetes.apiserver.cel.libraries.quantities import QUANTITY_TYPE
+    from kumo.machinery.cel import BOOL, DYN, STRING, Environment, map_of, struct
+    from kumo.machinery.cel.libraries.quantities import QUANTITY_TYPE
 
     device = struct(
         "kubernetes.DRADevice",
