@@ -273,6 +273,9 @@ async def test_a_udp_client_moves_on_when_its_endpoint_goes(setting: Setting) ->
         return (await ask_udp(client))[1]
 
     await eventually(answer, "two")
+    two.serve_udp(9090, "two, elsewhere")
+    setting.endpoints("dns", two.address, protocol="UDP", port=9090)
+    await eventually(answer, "two, elsewhere")  # the same pod at another port
 
 
 async def test_a_restart_replaces_what_a_killed_run_left(setting: Setting) -> None:

@@ -101,7 +101,10 @@ def udp(*endpoints: str, node_port: int = 0) -> ServicePort:
 
 def test_udp_ways_whose_answerers_went_or_woke_are_looked_at() -> None:
     way = Way("10.96.0.10", 53)
-    one, both = frozenset({"10.244.0.3"}), frozenset({"10.244.0.2", "10.244.0.3"})
+    one, both = (
+        frozenset({Endpoint("10.244.0.3", 53)}),
+        frozenset({Endpoint("10.244.0.2", 53), Endpoint("10.244.0.3", 53)}),
+    )
     assert answerers([udp("10.244.0.2", "10.244.0.3")]) == {way: both}
     assert disturbed({way: both}, {way: one}) == {way: one}
     assert disturbed({way: frozenset()}, {way: one}) == {way: one}
@@ -112,13 +115,14 @@ def test_udp_ways_whose_answerers_went_or_woke_are_looked_at() -> None:
 @pytest.mark.parametrize(
     ("flow", "local", "stale"),
     [
-        (Flow("10.96.0.10", 53, "10.244.0.2"), False, True),
-        (Flow("10.96.0.10", 53, "10.244.0.3"), False, False),
-        (Flow("10.96.0.10", 53, "10.96.0.10"), False, True),
-        (Flow("192.0.2.1", 30053, "10.244.0.2"), True, True),
-        (Flow("192.0.2.1", 30053, "192.0.2.1"), True, True),
-        (Flow("203.0.113.1", 30053, "203.0.113.1"), False, False),
-        (Flow("10.96.0.11", 53, "10.244.0.2"), False, False),
+        (Flow("10.96.0.10", 53, Endpoint("10.244.0.2", 53)), False, True),
+        (Flow("10.96.0.10", 53, Endpoint("10.244.0.3", 53)), False, False),
+        (Flow("10.96.0.10", 53, Endpoint("10.244.0.3", 54)), False, True),  # another target port
+        (Flow("10.96.0.10", 53, Endpoint("10.96.0.10", 53)), False, True),
+        (Flow("192.0.2.1", 30053, Endpoint("10.244.0.2", 53)), True, True),
+        (Flow("192.0.2.1", 30053, Endpoint("192.0.2.1", 30053)), True, True),
+        (Flow("203.0.113.1", 30053, Endpoint("203.0.113.1", 30053)), False, False),
+        (Flow("10.96.0.11", 53, Endpoint("10.244.0.2", 53)), False, False),
     ],
 )
 def test_flows_that_nobody_answers_who_may_are_stale(flow: Flow, local: bool, stale: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
 from kumo.kubernetes.kube_proxy.config import Family
+from kumo.kubernetes.kube_proxy.endpoints import Endpoint
 from kumo.kubernetes.kube_proxy.services import ServicePort
 
 
@@ -29,23 +30,23 @@ class Flow(NamedTuple):
 
     address: str
     port: int
-    answerer: str
+    answerer: Endpoint
 
 
-Answerers = Mapping[Way, frozenset[str]]
+Answerers = Mapping[Way, frozenset[Endpoint]]
 """Who may answer at each UDP way into the Services."""
 
 
-def answerers(ports: Iterable[ServicePort]) -> dict[Way, frozenset[str]]:
+def answerers(ports: Iterable[ServicePort]) -> dict[Way, frozenset[Endpoint]]:
     """Who may answer at the ports' UDP ways in."""
-    found: dict[Way, frozenset[str]] = {}
+    found: dict[Way, frozenset[Endpoint]] = {}
     for port in ports:
         if port.protocol != "udp":
             continue
         # Pods reach external addresses by the whole cluster's endpoints, whatever the policy is.
-        everybody = frozenset(e.address for e in (*port.cluster, *port.outside))
+        everybody = frozenset((*port.cluster, *port.outside))
         for address in port.cluster_addresses:
-            found[Way(address, port.port)] = frozenset(e.address for e in port.inside)
+            found[Way(address, port.port)] = frozenset(port.inside)
         for address in (*port.external_addresses, *port.balanced):
             found[Way(address, port.port)] = everybody
         if port.node_port:
@@ -53,7 +54,7 @@ def answerers(ports: Iterable[ServicePort]) -> dict[Way, frozenset[str]]:
     return found
 
 
-def disturbed(before: Answerers, after: Answerers) -> dict[Way, frozenset[str]]:
+def disturbed(before: Answerers, after: Answerers) -> dict[Way, frozenset[Endpoint]]:
     """The ways whose flows have to be looked at: somebody answers there no more, or somebody does where nobody did."""
     found = {}
     for way in {**before, **after}:
@@ -69,7 +70,7 @@ def is_stale(flow: Flow, wanted: Answerers, is_local: bool) -> bool:
     A flow that is answered by the very address it was sent to was led nowhere.
     """
     allowed = wanted.get(Way(flow.address, flow.port))
-    if allowed is None and (is_local or flow.answerer != flow.address):
+    if allowed is None and (is_local or flow.answerer.address != flow.address):
         allowed = wanted.get(Way("", flow.port))
     return allowed is not None and flow.answerer not in allowed
 
@@ -92,7 +93,7 @@ def forget(wanted: Answerers, family: Family) -> int:
             address = original.daddr
             if address not in local:
                 local[address] = _is_local(address, kind)
-            if is_stale(Flow(address, original.dport, reply.saddr), wanted, local[address]):
+            if is_stale(Flow(address, original.dport, Endpoint(reply.saddr, reply.sport)), wanted, local[address]):
                 count += _delete(tracker, original)
     finally:
         tracker.close()

@@ -45,7 +45,7 @@ class _Half:
             else:
                 self.ports.pop(key, None)
 
-    def flows(self, keys: Iterable[Key], found: Ports) -> dict[conntrack.Way, frozenset[str]]:
+    def flows(self, keys: Iterable[Key], found: Ports) -> conntrack.Answerers:
         """The ways whose UDP flows have to be looked at after the change."""
         keys = list(keys)
         before = conntrack.answerers(p for k in keys for p in self.ports.get(k, ()))
@@ -200,7 +200,7 @@ class KubeProxy:
             await self._forget(half, flows)
         await self._tell(keys)
 
-    async def _forget(self, half: _Half, flows: dict[conntrack.Way, frozenset[str]]) -> None:
+    async def _forget(self, half: _Half, flows: conntrack.Answerers) -> None:
         kind = half.family.kind
         self.figures.without_local[kind] = half.without_local()
         if not flows:
