@@ -220,6 +220,8 @@ def test_a_pod_has_resources_as_a_whole() -> None:
     }
     assert qos_class(pod({"name": "a"}, resources={"requests": {"cpu": "1"}})) == "Burstable"
     assert pod_allocation(pod(), pod()) == {"resources": {}}
+    odd = pod({"name": "a"}, resources={"requests": {"cpu": "4m", "memory": "10m"}}, overhead={"cpu": "1m"})
+    assert pod_allocation(odd, None)["allocatedResources"] == {"cpu": "5m", "memory": "10m"}
     # What it was given, and what it has still.
     more = with_resources(spec, {"containers": {}, "pod": given("2", "4Mi")})
     found = pod_allocation(more, spec)

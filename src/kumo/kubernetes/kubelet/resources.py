@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from kumo.api import quantities
 from kumo.api.objects import Object
-from kumo.api.pod_requests import pod_requests
 from kumo.api.pod_resources import is_sidecar, needed
 from kumo.kubernetes.kubelet.spec import Container, all_containers, containers, init_containers
 
@@ -123,8 +123,7 @@ def pod_allocation(pod: Object, has: Object | None) -> dict[str, Any]:
     `has` is the pod with the resources that its cgroup has been told, None for one that does not run (upstream:
     `convertToAPIPodLevelResourcesStatus`).
     """
-    spec = {k: v for k, v in pod["spec"].items() if k != "status"}
-    asked = {k: _text(k, v) for k, v in pod_requests({"spec": spec}).items()}
+    asked = _sums(pod, "requests")
     limits = {k: str(v) for k, v in whole_pod(pod, "limits").items()}
     requests = dict(asked)
     if has is not None:
@@ -137,20 +136,30 @@ def pod_allocation(pod: Object, has: Object | None) -> dict[str, Any]:
         if found.memory:
             limits["memory"] = _text("memory", found.memory)
     else:
-        limits = _pod_limit_texts(pod) | limits
+        limits = _sums(pod, "limits")
     shown = {k: v for k, v in (("limits", limits), ("requests", requests)) if v}
     return {"resources": shown} | ({"allocatedResources": asked} if asked else {})
 
 
-def _pod_limit_texts(pod: Object) -> dict[str, str]:
-    limits = {name for c in all_containers(pod) for name in (c.get("resources") or {}).get("limits") or {}}
+def _sums(pod: Object, kind: str) -> dict[str, str]:
+    """What the pod needs in all, exactly: the requests or limits of its containers, or its own, and the overhead."""
+    texts: dict[str, str] = {}
 
-    def of(container: Container) -> dict[str, int]:
-        found = (container.get("resources") or {}).get("limits") or {}
-        return {k: quantities.milli(v) if k == "cpu" else quantities.whole(v) for k, v in found.items()}
+    def of(container: Container) -> dict[str, Fraction]:
+        found = (container.get("resources") or {}).get(kind) or {}
+        for name, text in found.items():
+            texts.setdefault(name, str(text))
+        return {name: quantities.parse(text) for name, text in found.items()}
 
     total = needed(pod["spec"], of)
-    return {name: _text(name, total.get(name, 0)) for name in sorted(limits)}
+    for name, text in whole_pod(pod, kind).items():
+        texts[name] = str(text)
+        total[name] = quantities.parse(text)
+    for name, text in (pod["spec"].get("overhead") or {}).items():
+        if kind == "requests" or total.get(name):
+            texts.setdefault(name, str(text))
+            total[name] = total.get(name, Fraction(0)) + quantities.parse(text)
+    return {name: quantities.to_text(total[name], binary=quantities.is_binary(texts[name])) for name in sorted(total)}
 
 
 def _text(name: str, value: int) -> str:
