@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from kumo.api.csi_names import attachment_name, unique_name
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object
 from kumo.api.resources import GVR, NODES, SECRETS, core
 from kumo.host.csi.errors import CsiError
-from kumo.kubernetes.kubelet.csi.places import attachment_name, unique_name
 from support.csi_driver import FolderDriver
 from support.kubelet import NODE, Node, running, running_node
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kumo.api import csi_names
 from kumo.api.objects import Object, timestamp
 from kumo.kubernetes.controller_manager.attach_detach import messages, volumes
 from kumo.kubernetes.controller_manager.attach_detach.decision import FORCE_AFTER, NodeWorld, Plan, Wanted, decide
@@ -47,9 +48,9 @@ ATTACHED = {UNIQUE: attachment(attached=True)}
 
 def test_names_are_upstreams() -> None:
     assert volumes.unique_name(volume()) == UNIQUE
-    assert volumes.split_name(UNIQUE) == ("d.example.com", "h1")
-    assert volumes.split_name("kubernetes.io/iscsi/x") is None
-    name = volumes.attachment_name("d.example.com", "h1", "n1")
+    assert csi_names.split_name(UNIQUE) == ("d.example.com", "h1")
+    assert csi_names.split_name("kubernetes.io/iscsi/x") is None
+    name = csi_names.attachment_name("d.example.com", "h1", "n1")
     assert name == "csi-" + hashlib.sha256(b"h1d.example.comn1").hexdigest()
     assert volumes.names_by_attachment([UNIQUE, "other"], "n1") == {name: UNIQUE}
 

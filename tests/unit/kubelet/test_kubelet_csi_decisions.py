@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from kumo.api.csi_names import attachment_name, unique_name
 from kumo.api.objects import Object
 from kumo.kubernetes.kubelet.csi import calls, csi_node, growth, records
 from kumo.kubernetes.kubelet.csi.attachment import attached, attachment_trouble
 from kumo.kubernetes.kubelet.csi.node_storage import plugin_root
-from kumo.kubernetes.kubelet.csi.places import Places, attachment_name, inline_handle, unique_name
+from kumo.kubernetes.kubelet.csi.places import Places, inline_handle
 from kumo.kubernetes.kubelet.csi.registration import highest_version
 from kumo.kubernetes.kubelet.csi.specs import inline, persistent
 from kumo.kubernetes.kubelet.volumes.directories import change_group

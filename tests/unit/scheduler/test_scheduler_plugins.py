@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kumo.api.tolerations import tolerates
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Resource, node_actions
 from kumo.kubernetes.scheduler.cycle import Cycle
@@ -17,7 +18,7 @@ from kumo.kubernetes.scheduler.plugins.inter_pod_affinity import InterPodAffinit
 from kumo.kubernetes.scheduler.plugins.node_affinity import NodeAffinity
 from kumo.kubernetes.scheduler.plugins.node_resources import BalancedAllocation, Fit, Strategy, Weighted
 from kumo.kubernetes.scheduler.plugins.resource_claims import DynamicResources, find_claims, reservations
-from kumo.kubernetes.scheduler.plugins.taints import TaintToleration, tolerates
+from kumo.kubernetes.scheduler.plugins.taints import TaintToleration
 from kumo.kubernetes.scheduler.plugins.topology_spread import PodTopologySpread
 from kumo.kubernetes.scheduler.profile import default_profile
 from kumo.kubernetes.scheduler.world import Volumes, World

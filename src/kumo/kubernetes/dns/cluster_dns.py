@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from kumo.api.errors import StatusError
+from kumo.api.node_slices import differs, slice_name
 from kumo.api.objects import Object, name_of, namespace_of
 from kumo.api.resources import CONFIGMAPS, ENDPOINTSLICES, NODES, SERVICES
 from kumo.kubernetes.dns import publication, routes
@@ -48,7 +49,7 @@ class ClusterDns:
     def _changed(self, old: Object | None, new: Object | None) -> None:
         obj = new or old
         if obj is not None and namespace_of(obj) == publication.NAMESPACE:
-            ours = (publication.SERVICE, publication.slice_name(self.config))
+            ours = (publication.SERVICE, slice_name(publication.SERVICE, self.config.node_name))
             if name_of(obj) in ours:
                 self._wake.set()
 
@@ -103,7 +104,7 @@ class ClusterDns:
         found = self._slices.get(name_of(wanted), publication.NAMESPACE)
         if found is None:
             await client.create(ENDPOINTSLICES, wanted)
-        elif publication.differs(wanted, found):
+        elif differs(wanted, found):
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
             await client.update(ENDPOINTSLICES, wanted)
 

@@ -6,7 +6,8 @@ Every node has a server, and each pod is led to its own node's: names are found 
 
 from __future__ import annotations
 
-from kumo.api.objects import Object, owner_reference
+from kumo.api.node_slices import node_slice
+from kumo.api.objects import Object
 from kumo.kubernetes.dns.config import ClusterDnsConfig
 from kumo.kubernetes.dns.server import Ports
 
@@ -37,42 +38,17 @@ def service(config: ClusterDnsConfig) -> Object:
     }
 
 
-def slice_name(config: ClusterDnsConfig) -> str:
-    """The name of this node's EndpointSlice."""
-    return f"{SERVICE}-{config.node_name}"
-
-
 def endpoint_slice(config: ClusterDnsConfig, ports: Ports, node: Object) -> Object:
     """This node's server as an endpoint of the Service; it goes with the Node `node`."""
-    labels = {
-        "kubernetes.io/service-name": SERVICE,
-        "endpointslice.kubernetes.io/managed-by": MANAGED_BY,
-        "k8s-app": SERVICE,
-    }
-    conditions = {"ready": True, "serving": True, "terminating": False}
-    reference = owner_reference({"apiVersion": "v1", "kind": "Node", **node}, controller=False, block_deletion=False)
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": slice_name(config),
-            "namespace": NAMESPACE,
-            "labels": labels,
-            "ownerReferences": [reference],
-        },
-        "addressType": "IPv4",
-        "ports": [
+    return node_slice(
+        SERVICE,
+        NAMESPACE,
+        node,
+        node_name=config.node_name,
+        address=config.address,
+        ports=[
             {"name": "dns", "port": ports.udp, "protocol": "UDP"},
             {"name": "dns-tcp", "port": ports.tcp, "protocol": "TCP"},
         ],
-        "endpoints": [{"addresses": [config.address], "conditions": conditions, "nodeName": config.node_name}],
-    }
-
-
-def differs(wanted: Object, found: Object) -> bool:
-    """Whether an EndpointSlice has to be written again."""
-    if any(wanted[field] != found.get(field) for field in ("ports", "endpoints", "addressType")):
-        return True
-    meta = found["metadata"]
-    same_labels = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
-    return not same_labels or wanted["metadata"]["ownerReferences"] != meta.get("ownerReferences")
+        labels={"endpointslice.kubernetes.io/managed-by": MANAGED_BY, "k8s-app": SERVICE},
+    )

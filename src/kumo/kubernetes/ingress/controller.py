@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Mapping
 import structlog
 
 from kumo.api.errors import StatusError, is_already_exists, is_conflict, is_not_found
+from kumo.api.node_slices import differs, slice_name
 from kumo.api.objects import Key, Object, key_of, name_of, namespace_of
 from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
 from kumo.kubernetes.ingress import files, publication
 from kumo.kubernetes.ingress.backends import commands
-from kumo.kubernetes.ingress.config import IngressConfig
+from kumo.kubernetes.ingress.config import SERVICE, IngressConfig
 from kumo.kubernetes.ingress.engine import EngineError, Haproxy
 from kumo.kubernetes.ingress.publication import INGRESSES
 from kumo.kubernetes.ingress.world import Plan, World, title
@@ -135,13 +136,13 @@ class IngressController:
         client, config = self._client, self._config
         if self._world.balancer is None:
             await _unless_there(client.create(SERVICES, publication.service(config)))
-        if self._node is None or self._world.piece(publication.slice_name(config)) is None:
+        if self._node is None or self._world.piece(slice_name(SERVICE, config.node_name)) is None:
             self._node = await client.get(NODES, config.node_name)
         wanted = publication.endpoint_slice(config, self._node)
         found = self._world.piece(name_of(wanted))
         if found is None:
             await _unless_there(client.create(ENDPOINTSLICES, wanted))
-        elif publication.differs(wanted, found):
+        elif differs(wanted, found):
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
             await client.update(ENDPOINTSLICES, wanted)
 

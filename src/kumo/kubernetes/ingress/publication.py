@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.api.objects import Object, owner_reference
+from kumo.api.node_slices import node_slice
+from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, ROLEBINDINGS, ROLES
 from kumo.kubernetes.ingress.config import CLASS, CONTROLLER, NAMESPACE, SERVICE, USER, IngressConfig
 
@@ -80,45 +81,21 @@ def service(config: IngressConfig) -> Object:
 
 def endpoint_slice(config: IngressConfig, node: Object) -> Object:
     """haproxy on this node as an endpoint of the Service; it goes with the Node `node`."""
-    labels = {
-        "kubernetes.io/service-name": SERVICE,
-        "endpointslice.kubernetes.io/managed-by": "ingress.kumo.dev",
-    }
-    conditions = {"ready": True, "serving": True, "terminating": False}
-    reference = owner_reference({"apiVersion": "v1", "kind": "Node", **node}, controller=False, block_deletion=False)
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": slice_name(config),
-            "namespace": NAMESPACE,
-            "labels": labels,
-            "ownerReferences": [reference],
-        },
-        "addressType": "IPv6" if ":" in config.address else "IPv4",
-        "ports": [
+    return node_slice(
+        SERVICE,
+        NAMESPACE,
+        node,
+        node_name=config.node_name,
+        address=config.address,
+        ports=[
             {"name": "http", "port": config.http_port, "protocol": "TCP"},
             {"name": "https", "port": config.https_port, "protocol": "TCP"},
         ],
-        "endpoints": [{"addresses": [config.address], "conditions": conditions, "nodeName": config.node_name}],
-    }
-
-
-def differs(wanted: Object, found: Object) -> bool:
-    """Whether an EndpointSlice has to be written again."""
-    if any(wanted[field] != found.get(field) for field in ("ports", "endpoints", "addressType")):
-        return True
-    meta = found["metadata"]
-    same_labels = wanted["metadata"]["labels"].items() <= (meta.get("labels") or {}).items()
-    return not same_labels or wanted["metadata"]["ownerReferences"] != meta.get("ownerReferences")
+        labels={"endpointslice.kubernetes.io/managed-by": "ingress.kumo.dev"},
+    )
 
 
 def shown(balancer: Object | None) -> list[dict[str, str]]:
     """What every Ingress shows in `status.loadBalancer.ingress`: where the load balancer is reached."""
     entries = (((balancer or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     return [{k: e[k] for k in ("ip", "hostname") if e.get(k)} for e in entries]
-
-
-def slice_name(config: IngressConfig) -> str:
-    """The name of this node's EndpointSlice."""
-    return f"{SERVICE}-{config.node_name}"

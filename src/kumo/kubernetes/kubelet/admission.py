@@ -5,15 +5,14 @@ Upstream: `pkg/kubelet/lifecycle/predicate.go` and the scheduler's `AdmissionChe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from kumo.api import quantities
 from kumo.api.objects import Object, labels_of, name_of
 from kumo.api.pod_requests import Amounts, amounts, host_ports, pod_requests, ports_conflict
 from kumo.api.pod_resources import add
 from kumo.api.selectors import matches_map, matches_node_term
+from kumo.api.tolerations import tolerated
 from kumo.kubernetes.kubelet import sysctls
 from kumo.kubernetes.kubelet.security import wants_apparmor
 from kumo.kubernetes.kubelet.spec import is_static, pod_security
@@ -115,23 +114,4 @@ def _tainted(pod: Object, node: Object) -> bool:
     if is_static(pod):
         return False
     taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
-    return any(not any(tolerates(t, taint) for t in pod["spec"].get("tolerations") or ()) for taint in taints)
-
-
-def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    """Whether a pod with that toleration stands the taint (core/v1), by any of its operators."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    given, wanted = str(taint.get("value") or ""), str(toleration.get("value") or "")
-    if operator in ("Lt", "Gt"):
-        try:
-            one, two = quantities.parse(given), quantities.parse(wanted)
-        except ValueError:
-            return False
-        return one < two if operator == "Lt" else one > two
-    return bool(toleration.get("key")) and given == wanted
+    return not tolerated(taints, pod["spec"].get("tolerations") or ())

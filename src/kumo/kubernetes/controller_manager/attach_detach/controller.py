@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
+from kumo.api.csi_names import attachment_name
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import Key, Object, name_of, namespace_of
 from kumo.api.resources import GVR, NODES, PODS, core
@@ -197,7 +198,7 @@ class AttachDetachController:
 
     async def _attach(self, node: str, unique: str, volume: Object) -> None:
         source = volume["spec"]["csi"]
-        name = volumes.attachment_name(source["driver"], source["volumeHandle"], node)
+        name = attachment_name(source["driver"], source["volumeHandle"], node)
         wanted = {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "VolumeAttachment",

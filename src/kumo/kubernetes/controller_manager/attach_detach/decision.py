@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kumo.api.conditions import is_true
+from kumo.api.csi_names import split_name
 from kumo.api.objects import Object, is_deleting, name_of, parse_timestamp, uid_of
 from kumo.kubernetes.controller_manager.attach_detach import messages
-from kumo.kubernetes.controller_manager.attach_detach.volumes import attached_names, multi_attach_allowed, split_name
+from kumo.kubernetes.controller_manager.attach_detach.volumes import attached_names, multi_attach_allowed
 from kumo.machinery.events import NORMAL, WARNING
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"

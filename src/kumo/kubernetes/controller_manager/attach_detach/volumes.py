@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kumo.api import csi_names
 from kumo.api.objects import Object, annotations_of, controller_of, is_deleting, name_of, namespace_of, uid_of
 
 MANAGED = "volumes.kubernetes.io/controller-managed-attach-detach"
 """On a Node: its kubelet leaves attaching to this controller."""
-_PLUGIN = "kubernetes.io/csi/"
-_SEPARATOR = "^"
 
 Finder = Callable[[str], Object | None]
 """Finds a cluster-scoped object by name."""
@@ -20,20 +18,7 @@ Finder = Callable[[str], Object | None]
 def unique_name(volume: Object) -> str:
     """What a Node's status calls the volume, or the empty string for one that is not a CSI volume."""
     source = csi_source(volume)
-    return f"{_PLUGIN}{source['driver']}{_SEPARATOR}{source['volumeHandle']}" if source else ""
-
-
-def split_name(unique: str) -> tuple[str, str] | None:
-    """Driver and handle of a volume that a Node's status names; None for one of another kind."""
-    if not unique.startswith(_PLUGIN):
-        return None
-    driver, found, handle = unique[len(_PLUGIN) :].partition(_SEPARATOR)
-    return (driver, handle) if found and driver and handle else None
-
-
-def attachment_name(driver: str, handle: str, node: str) -> str:
-    """The name of the VolumeAttachment of a volume on a node."""
-    return f"csi-{hashlib.sha256(f'{handle}{driver}{node}'.encode()).hexdigest()}"
+    return csi_names.unique_name(source["driver"], source["volumeHandle"]) if source else ""
 
 
 def csi_source(volume: Object) -> dict[str, Any] | None:
@@ -106,4 +91,6 @@ def attached_names(node: Object | None) -> list[str]:
 
 def names_by_attachment(names: Iterable[str], node: str) -> dict[str, str]:
     """The volumes by the names of their attachments on the node."""
-    return {attachment_name(*parts, node): unique for unique in names if (parts := split_name(unique))}
+    return {
+        csi_names.attachment_name(*parts, node): unique for unique in names if (parts := csi_names.split_name(unique))
+    }

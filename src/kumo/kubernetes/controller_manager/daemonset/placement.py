@@ -8,6 +8,7 @@ from typing import Any
 
 from kumo.api import selectors
 from kumo.api.objects import Object, annotations_of, is_deleting, labels_of, name_of
+from kumo.api.tolerations import tolerated
 from kumo.kubernetes.controller_manager import pods as p
 from kumo.kubernetes.controller_manager.revisions import HASH_LABEL
 
@@ -40,18 +41,6 @@ def tolerations(spec: Mapping[str, Any]) -> list[Toleration]:
     return found
 
 
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    if toleration.get("operator") == "Exists":
-        return True
-    return (toleration.get("operator") or "Equal") == "Equal" and (toleration.get("value") or "") == (
-        taint.get("value") or ""
-    )
-
-
 def fits(daemon_set: Object, node: Object) -> tuple[bool, bool]:
     """Whether a pod should run on the node, and whether one that is there may go on running."""
     return fits_all(daemon_set, [node])[name_of(node)]
@@ -70,7 +59,7 @@ def _fits(spec: Mapping[str, Any], held: Sequence[Toleration], node: Object) -> 
     refused = {
         t.get("effect")
         for t in (node.get("spec") or {}).get("taints") or ()
-        if t.get("effect") in ("NoSchedule", "NoExecute") and not any(_tolerates(h, t) for h in held)
+        if t.get("effect") in ("NoSchedule", "NoExecute") and not tolerated([t], held)
     }
     return not refused, "NoExecute" not in refused
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from kumo.api import conditions
 from kumo.api.objects import Object, parse_timestamp, timestamp
+from kumo.api.tolerations import tolerates
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -80,7 +81,7 @@ def eviction_time(pod: Object, taints: Iterable[Taint], seen: float) -> float | 
     latest: float | None = None
     for taint in taints:
         start = parse_timestamp(taint["timeAdded"]) if taint.get("timeAdded") else seen
-        held = [t for t in tolerations if _tolerates(t, taint)]
+        held = [t for t in tolerations if tolerates(t, taint)]
         if not held:
             return start
         seconds = [int(t["tolerationSeconds"]) for t in held if t.get("tolerationSeconds") is not None]
@@ -88,13 +89,3 @@ def eviction_time(pod: Object, taints: Iterable[Taint], seen: float) -> float | 
             end = start + max(min(seconds), 0)
             latest = end if latest is None else min(latest, end)
     return latest
-
-
-def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
-    if toleration.get("effect") not in (None, "", "NoExecute"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    if (toleration.get("operator") or "Equal") == "Exists":
-        return True
-    return (toleration.get("value") or "") == (taint.get("value") or "")

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kumo.api.csi_names import attachment_name
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Object, is_deleting
 from kumo.api.resources import GVR
-from kumo.kubernetes.kubelet.csi.places import attachment_name
 from kumo.machinery.client import Client
 from kumo.machinery.informer import Informer
 

@@ -10,16 +10,6 @@ PLUGIN = "kubernetes.io~csi"
 DATA = "vol_data.json"
 
 
-def unique_name(driver: str, handle: str) -> str:
-    """What the volume is called in `volumesInUse` and `volumesAttached` of the Node's status."""
-    return f"kubernetes.io/csi/{driver}^{handle}"
-
-
-def attachment_name(driver: str, handle: str, node: str) -> str:
-    """The name of the VolumeAttachment."""
-    return "csi-" + hashlib.sha256(f"{handle}{driver}{node}".encode()).hexdigest()
-
-
 def inline_handle(uid: str, name: str) -> str:
     """The volume id of a pod's inline volume."""
     return "csi-" + hashlib.sha256(f"{uid}{name}".encode()).hexdigest()

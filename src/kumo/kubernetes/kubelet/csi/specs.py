@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kumo.api.csi_names import unique_name
 from kumo.api.objects import Object, name_of, namespace_of, uid_of
-from kumo.kubernetes.kubelet.csi.places import inline_handle, unique_name
+from kumo.kubernetes.kubelet.csi.places import inline_handle
 
 VolumeKey = tuple[str, str]
 """A volume: its driver and its handle."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from kumo.api.csi_names import attachment_name, unique_name
 from kumo.api.errors import StatusError
 from kumo.api.objects import Object, uid_of
 from kumo.api.resources import GVR, SECRETS
@@ -26,7 +27,7 @@ from kumo.kubernetes.kubelet.csi import calls, records
 from kumo.kubernetes.kubelet.csi.attachment import Attachments, NeverAttached, NotAttached
 from kumo.kubernetes.kubelet.csi.blocks import Blocks
 from kumo.kubernetes.kubelet.csi.drivers import Driver, Drivers, NoDriver
-from kumo.kubernetes.kubelet.csi.places import Places, attachment_name, unique_name
+from kumo.kubernetes.kubelet.csi.places import Places
 from kumo.kubernetes.kubelet.csi.records import EPHEMERAL, PERSISTENT, VolumeData
 from kumo.kubernetes.kubelet.csi.specs import VolumeKey, VolumeSpec
 from kumo.kubernetes.kubelet.references import References

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import structlog
 
 from kumo.api.objects import Object, name_of, namespace_of
+from kumo.api.tolerations import tolerated
 from kumo.host.cgroup_usage import CgroupReader
 from kumo.host.containerd.rpc import EngineError
-from kumo.kubernetes.kubelet.admission import Refusal, tolerates
+from kumo.kubernetes.kubelet.admission import Refusal
 from kumo.kubernetes.kubelet.eviction.ranking import (
     REASON,
     Usage,
@@ -100,9 +101,9 @@ class EvictionManager:
 
     def refusal(self, pod: Object) -> Refusal | None:
         """Why a new pod is not taken now, if it is not."""
-        tolerated = any(tolerates(t, _TAINT) for t in pod["spec"].get("tolerations") or ())
+        stands = tolerated([_TAINT], pod["spec"].get("tolerations") or ())
         best_effort = qos_class(pod) == "BestEffort"
-        if not refused(self._held, critical=is_critical(pod), best_effort=best_effort, tolerates_memory=tolerated):
+        if not refused(self._held, critical=is_critical(pod), best_effort=best_effort, tolerates_memory=stands):
             return None
         return Refusal(REASON, f"The node had condition: [{' '.join(sorted(self._held))}]. ")
 

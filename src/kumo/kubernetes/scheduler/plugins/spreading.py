@@ -12,10 +12,10 @@ from typing import Any
 
 from kumo.api import selectors
 from kumo.api.objects import Object, labels_of
+from kumo.api.tolerations import tolerated
 from kumo.kubernetes.scheduler.matching import Matches, identity, is_empty, matcher
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
 from kumo.kubernetes.scheduler.plugins.node_affinity import node_matches, question_of
-from kumo.kubernetes.scheduler.plugins.taints import tolerated
 
 HARD, SOFT = "DoNotSchedule", "ScheduleAnyway"
 HOSTNAME = "kubernetes.io/hostname"

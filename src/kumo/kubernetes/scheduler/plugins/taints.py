@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kumo.api.objects import Object, uid_of
+from kumo.api.tolerations import Taint, tolerated, tolerates
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Interest, Resource
 from kumo.kubernetes.scheduler.cycle import Cycle, Refusal
 from kumo.kubernetes.scheduler.nodes import NodeInfo
 from kumo.kubernetes.scheduler.plugins.base import SKIP, Plugin, Prefiltered, normalized
 
-Taint = Mapping[str, Any]
 _UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 _HARD = ("NoSchedule", "NoExecute")
-
-
-def tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
-    """Whether the toleration covers the taint; an empty effect or key stands for all of them.
-
-    `Lt` and `Gt` compare whole numbers where the API server lets them through (a feature that is off by default).
-    """
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    mine, its = toleration.get("value") or "", taint.get("value") or ""
-    if operator in ("Lt", "Gt"):
-        try:
-            return int(its) < int(mine) if operator == "Lt" else int(its) > int(mine)
-        except ValueError:
-            return False
-    return bool(operator == "Equal" and mine == its)
-
-
-def tolerated(taints: Iterable[Taint], held: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every one of the taints is covered by a toleration."""
-    return all(any(tolerates(t, taint) for t in held) for taint in taints)
 
 
 def hard_taints(node: Object) -> list[Taint]:
