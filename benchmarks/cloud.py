@@ -101,6 +101,11 @@ class CloudBench:
             sys.exit(f"kumo {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    def reset(self) -> None:
+        """Remove the instance, if there is one: also what a killed run left."""
+        if (self.data_dir / "instance.json").exists():
+            self.kumo("reset", "--yes")
+
     def add(self, name: str, unit: Unit, values: float | list[float], bar: float | None = None) -> None:
         """Add a line to the table, and show it at once."""
         self.figures.append(figure(name, unit, values, bar))
@@ -273,13 +278,11 @@ def main() -> None:
     parser.add_argument("--vms", default="1,5,10")
     chosen = parser.parse_args()
     bench = CloudBench(chosen.data_dir, chosen.port)
-    if (chosen.data_dir / "instance.json").exists():
-        bench.kumo("reset", "--yes")
+    bench.reset()
     try:
         figures = asyncio.run(bench.run([int(n) for n in chosen.vms.split(",")]))
     finally:
-        if (chosen.data_dir / "instance.json").exists():
-            bench.kumo("reset", "--yes")
+        bench.reset()
     print()
     show(figures)
 
