@@ -59,7 +59,8 @@ def walked(paths: Iterable[Path | str]) -> tuple[int, int]:
         used, inodes = used + root.st_blocks * 512, inodes + 1
         while stack and inodes < _MOST:
             try:
-                entries = list(os.scandir(stack.pop()))
+                with os.scandir(stack.pop()) as found_there:
+                    entries = list(found_there)
             except OSError:  # It is a file, or gone.
                 continue
             for entry in entries:

@@ -85,7 +85,8 @@ class PodFiles:
 def _mounted(top: Path, name: str) -> Path | None:
     """Where a claim's volume is mounted below the pod's directory: each plugin has a directory of its own."""
     try:
-        plugins = [e.path for e in os.scandir(top) if e.is_dir(follow_symlinks=False)]
+        with os.scandir(top) as entries:
+            plugins = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError:
         return None
     by_record = records.mount_of(top, name)
