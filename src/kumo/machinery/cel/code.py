@@ -11,7 +11,7 @@ from time import sleep
 from typing import Any
 
 from kumo.machinery.cel.errors import CelError, CostExceeded
-from kumo.machinery.cel.values import NOTHING, Lazy, Optional, contains, some, type_of_value
+from kumo.machinery.cel.values import NOTHING, Defaulted, Lazy, Optional, contains, some, type_of_value
 
 Frame = list[Any]
 Run = Callable[[Frame], Any]
@@ -76,6 +76,8 @@ def select(value: Any, name: str) -> Any:
         if name in value:
             return value[name]
         raise CelError(f"no such key: {name}")
+    if type(value) is Defaulted:
+        return value[name]
     if type(value) is Optional:
         return select_optional(value, name)
     if value is UNBOUND:
@@ -92,7 +94,7 @@ def select_optional(value: Any, key: Any) -> Any:
             return NOTHING
         value = value.value
     if isinstance(value, dict | Lazy):
-        return some(value[key]) if contains(value, key) else NOTHING
+        return some(value[key]) if contains(value, key) or type(value) is Defaulted else NOTHING
     if isinstance(value, list) and type(key) is int:
         return some(value[key]) if 0 <= key < len(value) else NOTHING
     raise no_overload("_[?_]", [value, key])
@@ -101,7 +103,7 @@ def select_optional(value: Any, key: Any) -> Any:
 def index(value: Any, key: Any) -> Any:
     """`value[key]`. Raises CelError."""
     if isinstance(value, dict | Lazy):
-        if contains(value, key):
+        if contains(value, key) or type(value) is Defaulted:
             return value[key]
         raise CelError(f"no such key: {key}")
     if isinstance(value, list):

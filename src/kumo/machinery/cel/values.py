@@ -69,6 +69,15 @@ class Lazy(Mapping[str, Any]):
         return len(self._fields)
 
 
+class Defaulted(dict[str, Any]):
+    """A map whose missing keys are looked up as an empty map, although it does not contain them."""
+
+    __slots__ = ()
+
+    def __missing__(self, key: str) -> Any:
+        return {}
+
+
 class SetList(list[Any]):
     """A list of `x-kubernetes-list-type: set`: equal in any order, added as a union."""
 
@@ -101,6 +110,7 @@ _PLAIN: dict[type, types.Type] = {
     SetList: types.Type("list", "list"),
     MapList: types.Type("list", "list"),
     dict: types.Type("map", "map"),
+    Defaulted: types.Type("map", "map"),
     Lazy: types.Type("map", "map"),
     Timestamp: types.Type("timestamp", "google.protobuf.Timestamp"),
     Duration: types.Type("duration", "google.protobuf.Duration"),
@@ -116,7 +126,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "bytes": (bytes,),
     "null": (type(None),),
     "list": (list, SetList, MapList),
-    "map": (dict, Lazy),
+    "map": (dict, Lazy, Defaulted),
     "timestamp": (Timestamp,),
     "duration": (Duration,),
     "type": (types.Type,),

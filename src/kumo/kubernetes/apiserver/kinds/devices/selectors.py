@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kumo.api import fields
 from kumo.api.errors import Cause
 from kumo.kubernetes.apiserver.kinds.devices.identifiers import each_item
-
-if TYPE_CHECKING:
-    from kumo.machinery.cel import Environment
 
 _MOST = 32
 _LONGEST = 10 * 1024
@@ -28,28 +24,12 @@ def _selector(path: str, selector: dict[str, Any]) -> list[Cause]:
     if len(expression.encode()) > _LONGEST:
         return [fields.too_long(here, _LONGEST)]
     from kumo.machinery.cel import BOOL, DYN, CompileError  # Not before somebody writes an expression.
+    from kumo.machinery.cel.devices import device_environment
 
     try:
-        kind = _environment().compile(expression).type
+        kind = device_environment().compile(expression).type
     except CompileError as error:
         return [fields.invalid(here, expression, f"compilation failed: {error.message}")]
     if kind not in (BOOL, DYN):
         return [fields.invalid(here, expression, f"must evaluate to bool or the unknown type, not {kind}")]
     return []
-
-
-@cache
-def _environment() -> Environment:
-    from kumo.machinery.cel import BOOL, DYN, STRING, Environment, map_of, struct
-    from kumo.machinery.cel.libraries.quantities import QUANTITY_TYPE
-
-    device = struct(
-        "kubernetes.DRADevice",
-        {
-            "driver": STRING,
-            "attributes": map_of(STRING, map_of(STRING, DYN)),
-            "capacity": map_of(STRING, map_of(STRING, QUANTITY_TYPE)),
-            "allowMultipleAllocations": BOOL,
-        },
-    )
-    return Environment({"device": device})
