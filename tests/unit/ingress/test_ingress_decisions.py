@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kumo.api.objects import Key, Object
 from kumo.kubernetes.ingress.backends import Backend, Server, commands, place, port_of, protocol, servers
@@ -164,8 +164,8 @@ def test_the_configuration_holds_servers_and_free_slots() -> None:
     )
 
 
-def pair() -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
+def pair(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | None = None) -> tuple[bytes, bytes]:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
     now = datetime.datetime.now(datetime.UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(1))
@@ -184,12 +184,14 @@ def test_certificates() -> None:
     assert found == Certificate(crt + key, ("a.com",))
     assert listing("/d", {Key("n", "s"): found}, "default.pem") == "/d/default.pem\n/d/n_s.pem a.com\n"
     other = pair()[1]
+    weak = pair(rsa.generate_private_key(65537, 1024))
     for bad, text in [
         (None, "no such secret"),
         ({"data": {"tls.crt": "?"}}, "no base64"),
         (secret(b"x", key), "tls.crt is no certificate"),
         (secret(crt, b"x"), "tls.key is no private key"),
         (secret(crt, other), "tls.key is not the key of tls.crt"),
+        (secret(*weak), "OpenSSL refuses it: EE_KEY_TOO_SMALL"),
     ]:
         with pytest.raises(BadCertificate, match=text):
             certificate(bad, ())

@@ -1,13 +1,16 @@
-"""TLS secrets as haproxy reads them: one PEM file each, looked at before haproxy does. No I/O."""
+"""TLS secrets as haproxy reads them: one PEM file each, looked at before haproxy does. No I/O but in memory."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from kumo.api.objects import Key, Object
@@ -34,18 +37,32 @@ def certificate(secret: Object | None, hosts: tuple[str, ...]) -> Certificate:
         chain, key = (base64.b64decode(data[name]) for name in ("tls.crt", "tls.key"))
     except (KeyError, binascii.Error) as error:
         raise BadCertificate(f"{error} is missing or no base64") from error
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
-        leaf = x509.load_pem_x509_certificates(chain)[0]
-    except (ValueError, IndexError) as error:
+        certified = x509.load_pem_x509_certificates(chain)[0].public_key().public_bytes(*form)
+    except (ValueError, IndexError, UnsupportedAlgorithm) as error:
         raise BadCertificate(f"tls.crt is no certificate: {error}") from error
     try:
-        public = serialization.load_pem_private_key(key, None).public_key()
-    except (ValueError, TypeError) as error:
+        public = serialization.load_pem_private_key(key, None).public_key().public_bytes(*form)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadCertificate(f"tls.key is no private key: {error}") from error
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if public.public_bytes(*form) != leaf.public_key().public_bytes(*form):
+    if public != certified:
         raise BadCertificate("tls.key is not the key of tls.crt")
-    return Certificate(chain.rstrip() + b"\n" + key.rstrip() + b"\n", hosts)
+    pem = chain.rstrip() + b"\n" + key.rstrip() + b"\n"
+    _try(pem)
+    return Certificate(pem, hosts)
+
+
+def _try(pem: bytes) -> None:
+    """Let OpenSSL look at it as it does in haproxy, which serves nobody when one certificate is too weak for it."""
+    descriptor = os.memfd_create("certificate")
+    try:
+        os.write(descriptor, pem)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except ssl.SSLError as error:
+        raise BadCertificate(f"OpenSSL refuses it: {error.reason or error}") from error
+    finally:
+        os.close(descriptor)
 
 
 def file_name(key: Key) -> str:

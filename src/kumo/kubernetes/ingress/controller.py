@@ -66,11 +66,14 @@ class IngressController:
             except (EngineError, StatusError, OSError, TimeoutError) as error:
                 if not (isinstance(error, StatusError) and is_conflict(error)):
                     _log.warning("can't serve the Ingresses", error=str(error), again_in=delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _RETRY_LONGEST)
+            except Exception:  # A tenant's objects must not take the node's process with them.
+                _log.exception("can't serve the Ingresses", again_in=delay)
+            else:
+                delay = _RETRY_FIRST
+                await self._wake.wait()
                 continue
-            delay = _RETRY_FIRST
-            await self._wake.wait()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RETRY_LONGEST)
 
     async def _look(self) -> None:
         ours = self._world.ours

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 from kumo.kubernetes.ingress.backends import Backend, Server
@@ -131,8 +130,3 @@ def _state(server: Server | None) -> str:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-def default_certificate_path(directory: Path) -> Path:
-    """Where the certificate for hosts that no secret is for lies."""
-    return directory / DEFAULT_CERTIFICATE

@@ -47,6 +47,8 @@ class World:
         self._secrets = informers.informer(SECRETS, field_selector="type=kubernetes.io/tls")
         self._slices.add_index(_INDEX, _service_of)
         self._named: frozenset[Key] = frozenset()
+        self._seen: dict[Key, tuple[object, Certificate | BadCertificate]] = {}
+        """What the wanted secrets hold, with the version and hosts that this holds for."""
         self._changed = changed
         for informer in (self._ingresses, self._classes, self._secrets):
             informer.on_change(lambda _old, _new: changed())
@@ -79,9 +81,10 @@ class World:
         troubles = {key: list(texts) for key, texts in routes.troubles.items()}
         self._named = frozenset(Key(t.namespace, t.service) for t in routes.targets)
         certificates = {}
+        self._seen = {key: seen for key, seen in self._seen.items() if key in routes.secrets}
         for key, hosts in routes.secrets.items():
             try:
-                certificates[key] = certificate(self._secrets.get_key(key), hosts)
+                certificates[key] = self._certificate(key, hosts)
             except BadCertificate as error:
                 for ingress in ingresses:
                     if namespace_of(ingress) == key.namespace and _wants(ingress, key.name):
@@ -94,6 +97,21 @@ class World:
                 text = f'service "{target.service}" has no port "{target.port}", or is not there'
                 troubles.setdefault(key_of(ingress), []).append(text)
         return Plan(routes.rules, backends, certificates, {k: tuple(t) for k, t in troubles.items()})
+
+    def _certificate(self, key: Key, hosts: tuple[str, ...]) -> Certificate:
+        """As `certificate`, once for each version of a secret: to look at an RSA key takes many milliseconds."""
+        secret = self._secrets.get_key(key)
+        what = ((secret or {}).get("metadata") or {}).get("resourceVersion"), hosts
+        seen = self._seen.get(key)
+        if seen is None or seen[0] != what:
+            try:
+                seen = what, certificate(secret, hosts)
+            except BadCertificate as error:
+                seen = what, error
+            self._seen[key] = seen
+        if isinstance(seen[1], BadCertificate):
+            raise seen[1]
+        return seen[1]
 
     def _port(self, target: Target) -> Object | None:
         service = self._services.get(target.service, target.namespace)
