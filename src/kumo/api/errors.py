@@ -175,11 +175,6 @@ def _bounded(causes: Sequence[Cause]) -> Sequence[Cause]:
     return causes
 
 
-def unprocessable() -> StatusError:
-    """422 Invalid without particulars: a patch that fits its form but not the object, as upstream says it."""
-    return StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {})
-
-
 def too_many_requests(message: str, retry_after: int = 1) -> StatusError:
     """429: come back after `retry_after` seconds."""
     return StatusError(

@@ -20,7 +20,6 @@ from kumo.api.pod_ranges import range6
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
 DEFAULT_PORT = 6443
 DEFAULT_NODE_PORT = 10250
-CLUSTER_DOMAIN = "cluster.local"
 _SOCKET_PATH_LIMIT = 107
 _LONGEST_SOCKET = "containerd/c.sock.ttrpc"
 

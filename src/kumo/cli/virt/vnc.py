@@ -23,7 +23,6 @@ from kumo.machinery.http import WebSocket
 from kumo.machinery.websocket import ABNORMAL
 
 _VIEWERS = {"remote-viewer": ("remote-viewer", "vnc://127.0.0.1:{port}"), "tiger": ("vncviewer", "127.0.0.1:{port}")}
-_ACCEPT_SECONDS = 60.0
 
 
 def viewer(kind: str, path: str) -> tuple[str, str]:

@@ -116,10 +116,6 @@ class Cache:
         """Whether the pod is on a node, or assumed to be."""
         return uid in self._where
 
-    def is_assumed(self, uid: str) -> bool:
-        """Whether the pod's binding is being written."""
-        return uid in self._assumed
-
     def _nominate(self, pod: Object) -> None:
         """Remember where the pod waits for room, as its status says."""
         node, uid = (pod.get("status") or {}).get("nominatedNodeName") or "", uid_of(pod)

@@ -172,11 +172,6 @@ class SchedulingQueue:
         for found in [p for p in self._aside.values() if self._hopes(p, event)]:
             self._requeue(found)
 
-    def nothing_known(self) -> None:
-        """Queue every pod that is aside: the cluster has a first node, or an extender's answer may have changed."""
-        for found in list(self._aside.values()):
-            self._requeue(found)
-
     def flush(self) -> None:
         """Queue the pods that were aside for five minutes."""
         limit = self._clock() - FLUSH_AFTER

@@ -126,16 +126,3 @@ def is_deletable(snapshot: Object) -> bool:
     """Whether the snapshot is being deleted and held by this controller."""
     held = snapshot["metadata"].get("finalizers") or ()
     return is_deleting(snapshot) and bool({SOURCE_FINALIZER, BOUND_FINALIZER} & set(held))
-
-
-def content_differs(snapshot: Object, content: Object) -> bool:
-    """Whether the content's status has something that the snapshot's has not."""
-    theirs, ours = content.get("status"), snapshot.get("status")
-    if not theirs:
-        return False
-    if not ours or not ours.get("boundVolumeSnapshotContentName"):
-        return True
-    return any(theirs.get(f) is not None and ours.get(f) is None for f in ("creationTime", "restoreSize")) or (
-        bool(theirs.get("readyToUse")) != bool(ours.get("readyToUse"))
-        or (theirs.get("error") or {}).get("message") != (ours.get("error") or {}).get("message")
-    )

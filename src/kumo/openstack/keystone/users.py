@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import Any
 
@@ -187,8 +186,3 @@ class Users:
         if found is None:
             raise ApiError(404, f"Could not find domain: {call.params['id']}.")
         return reply({"domain": views.domain(found, call.base)})
-
-
-def random_password() -> str:
-    """A password that nobody guesses."""
-    return secrets.token_urlsafe(18)
