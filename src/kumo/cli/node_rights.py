@@ -130,6 +130,7 @@ def _approver() -> list[tuple[GVR, Object]]:
             "resourceNames": ["kubernetes.io/kubelet-serving"],
             "verbs": ["approve"],
         },
+        {"apiGroups": [""], "resources": ["services"], "resourceNames": ["kubernetes"], "verbs": ["get"]},
     ]
     subject = {"kind": "ServiceAccount", "name": APPROVER, "namespace": NAMESPACE}
     return [(CLUSTERROLES, _role(name, *rules)), (CLUSTERROLEBINDINGS, _bound(name, name, subject))]

@@ -34,7 +34,7 @@ def judged(
     made = enrolment.new_request(subject, ("system:nodes",), dns_names=names, addresses=addresses)
     text = base64.b64encode(made.request).decode()
     spec = {"username": user, "groups": list(groups), "usages": list(usages), "request": text}
-    return fault({"spec": spec}, parse_request(text), nodes)
+    return fault({"spec": spec}, parse_request(text), nodes, ["10.96.0.1"])
 
 
 def test_a_nodes_own_names_and_addresses() -> None:
@@ -65,3 +65,24 @@ def test_nothing_else(given: dict[str, Any], why: str) -> None:
 def test_an_address_that_two_nodes_claim_is_neithers() -> None:
     twin = {"metadata": {"name": "n3"}, "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}
     assert "another node's" in judged([], ["192.0.2.1"], nodes=[*NODES, twin])
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "kubernetes.default", "kubernetes.default.svc.x.example", "localhost"])
+def test_no_node_passes_for_the_api_server_by_its_name(name: str) -> None:
+    node = {"metadata": {"name": name}}
+    user = f"system:node:{name}"
+    assert "is the API server's" in judged([name], [], subject=user, user=user, nodes=[node])
+    other = f"x{name}"
+    user = f"system:node:{other}"
+    assert judged([other], [], subject=user, user=user, nodes=[{"metadata": {"name": other}}]) == ""
+
+
+@pytest.mark.parametrize("address", ["10.96.0.1", "127.0.0.1", "::1"])
+def test_no_node_passes_for_the_api_server_by_an_address_that_it_claims(address: str) -> None:
+    liar = {"metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+    assert "is the API server's" in judged([], [address], nodes=[liar])
+
+
+def test_a_name_that_a_node_writes_into_its_status_is_not_proven() -> None:
+    liar = {"metadata": {"name": "n1"}, "status": {"addresses": [{"type": "Hostname", "address": "api.example"}]}}
+    assert "no name or address" in judged(["api.example"], [], nodes=[liar])

@@ -5,13 +5,14 @@ Upstream leaves this to an administrator or to a program of the installer's; her
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from ipaddress import ip_address
 
 import structlog
 
 from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Key, Object, key_of, name_of
-from kumo.api.resources import NODES
+from kumo.api.resources import NODES, SERVICES
 from kumo.kubernetes.controller_manager.certificates.requests import (
     KUBELET_SERVING,
     SIGNINGREQUESTS,
@@ -27,11 +28,17 @@ from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informers
 
 _log = structlog.get_logger("kumo.certificates")
+_NAME = "kubernetes.default.svc"
+"""What pods call the API server; shorter forms and the cluster's domain behind it are its too."""
 _MESSAGE = "Auto approving kubelet serving certificate: the node's own names and addresses."
 
 
-def fault(obj: Object, request: CertificateRequest, nodes: Iterable[Object]) -> str:
-    """Why the request is not approved as things are (a node may still come to have the address), empty if it is."""
+def fault(obj: Object, request: CertificateRequest, nodes: Iterable[Object], reserved: Collection[str] = ()) -> str:
+    """Why the request is not approved as things are (a node may still come to have the address), empty if it is.
+
+    A kubelet writes its Node's addresses itself, and the CA is the one that proves the API server: so the only name is
+    the node's, and neither loopback nor the addresses of the API server (`reserved`) are anybody's.
+    """
     spec = obj.get("spec") or {}
     wrong = kubelet_serving_fault(request, usages(obj))
     if wrong:
@@ -52,8 +59,10 @@ def fault(obj: Object, request: CertificateRequest, nodes: Iterable[Object]) -> 
     if not found:
         return f"there is no node {name}"
     for text in (*request.dns_names, *request.addresses):
-        if text not in own:
+        if text not in own or (text in request.dns_names and text != name):
             return f"{text} is no name or address of node {name}"
+        if text in reserved or _is_the_api_servers(text):
+            return f"{text} is the API server's"
         if text in others and text != name:
             return f"{text} is another node's, too"
     return ""
@@ -89,7 +98,8 @@ class ServingRequestApprover:
         if obj is None or not _waits(obj):
             return None
         try:
-            wrong = fault(obj, parse_request((obj.get("spec") or {}).get("request") or ""), self._nodes.objects())
+            asked = parse_request((obj.get("spec") or {}).get("request") or "")
+            wrong = fault(obj, asked, self._nodes.objects(), await self._reserved())
         except RequestError as error:
             wrong = str(error)
         if wrong:
@@ -103,6 +113,25 @@ class ServingRequestApprover:
             if not is_not_found(error):
                 raise
         return None
+
+    async def _reserved(self) -> list[str]:
+        """The addresses at which pods find the API server."""
+        try:
+            service = await self._client.get(SERVICES, "kubernetes", "default")
+        except StatusError as error:
+            if not is_not_found(error):
+                raise
+            return []
+        return list((service.get("spec") or {}).get("clusterIPs") or ())
+
+
+def _is_the_api_servers(text: str) -> bool:
+    """Whether clients look for the API server by that name or address in every cluster."""
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        labels = text.lower().split(".")
+        return text.lower() == "localhost" or _NAME.split(".")[: len(labels)] == labels[: len(_NAME.split("."))]
 
 
 def _waits(obj: Object) -> bool:
