@@ -10,7 +10,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-PACKAGES = (Path("kumo/host/containerd/stubs"), Path("kumo/host/csi/stubs"), Path("kumo/store/etcd/stubs"))
+PACKAGES = (
+    Path("kumo/host/containerd/stubs"),
+    Path("kumo/host/csi/stubs"),
+    Path("kumo/kubernetes/kubelet/devices/stubs"),
+    Path("kumo/store/etcd/stubs"),
+)
 """Each is made from the folder `proto` beside it."""
 
 

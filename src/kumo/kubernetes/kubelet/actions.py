@@ -22,6 +22,8 @@ from kumo.kubernetes.kubelet import env_files, labels
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.containers import Surroundings, container_config, termination_file, write_files
+from kumo.kubernetes.kubelet.devices.ledger import DeviceError
+from kumo.kubernetes.kubelet.devices.manager import DeviceManager
 from kumo.kubernetes.kubelet.dns import hosts_file, parse_resolv_conf, pod_dns, within_limits
 from kumo.kubernetes.kubelet.env import ConfigError, Sources, environment, file_references, references
 from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
@@ -74,6 +76,7 @@ class Tools:
     cgroups: Cgroups
     machine: Machine
     allocations: Allocations
+    devices: DeviceManager
     probes: ProbeCounts = field(default_factory=ProbeCounts)
 
 
@@ -190,7 +193,7 @@ class PodActions:
             target = _target(container, state)
             verify_non_root(pod, container, image)
             config = await self._container_config(pod, container, restarts, volumes, ips, target, image)
-        except (ConfigError, OSError) as error:
+        except (ConfigError, DeviceError, OSError) as error:
             events.record(pod, WARNING, "Failed", f"Error: {error}", path)
             raise StartFailed("CreateContainerConfigError", str(error)) from error
         self.tools.allocations.started(pod, container["name"])
@@ -222,15 +225,17 @@ class PodActions:
     ) -> cri.ContainerConfig:
         config = self.tools.config
         folder = config.pods_directory / uid_of(pod)
+        given = await self.tools.devices.prepare(pod, container)
         around = Surroundings(
             pod_directory=folder,
             volumes=volumes,
-            environment=await self._environment(pod, container, volumes, ips),
+            environment={**given.environment, **await self._environment(pod, container, volumes, ips)},
             devices=config.devices,
             node_memory=self.tools.machine.memory,
             profiles=config.directory / "seccomp",
             target=target,
             image=image,
+            given=given,
         )
         termination = termination_file(folder, container["name"])
 

@@ -67,6 +67,8 @@ class Allocations:
         self._fresher: Object | None = None
         self.pressure: Callable[[Object], Refusal | None] = lambda pod: None
         """Why a pod is not taken while the node is short of something."""
+        self.roomy: Callable[[Object, Object], Object] = lambda pod, node: node
+        """The Node as it is for a pod that was given devices of it already."""
 
     def refresh(self, node: Object) -> None:
         """Here is the Node as the API server has it, in case what `node` gave is older."""
@@ -107,7 +109,7 @@ class Allocations:
             return short
         node = self._seen()
         if node is not None:
-            refusal = judge(pod, node, self._others(uid), apparmor=self._apparmor)
+            refusal = judge(pod, self.roomy(pod, node), self._others(uid), apparmor=self._apparmor)
             if refusal is not None:
                 return refusal
         self._books[uid] = Book(resources_of(pod))

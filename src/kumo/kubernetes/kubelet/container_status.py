@@ -47,6 +47,8 @@ class View:
     """The pod with the resources that it has; None: those in its spec."""
     resize: Sequence[Mapping[str, Any]] = ()
     """The conditions about a resize."""
+    device_health: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """`allocatedResourcesStatus` of the containers that have devices of plugins."""
     restarting: bool = False
     """All containers are being removed to run anew."""
 

@@ -17,6 +17,7 @@ from kumo.api.objects import Object
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet import labels
 from kumo.kubernetes.kubelet.config import DeviceResource
+from kumo.kubernetes.kubelet.devices.options import NOTHING, DeviceOptions
 from kumo.kubernetes.kubelet.env import ConfigError, expand, expand_all
 from kumo.kubernetes.kubelet.resources import CPU_PERIOD, container_limits, oom_score
 from kumo.kubernetes.kubelet.security import container_context
@@ -41,6 +42,8 @@ class Surroundings:
     target: str = ""
     """The id of the container whose process namespace this one joins."""
     image: cri.Image | None = None
+    given: DeviceOptions = NOTHING
+    """What comes with the devices of device plugins; `environment` has its variables already."""
 
 
 def log_path(container: str, restarts: int) -> str:
@@ -82,9 +85,13 @@ def container_config(
         working_dir=container.get("workingDir") or "",
         envs=[cri.KeyValue(key=k, value=v.encode()) for k, v in around.environment.items()],
         mounts=_mounts(pod, container, around, termination),
-        devices=[*_devices(container, around.devices), *_block_devices(container, around.volumes)],
+        devices=[
+            *_devices(container, around.devices),
+            *_given_devices(around.given),
+            *_block_devices(container, around.volumes),
+        ],
         labels={**labels.pod_labels(pod), labels.CONTAINER_NAME: container["name"]},
-        annotations=_annotations(pod, container, restarts, termination),
+        annotations={**around.given.annotations, **_annotations(pod, container, restarts, termination)},
         log_path=log_path(container["name"], restarts),
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
@@ -124,6 +131,8 @@ def _mounts(pod: Object, container: Container, around: Surroundings, termination
     path = container.get("terminationMessagePath") or "/dev/termination-log"
     if path not in places:
         found.append(cri.Mount(container_path=path, host_path=str(termination)))
+    for place, (source, read_only) in around.given.mounts.items():
+        found.append(cri.Mount(container_path=place, host_path=source, readonly=read_only))
     # A mount below another one has to come after it.
     return sorted(found, key=lambda m: m.container_path.rstrip("/").count("/"))
 
@@ -161,6 +170,13 @@ def _block_devices(container: Container, volumes: Mapping[str, Volume]) -> list[
             cri.Device(host_path=str(volume.path), container_path=device["devicePath"], permissions=permissions)
         )
     return found
+
+
+def _given_devices(given: DeviceOptions) -> list[cri.Device]:
+    return [
+        cri.Device(host_path=source, container_path=place, permissions=permissions)
+        for place, (source, permissions) in given.devices.items()
+    ]
 
 
 def _devices(container: Container, offered: Mapping[str, DeviceResource]) -> list[cri.Device]:

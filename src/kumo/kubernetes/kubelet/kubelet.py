@@ -23,6 +23,7 @@ from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
+from kumo.kubernetes.kubelet.devices.manager import DeviceManager
 from kumo.kubernetes.kubelet.events import PodEvents
 from kumo.kubernetes.kubelet.eviction.manager import EvictionManager
 from kumo.kubernetes.kubelet.eviction.signals import observe
@@ -110,8 +111,24 @@ class Kubelet:
             lambda: self._nodes.get(config.node_name),
             apparmor=has_apparmor(),
         )
+        self.devices = DeviceManager(
+            config.directory / "device-plugins", self.node.poke, self._touched, config.devices.keys()
+        )
+        self.storage.plugins["DevicePlugin"] = self.devices.handler
+        self.node.offered = self.devices.offered
+        allocations.roomy = self.devices.roomy
         tools = Tools(
-            config, engine, references, volumes, images, events, self._services, Cgroups(), facts, allocations
+            config,
+            engine,
+            references,
+            volumes,
+            images,
+            events,
+            self._services,
+            Cgroups(),
+            facts,
+            allocations,
+            self.devices,
         )
         self._static = StaticSide(
             config.manifests_directory,
@@ -181,6 +198,7 @@ class Kubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.node.run(), name="node")
                 group.create_task(self.storage.run(), name="storage")
+                group.create_task(self.devices.run(), name="devices")
                 group.create_task(self._follow_engine(), name="engine")
                 group.create_task(self._follow_pods(), name="pods")
                 group.create_task(self._static.run(), name="static pods")
@@ -228,6 +246,7 @@ class Kubelet:
         await self._static.look()
         self._synced = True
         await self._adopt()
+        self.devices.keep(self._workers.keys())
 
     async def _follow_engine(self) -> None:
         """Wake workers by containerd's events; pods of the node itself run even while nobody answers for the API."""
@@ -261,10 +280,16 @@ class Kubelet:
         if worker is not None:
             worker.outdated()
 
+    def _touched(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.wake()
+
     def _released(self, uid: str) -> None:
         """A pod has let go of what it used: those whose resize waits for room may look again."""
         allocations = self._actions.tools.allocations
         allocations.forget(uid)
+        self.devices.forget(uid)
         for other in allocations.waiting():
             worker = self._workers.get(other)
             if worker is not None:

@@ -207,6 +207,8 @@ class NodeKeeper:
         self._changed = asyncio.Event()
         self._problem = ""
         self.volumes_in_use: Callable[[], Sequence[str]] = tuple
+        self.offered: Callable[[], tuple[Mapping[str, str], Mapping[str, str]]] = lambda: ({}, {})
+        """Capacity and allocatable of what plugins offer."""
         self.pressures: Callable[[], Collection[str]] = tuple
         """The volumes that must not be detached, by their unique names."""
         self.registered = asyncio.Event()
@@ -299,7 +301,11 @@ class NodeKeeper:
         if self._leaving:
             self._problem = "node is shutting down"
         images.sort(key=lambda i: -i["sizeBytes"])
-        return node_status(self._config, self._machine, version, images[:_MAX_IMAGES]) | abilities
+        status = node_status(self._config, self._machine, version, images[:_MAX_IMAGES]) | abilities
+        capacity, allocatable = self.offered()
+        status["capacity"] = {**capacity, **status["capacity"]}
+        status["allocatable"] = {**allocatable, **status["allocatable"]}
+        return status
 
     async def _write_status(self) -> None:
         status = await self._status()

@@ -26,6 +26,9 @@ def make_status(pod: Object, view: View, now: float) -> Status:
     old: Status = pod.get("status") or {}
     first = [container_status(pod, c, view) for c in init_containers(pod)]
     regular = [container_status(pod, c, view) for c in containers(pod)]
+    for entry in regular:
+        if view.device_health.get(entry["name"]):
+            entry["allocatedResourcesStatus"] = list(view.device_health[entry["name"]])
     debug = [container_status(pod, c, view) for c in ephemeral_containers(pod)]
     begun = any_regular_started(pod, view.state)
     phase = phases.pod_phase(pod, first + regular, terminal=view.terminal, begun=begun)

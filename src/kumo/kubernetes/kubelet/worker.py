@@ -288,13 +288,22 @@ class PodWorker:
     async def _admit(self, pod: Object) -> bool:
         """Whether the node takes the pod; if not, its status and an event say why."""
         tools = self._shared.actions.tools
-        refusal = tools.allocations.admit(pod)
+        refusal = None
+        if tools.devices.waits(pod):
+            state = await self._observe()
+            refusal = await tools.devices.admit(pod, {c.name for c in state.containers if c.running})
+            if refusal is not None and state.sandboxes:
+                # It ran before the node lost its devices.
+                await self._shared.actions.stop_pod(pod, state, float(grace_period(pod)))
+                await self._shared.actions.release(self.uid)
+        refusal = refusal or tools.allocations.admit(pod)
         if refusal is not None and refusal.reason == "NodeAffinity":
             # The node may have got its labels a moment ago.
             tools.allocations.refresh(await self._shared.client.get(NODES, tools.config.node_name))
             refusal = tools.allocations.admit(pod)
         if refusal is None:
             return True
+        tools.devices.forget(self.uid)
         tools.events.record(pod, WARNING, refusal.reason, refusal.message)
         message = f"Pod was rejected: {refusal.message}"
         self._status = {
@@ -497,6 +506,7 @@ class PodWorker:
             actuated=book.actuated["containers"] if book else {},
             has=with_actuated(pod, book.actuated) if book else None,
             resize=tuple(book.conditions.values()) if book and not terminal else (),
+            device_health=tools.devices.health(self.uid),
             restarting=not terminal and restarts_all(pod, state, self._status or pod.get("status")),
         )
         # The informer may be behind what was written last: the kubelet's own part is what it said itself.
