@@ -414,6 +414,24 @@ def test_manifests() -> None:
         b"apiVersion: v1\nkind: Pod",
         b"apiVersion: v1\nkind: Pod\nmetadata: {name: x}",
         b"apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [1]}",
+        b"[" * 5000,
+        *(
+            (
+                f"apiVersion: v1\nkind: Pod\nmetadata: {{{metadata}}}\n"
+                f"spec: {{containers: [{{name: {container}}}]{spec}}}"
+            ).encode()
+            for metadata, container, spec in (
+                ("name: ../x", "c", ""),
+                ("name: x, namespace: ../y", "c", ""),
+                ("name: x, uid: ../../../etc", "c", ""),
+                ("name: x, annotations: [a]", "c", ""),
+                ("name: x, labels: 5", "c", ""),
+                ("name: x", "../c", ""),
+                ("name: x", "c", ", tolerations: 5"),
+                ("name: x", "c", ", volumes: [{name: ../v}]"),
+                ("name: x", "c", ", initContainers: [a]"),
+            )
+        ),
     ],
 )
 def test_what_is_no_manifest(text: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from kumo.api import names
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
 from kumo.api.objects import Object, annotations_of, is_deleting, name_of, namespace_of, timestamp, uid_of
 from kumo.api.resources import PODS
@@ -46,7 +47,7 @@ def from_manifest(text: bytes, source: str, node: str) -> Object:
 
     try:
         found = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise BadManifest(str(error)) from error
     if not isinstance(found, dict) or (found.get("apiVersion"), found.get("kind")) != ("v1", "Pod"):
         raise BadManifest("not an object of v1 Pod")
@@ -55,9 +56,36 @@ def from_manifest(text: bytes, source: str, node: str) -> Object:
         raise BadManifest("invalid pod: name is needed for the pod")
     if not isinstance(spec, dict) or not isinstance(spec.get("containers"), list) or not spec["containers"]:
         raise BadManifest("invalid pod: it has no containers")
-    if any(not isinstance(c, dict) or not c.get("name") for c in spec["containers"]):
+    if any(not isinstance(c, dict) or not isinstance(c.get("name"), str) for c in spec["containers"]):
         raise BadManifest("invalid pod: each container needs a name")
-    return _as_static(found, source, node)
+    _check_types(metadata, spec)
+    pod = _as_static(found, source, node)
+    _check_names(pod)
+    return pod
+
+
+def _check_types(metadata: Object, spec: Object) -> None:
+    """Raise BadManifest where something is no list or map that must be one: nobody else looks at a static pod."""
+    for key in ("labels", "annotations"):
+        if not isinstance(metadata.get(key) or {}, dict):
+            raise BadManifest(f"invalid pod: metadata.{key} must be a map")
+    for key in ("initContainers", "volumes", "tolerations"):
+        entries = spec.get(key) or []
+        if not isinstance(entries, list) or any(not isinstance(e, dict) for e in entries):
+            raise BadManifest(f"invalid pod: spec.{key} must be a list of maps")
+
+
+def _check_names(pod: Object) -> None:
+    """Raise BadManifest for names that folders and objects can't have."""
+    spec = pod["spec"]
+    parts = [("metadata.name", name_of(pod), names.check_subdomain)]
+    parts += [("metadata.namespace", namespace_of(pod), names.check_label)]
+    parts += [("metadata.uid", uid_of(pod), names.check_subdomain)]
+    for key in ("containers", "initContainers", "volumes"):
+        parts += [(f"spec.{key}.name", str(e.get("name") or ""), names.check_label) for e in spec.get(key) or ()]
+    for path, text, check in parts:
+        if faults := check(text):
+            raise BadManifest(f'invalid pod: {path}: Invalid value: "{text}": {faults[0]}')
 
 
 def _as_static(found: Object, source: str, node: str) -> Object:
