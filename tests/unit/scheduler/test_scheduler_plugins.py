@@ -12,6 +12,8 @@ from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Resource, node_actions
 from kumo.kubernetes.scheduler.cycle import Cycle
 from kumo.kubernetes.scheduler.decision import look, wanted_nodes
+from kumo.kubernetes.scheduler.devices.selecting import CelSelectors
+from kumo.kubernetes.scheduler.devices.writing import Reservation
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.plugins.base import Plugin
 from kumo.kubernetes.scheduler.plugins.inter_pod_affinity import InterPodAffinity
@@ -21,7 +23,7 @@ from kumo.kubernetes.scheduler.plugins.resource_claims import DynamicResources, 
 from kumo.kubernetes.scheduler.plugins.taints import TaintToleration
 from kumo.kubernetes.scheduler.plugins.topology_spread import PodTopologySpread
 from kumo.kubernetes.scheduler.profile import default_profile
-from kumo.kubernetes.scheduler.world import Volumes, World
+from kumo.kubernetes.scheduler.world import Devices, Volumes, World
 
 pytestmark = pytest.mark.unit
 ZONE = "topology.kubernetes.io/zone"
@@ -358,9 +360,18 @@ def test_scheduler_capacity_that_a_driver_publishes() -> None:
 
 def claim(allocation: Any = None, **meta: Any) -> dict[str, Any]:
     return {
-        "metadata": {"name": "c", "namespace": "ns", **meta},
+        "metadata": {"name": "c", "namespace": "ns", "uid": "c", **meta},
+        "spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]}},
         "status": {"allocation": allocation} if allocation else {},
     }
+
+
+def devices(found: Any) -> Devices:
+    return Devices(
+        lambda space, name: found,
+        device_class=lambda name: {"metadata": {"name": name}, "spec": {}},
+        selectors=CelSelectors(),
+    )
 
 
 ON_B = {
@@ -380,7 +391,7 @@ BY_NAME = {"resourceClaims": [{"name": "r", "resourceClaimName": "c"}]}
     ],
 )
 def test_scheduler_pods_go_where_their_claims_are_allocated(found: Any, expected: str) -> None:
-    seen = world([node("a", "x"), node("b", "y")], resource_claim=lambda space, name: found)
+    seen = world([node("a", "x"), node("b", "y")], devices=devices(found))
     assert message(pod("p", **BY_NAME), seen) == expected
 
 
@@ -397,12 +408,11 @@ def test_scheduler_claims_of_templates_belong_to_their_pod() -> None:
 
 def test_scheduler_claims_are_reserved_once() -> None:
     held = claim(ON_B)
-    cycle = Cycle(PodInfo.of(pod("p", **BY_NAME)), world([node("b", "y")], resource_claim=lambda space, name: held))
+    cycle = Cycle(PodInfo.of(pod("p", **BY_NAME)), world([node("b", "y")], devices=devices(held)))
     assert DynamicResources().pre_filter(cycle) is None
-    (reserved,) = reservations(cycle)
-    assert reserved["status"]["reservedFor"] == [{"resource": "pods", "name": "p", "uid": "p"}]
-    held["status"] = reserved["status"]
-    assert reservations(cycle) == ()
+    assert reservations(cycle, "b") == (Reservation(held),)
+    held["status"]["reservedFor"] = [{"resource": "pods", "name": "p", "uid": "p"}]
+    assert reservations(cycle, "b") == ()
 
 
 # -- events ---------------------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ import structlog
 
 from kumo.api.errors import is_conflict, is_not_found
 from kumo.api.objects import Object
-from kumo.api.resources import GVR, PODS
+from kumo.api.resources import PODS
 from kumo.kubernetes.scheduler.assumed import AssumedVolumes
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Resource
 from kumo.kubernetes.scheduler.cycle import CycleError
+from kumo.kubernetes.scheduler.devices.writing import ClaimWriter, Reservation
 from kumo.kubernetes.scheduler.extenders import Extender
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.queue import SchedulingQueue
@@ -21,16 +22,15 @@ from kumo.kubernetes.scheduler.volume_binding import VolumeBinder, VolumesNotBou
 from kumo.kubernetes.scheduler.volumes import NodeVolumes
 from kumo.machinery.client import Client
 
-RESOURCE_CLAIMS = GVR("resource.k8s.io", "v1", "resourceclaims")
 _log = structlog.get_logger("kumo.scheduler")
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What comes before the binding: volumes, within `timeout` seconds, and claims that are reserved for the pod."""
+    """What comes before the binding: volumes, within `timeout` seconds, and claims that get devices and the pod."""
 
     volumes: NodeVolumes
-    claims: tuple[Object, ...] = ()
+    claims: tuple[Reservation, ...] = ()
     timeout: float = 600.0
 
 
@@ -45,6 +45,7 @@ class Binder:
         queue: SchedulingQueue,
         assumed: AssumedVolumes,
         volumes: VolumeBinder,
+        claims: ClaimWriter,
     ) -> None:
         self._client = client
         self._reporter = reporter
@@ -52,6 +53,7 @@ class Binder:
         self._queue = queue
         self._assumed = assumed
         self._volumes = volumes
+        self._claims = claims
 
     async def bind(self, pod: PodInfo, node: str, needs: Needs, extender: Extender | None) -> None:
         """Bind the pod's volumes, reserve its claims, bind the pod (through an extender, if one does that)."""
@@ -61,8 +63,7 @@ class Binder:
             if lengthy:  # others should know where the pod will be while its volumes are made
                 await self._reporter.patch(pod, {"nominatedNodeName": node})
             await self._volumes.bind(pod, volumes, node, needs.timeout)
-            for claim in needs.claims:
-                await self._client.update_status(RESOURCE_CLAIMS, claim)
+            await self._claims.reserve(pod, needs.claims)
             if extender is not None:
                 await extender.bind(pod, node)
             else:
@@ -70,12 +71,14 @@ class Binder:
                     PODS, _binding(pod, node), pod.namespace, subresource="binding", name=pod.name
                 )
         except (VolumesNotBound, CycleError) as error:
+            await self._claims.release(pod, needs.claims)
             self._take_back(pod)
             if lengthy:
                 await self._reporter.patch(pod, {"nominatedNodeName": None})
             await self._reporter.failed(pod, str(error))
             return
         except UNREACHABLE as error:
+            await self._claims.release(pod, needs.claims)
             self._take_back(pod)
             if lengthy:
                 await self._reporter.patch(pod, {"nominatedNodeName": None})
@@ -87,6 +90,7 @@ class Binder:
             return
         finally:
             self._assumed.forget(volumes)
+            self._claims.forget(needs.claims)
         self._reporter.placed(pod, node)
 
     def _take_back(self, pod: PodInfo) -> None:

@@ -25,6 +25,8 @@ class Resource(Enum):
     CAPACITY = auto()
     ATTACHMENT = auto()
     RESOURCE_CLAIM = auto()
+    RESOURCE_SLICE = auto()
+    DEVICE_CLASS = auto()
 
 
 class Action(Flag):

@@ -23,7 +23,8 @@ from kumo.kubernetes.scheduler.world import World
 _NEVER = "not eligible due to preemptionPolicy=Never."
 _TERMINATING = "not eligible due to a terminating pod on the nominated node."
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
-_NO_CLAIMS, _CLAIMS_KEPT = "no new claims to deallocate", "still not schedulable"
+NO_CLAIMS, CLAIMS_KEPT = "no new claims to deallocate", "still not schedulable"
+CLAIM_GIVEN_BACK = "deallocation of ResourceClaim completed"
 NO_CLAIM_STATE = "not found"
 """What upstream says where a pod was refused before its claims were looked at, and goes no further."""
 _NO_VICTIMS = Refusal(("No preemption victims found for incoming pod",), "DefaultPreemption", final=True)
@@ -68,11 +69,11 @@ def decide(verdict: Verdict, candidates: Sequence[Candidate], statuses: Mapping[
     return Preemption(chosen.node, chosen.victims)
 
 
-def with_claims(found: Preemption, *, has_some: bool = False) -> Preemption:
-    """The message as it is when resource claims are looked at first: none of them could be given back."""
+def with_claims(found: Preemption, text: str = NO_CLAIMS) -> Preemption:
+    """The message as it is when resource claims are looked at first; `text` is what came of it."""
     if found.node:
         return found
-    return replace(found, message=", ".join(filter(None, (_CLAIMS_KEPT if has_some else _NO_CLAIMS, found.message))))
+    return replace(found, message=", ".join(filter(None, (text, found.message))))
 
 
 def obstacle(verdict: Verdict) -> Preemption | None:

@@ -10,24 +10,30 @@ from typing import Any
 
 import structlog
 
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object, labels_of, uid_of
 from kumo.api.resources import GVR, NAMESPACES, NODES, PODS
 from kumo.kubernetes.scheduler.assumed import AssumedVolumes
-from kumo.kubernetes.scheduler.binding import RESOURCE_CLAIMS, Binder, Needs
+from kumo.kubernetes.scheduler.binding import Binder, Needs
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Interest, Resource
 from kumo.kubernetes.scheduler.configuration import Configuration
 from kumo.kubernetes.scheduler.cycle import CycleError
 from kumo.kubernetes.scheduler.decision import Verdict, best, look
 from kumo.kubernetes.scheduler.default_selector import DefaultSelectors
+from kumo.kubernetes.scheduler.devices.claims import AssumedClaims
+from kumo.kubernetes.scheduler.devices.writing import ClaimWriter
 from kumo.kubernetes.scheduler.eviction import Evictor
 from kumo.kubernetes.scheduler.extenders import EXTENDER, Extender
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.plugins.resource_claims import NAME as CLAIMS
-from kumo.kubernetes.scheduler.plugins.resource_claims import find_claims, reservations
+from kumo.kubernetes.scheduler.plugins.resource_claims import find_claims, reservations, unavailable
 from kumo.kubernetes.scheduler.plugins.volume_binding import chosen
 from kumo.kubernetes.scheduler.preemption import (
+    CLAIM_GIVEN_BACK,
+    CLAIMS_KEPT,
     NO_CLAIM_STATE,
+    NO_CLAIMS,
     Preemption,
     decide,
     find_candidates,
@@ -84,13 +90,14 @@ class Scheduler:
         self._namespaces, self._budgets = informers.informer(NAMESPACES), informers.informer(BUDGETS)
         self._selectors = DefaultSelectors(informers)
         self._assumed = AssumedVolumes(informers)
-        self._claims = informers.informer(RESOURCE_CLAIMS)
+        self._claims = AssumedClaims(informers)
+        self._claim_writer = ClaimWriter(client, self._claims)
         self._extender_settings = configuration.extenders
         self._extenders: list[Extender] = []
         reporter = Reporter(client, recorder)
         volumes = VolumeBinder(client, self._pods, *(i for _, i in self._assumed.informers()[:2]))
         self._volume_binder = volumes
-        self._binder = Binder(client, reporter, self._cache, self._queue, self._assumed, volumes)
+        self._binder = Binder(client, reporter, self._cache, self._queue, self._assumed, volumes, self._claim_writer)
         self._evictor = Evictor(client, reporter, self._cache, self._queue)
         self._reporter = reporter
         self._start = 0
@@ -99,7 +106,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        volumes = [*self._assumed.informers(), (Resource.RESOURCE_CLAIM, self._claims)]
+        volumes = [*self._assumed.informers(), *self._claims.informers()]
         for informer in (self._nodes, self._namespaces, self._budgets, self._pods, *(i for _, i in volumes)):
             await informer.wait_synced()
         await self._selectors.wait_synced()
@@ -138,7 +145,7 @@ class Scheduler:
             volumes=self._assumed.view(),
             default_selector=self._selectors.of,
             budgets=self._budgets.objects,
-            resource_claim=lambda space, name: self._claims.get(name, space),
+            devices=self._claims.view(),
         )
 
     def _namespace_labels(self, name: str) -> Mapping[str, str]:
@@ -161,7 +168,7 @@ class Scheduler:
         try:
             pod = PodInfo.of(found)
             world = self.world()
-            if profile.claims and isinstance(find_claims(pod, world.resource_claim), str):
+            if profile.claims and isinstance(find_claims(pod, world.devices.claim), str):
                 self._queue.set_aside(pod.uid, {CLAIMS})  # its claims are being made: nothing to tell yet
                 return
             await self._schedule(pod, profile, world, group)
@@ -229,7 +236,8 @@ class Scheduler:
         self._cache.assume(pod, node)
         self._assumed.assume(volumes, node)
         binding = next((e for e in extenders if e.settings.bind_verb), None)
-        needs = Needs(volumes, reservations(verdict.cycle), profile.bind_timeout)
+        needs = Needs(volumes, reservations(verdict.cycle, node), profile.bind_timeout)
+        self._claim_writer.promise(needs.claims)
         self._spawn(group, self._binder.bind(pod, node, needs, binding), pod.uid)
 
     async def _refuse(
@@ -256,10 +264,22 @@ class Scheduler:
         """What can be done for a pod that fits nowhere: claims given back, other pods preempted."""
         if profile.claims and verdict.before is not None and verdict.before.plugin != CLAIMS:
             return Preemption(message=NO_CLAIM_STATE, keep=True)
+        text = await self._give_claim_back(pod, verdict) if profile.claims else ""
         found = Preemption(keep=True)
         if profile.preemption:
             found = await self._preempt(pod, profile, verdict, extenders)
-        return with_claims(found, has_some=bool(pod.spec.get("resourceClaims"))) if profile.claims else found
+        return with_claims(found, text) if profile.claims else found
+
+    async def _give_claim_back(self, pod: PodInfo, verdict: Verdict) -> str:
+        """Deallocate a claim that nobody uses and that is in the pod's way; what is said about it."""
+        claims = unavailable(verdict.cycle)
+        if claims:
+            try:
+                await self._claim_writer.deallocate(self._config.rng.choice(claims))
+            except (StatusError, OSError) as error:
+                raise CycleError(str(error)) from error
+            return CLAIM_GIVEN_BACK
+        return CLAIMS_KEPT if pod.spec.get("resourceClaims") else NO_CLAIMS
 
     async def _preempt(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
         hindrance = obstacle(verdict)

@@ -41,11 +41,27 @@ class Volumes:
 
 
 @dataclass(frozen=True, slots=True)
+class Devices:
+    """Look-ups of ResourceClaims (namespace, name) and DeviceClasses (name); all ResourceSlices.
+
+    `taken` are the devices that claims have (driver, pool, device), `is_pending` says of a claim's uid whether it is
+    being allocated, `selectors` judges CEL expressions.
+    """
+
+    claim: Callable[[str, str], Object | None] = _nothing
+    slices: Callable[[], list[Object]] = list
+    device_class: Callable[[str], Object | None] = _nothing
+    taken: Callable[[], frozenset[Any]] = frozenset
+    is_pending: Callable[[str], bool] = field(default=lambda _: False)
+    selectors: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """A moment of the cluster.
 
     `default_selector` gives the selector of a pod's services and owner (the empty selector without any), `budgets` all
-    PodDisruptionBudgets, `resource_claim` a ResourceClaim by namespace and name.
+    PodDisruptionBudgets.
     """
 
     cache: Cache
@@ -53,4 +69,4 @@ class World:
     volumes: Volumes = field(default_factory=Volumes)
     default_selector: Callable[[PodInfo], Mapping[str, Any]] = field(default=lambda _: {})
     budgets: Callable[[], Iterable[Object]] = _no_objects
-    resource_claim: Callable[[str, str], Object | None] = _nothing
+    devices: Devices = field(default_factory=Devices)
