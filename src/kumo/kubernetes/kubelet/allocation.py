@@ -125,7 +125,7 @@ class Allocations:
             book.conditions.pop(PENDING, None)
             return
         node = self._seen()
-        refusal = lacking(pod, node, self._others(uid)) if node is not None else None
+        refusal = lacking(pod, self.roomy(pod, node), self._others(uid)) if node is not None else None
         if refusal is not None:
             if book.condition(PENDING, "Deferred", refusal.message, generation):
                 text = f"Pod resize Deferred: {summary(pod, generation, refusal.message)}"

@@ -341,12 +341,12 @@ class NodeKeeper:
 
     async def _keep_status(self) -> None:
         while True:
-            self._changed.clear()
             # A runtime that is not ready is looked at often: nothing tells when its network is.
             period = self._config.status_seconds if not self._problem else 1.0
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(period):
                     await self._changed.wait()
+            self._changed.clear()  # before looking: what changes while the status is written counts for the next one
             try:
                 await self._write_status()
             except (StatusError, ConnectionError, OSError, TimeoutError) as error:
