@@ -41,6 +41,7 @@ from kumo.kubernetes.controller_manager.node_lifecycle.health import Grace
 from kumo.kubernetes.controller_manager.node_ttl import NodeTtlController
 from kumo.kubernetes.controller_manager.pod_collector import PodCollector, PodCollectorConfig
 from kumo.kubernetes.controller_manager.replicaset.controller import ReplicaSetController, ReplicationManager
+from kumo.kubernetes.controller_manager.resource_claims import ResourceClaimController
 from kumo.kubernetes.controller_manager.resource_quota.controller import ResourceQuotaController
 from kumo.kubernetes.controller_manager.service_ranges import ServiceRangesController
 from kumo.kubernetes.controller_manager.statefulset.controller import StatefulSetController
@@ -115,6 +116,7 @@ def controllers(
         ),
         VolumeBindingController(client_for("persistent-volume-binder"), informers),
         EphemeralVolumeController(client_for("ephemeral-volume-controller"), informers),
+        ResourceClaimController(client_for("resource-claim-controller"), informers),
         AttachDetachController(client_for("attachdetach-controller"), informers),
         VolumeExpansionController(client_for("expand-controller"), informers),
         ClaimProtectionController(client_for("pvc-protection-controller"), informers),
