@@ -324,6 +324,21 @@ async def test_a_new_pod_passes_the_gate_only_with_its_policies(setting: Setting
             await asyncio.sleep(0.01)
 
 
+async def test_several_new_pods_wait_at_the_gate_at_once(setting: Setting) -> None:
+    setting.policy("deny")
+    await setting.expect(lambda c: c.target[0] == "y")
+    names = ("one", "two", "three")
+    waiting = [
+        asyncio.create_task(setting.enforcer.admit(f"x/{n}", n, (f"10.255.255.{i}",))) for i, n in enumerate(names)
+    ]
+    await asyncio.sleep(0)
+    for name in names:
+        meta = {"name": name, "namespace": "x", "uid": name}
+        body = {"nodeName": "node1", "containers": [{"name": "c"}]}
+        setting.api.put(PODS, {"metadata": meta, "spec": body, "status": {"phase": "Pending"}})
+    await asyncio.gather(*waiting)
+
+
 async def test_the_cluster_dns_is_meant_by_the_labels_it_has_elsewhere(setting: Setting) -> None:
     gateway = setting.lab.config.gateway
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

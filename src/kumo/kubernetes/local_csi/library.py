@@ -157,7 +157,8 @@ def _taken(data: Path) -> int:
 
 def _plain(identity: str) -> str:
     """The id as the name of a folder: ids of inline volumes are the kubelet's, and could be anything."""
-    return identity.replace("%", "%25").replace("/", "%2F").lstrip(".") or "%"
+    name = identity.replace("%", "%25").replace("/", "%2F")
+    return f"%2E{name[1:]}" if name.startswith(".") else name or "%"
 
 
 def _write(path: Path, content: bytes) -> None:

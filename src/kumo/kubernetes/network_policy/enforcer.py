@@ -73,8 +73,8 @@ class NetworkPolicyEnforcer:
         self._nft = nft or Nft()
         self._wake = asyncio.Event()
         self._whole = True
-        self._news: asyncio.Future[None] | None = None
-        """Done when something has changed: a gate waits for its pod."""
+        self._news = asyncio.Event()
+        """Set, and replaced, when something has changed: gates wait for their pods."""
         self._sources: list[Informer] = []
         self._policies = informers.informer(NETWORK_POLICIES)
         self._policies.on_change(self._policy_changed)
@@ -127,8 +127,8 @@ class NetworkPolicyEnforcer:
 
     def _told(self) -> None:
         self._wake.set()
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        self._news.set()
+        self._news = asyncio.Event()
 
     # -- the gate ---------------------------------------------------------------------------------------------------
 
@@ -148,8 +148,7 @@ class NetworkPolicyEnforcer:
                 for source in self._sources:
                     await source.wait_synced()
                 while (found := self._census.pod(key)) is None or (uid and found.uid != uid):
-                    self._news = asyncio.get_running_loop().create_future()
-                    await self._news
+                    await self._news.wait()
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiters.append(waiter)
                 self._wake.set()
