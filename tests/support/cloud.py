@@ -19,7 +19,8 @@ class CommandFailed(AssertionError):
     """A command ended with another code than it should have; the message has its output."""
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """A client's path: the project's own, if it has one."""
     own = ROOT / ".clients" / "bin" / name
     return str(own) if own.exists() else name
 
@@ -70,7 +71,7 @@ class Cloud:
 
     def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """The real kubectl."""
-        return self.run([_program("kubectl"), *arguments], stdin=stdin, check=check)
+        return self.run([program("kubectl"), *arguments], stdin=stdin, check=check)
 
     def openstack(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The real openstack client."""

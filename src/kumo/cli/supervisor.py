@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kumo.cli.instance import Instance, load
+from kumo.cli.orphans import end_orphans
 
 DETACHED = "KUMO_DETACHED"
 """In the environment of a detached supervisor: the descriptor to write a byte to once the cloud is ready."""
@@ -141,6 +142,8 @@ class Supervisor:
             if os.getppid() != parent:  # the supervisor died between fork and prctl
                 os._exit(1)
 
+        if process.name == "containerd" and (ended := end_orphans(self.instance.containerd_dir)):
+            self._log(f"ended {len(ended)} shims without a task, of a containerd that was killed")
         if process.turn >= 0:  # of one that ended while it waited
             os.close(process.turn)
         stdin, process.turn = os.pipe() if process.after else (os.open(os.devnull, os.O_RDONLY), -1)
