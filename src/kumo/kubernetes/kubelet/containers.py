@@ -84,7 +84,7 @@ def container_config(
         args=expand_all(container.get("args"), around.environment),
         working_dir=container.get("workingDir") or "",
         envs=[cri.KeyValue(key=k, value=v.encode()) for k, v in around.environment.items()],
-        mounts=_mounts(pod, container, around, termination),
+        mounts=_mounts(container, around, termination),
         devices=[
             *_devices(container, around.devices),
             *_given_devices(around.given),
@@ -120,7 +120,7 @@ def _annotations(pod: Object, container: Container, restarts: int, termination: 
     }
 
 
-def _mounts(pod: Object, container: Container, around: Surroundings, termination: Path) -> list[cri.Mount]:
+def _mounts(container: Container, around: Surroundings, termination: Path) -> list[cri.Mount]:
     found = []
     places = set()
     for mount in container.get("volumeMounts") or ():

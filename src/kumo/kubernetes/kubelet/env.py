@@ -59,12 +59,12 @@ def environment(pod: Object, container: Container, sources: Sources) -> dict[str
     services = service_variables(pod, sources.services)
     result: dict[str, str] = {}
     for entry in container.get("envFrom") or ():
-        result |= _from_object(pod, entry, sources)
+        result |= _from_object(entry, sources)
     known: dict[str, str] = dict(result)
     for variable in container.get("env") or ():
         name = variable["name"]
         if variable.get("valueFrom"):
-            value = _referenced(pod, container, name, variable["valueFrom"], sources)
+            value = _referenced(pod, container, variable["valueFrom"], sources)
             if value is None:
                 continue
         else:
@@ -74,7 +74,7 @@ def environment(pod: Object, container: Container, sources: Sources) -> dict[str
     return {k: v for k, v in services.items() if k not in result} | result
 
 
-def _from_object(pod: Object, entry: Mapping[str, Any], sources: Sources) -> dict[str, str]:
+def _from_object(entry: Mapping[str, Any], sources: Sources) -> dict[str, str]:
     prefix = entry.get("prefix") or ""
     if "configMapRef" in entry:
         reference, kind, found = entry["configMapRef"], "configmap", sources.configmaps
@@ -115,7 +115,7 @@ def _from_file(reference: Mapping[str, Any], sources: Sources) -> str | None:
     raise ConfigError(f'environment variable key "{key}" not found in file "{path}"')
 
 
-def _referenced(pod: Object, container: Container, name: str, value: Mapping[str, Any], sources: Sources) -> str | None:
+def _referenced(pod: Object, container: Container, value: Mapping[str, Any], sources: Sources) -> str | None:
     if "fieldRef" in value:
         return pod_field(pod, value["fieldRef"]["fieldPath"], sources)
     if "fileKeyRef" in value:

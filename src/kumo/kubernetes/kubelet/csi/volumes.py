@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -85,7 +86,8 @@ class CsiVolumes:
         self._node = node_name
         self._objects = objects
         self._references = references
-        self._locks: dict[VolumeKey, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[VolumeKey, asyncio.Lock] = WeakValueDictionary()
+        """A lock is kept by those who hold it or wait for it."""
         self._users: dict[VolumeKey, set[tuple[str, str]]] = defaultdict(set)
         self._staged: set[VolumeKey] = set()
         self._mounted: dict[tuple[str, str], Mounted] = {}
@@ -114,7 +116,10 @@ class CsiVolumes:
 
     def lock(self, key: VolumeKey) -> asyncio.Lock:
         """What is held while something is done to the volume."""
-        return self._locks[key]
+        found = self._locks.get(key)
+        if found is None:
+            found = self._locks[key] = asyncio.Lock()
+        return found
 
     def object_of(self, driver: str) -> Object | None:
         """The CSIDriver."""
@@ -136,7 +141,7 @@ class CsiVolumes:
         if why:
             why = f"{_PREFIX}mounter.SetupAt failed to check volume lifecycle mode: {why}"
             raise VolumeTrouble(f"{part}.SetUp failed", spec.name, why)
-        async with self._locks[spec.key]:
+        async with self.lock(spec.key):
             if spec.modes == ("ReadWriteOncePod",) and any(uid != uid_of(pod) for uid, _ in self._users[spec.key]):
                 operation = "MapVolume.SetUpDevice failed" if spec.block else "MountVolume.SetUp failed"
                 raise VolumeTrouble(operation, spec.name, _IN_USE, "FailedMapVolume" if spec.block else "FailedMount")
@@ -386,7 +391,7 @@ class CsiVolumes:
             spec = mounted.spec
             if spec.block or not calls.wants(self.object_of(spec.driver), "requiresRepublish"):
                 continue
-            async with self._locks[spec.key]:
+            async with self.lock(spec.key):
                 context: dict[str, str] = {}
                 if not spec.ephemeral and calls.attach_required(self.object_of(spec.driver)):
                     context = await self.attachments.metadata(*spec.key)
@@ -400,7 +405,7 @@ class CsiVolumes:
         for data in await asyncio.to_thread(self._of_pod, uid):
             known.add(((data.driver, data.handle), data.name))
         for key, name in sorted(known):
-            async with self._locks[key]:
+            async with self.lock(key):
                 try:
                     await self._unpublish(key, uid, name)
                     self._mounted.pop((uid, name), None)
@@ -412,14 +417,13 @@ class CsiVolumes:
 
     async def unstage(self, key: VolumeKey) -> None:
         """Undo the staging of a volume that no pod has. Raises CsiError, OSError."""
-        async with self._locks[key]:
+        async with self.lock(key):
             await self._unstage_unused(key)
         self._forget(key)
 
     def _forget(self, key: VolumeKey) -> None:
-        if not self._users.get(key) and not self._locks[key].locked():
+        if not self._users.get(key):
             self._users.pop(key, None)
-            self._locks.pop(key, None)
 
     async def _unpublish(self, key: VolumeKey, uid: str, name: str) -> None:
         driver, handle = key
