@@ -88,13 +88,6 @@ def network() -> list[str]:
     ]
 
 
-def storage_size(size: int) -> list[str]:
-    """The size of the store's file; nothing for 0 (etcd tells its own)."""
-    text = "[STABLE] Size of the storage database file physically allocated in bytes."
-    samples: list[Sample] = [(("kumo",), float(size))] if size else []
-    return family("gauge", "apiserver_storage_size_bytes", text, ("storage_cluster_id",), samples)
-
-
 def queues(named: Iterable[tuple[str, WorkQueue[object]]]) -> list[str]:
     """`workqueue_*` of the controllers."""
     found = sorted(named, key=lambda pair: pair[0])
