@@ -23,6 +23,7 @@ from kumo.kubernetes.local_csi.node import Node
 from kumo.kubernetes.local_csi.snapshots import Snapshots
 from kumo.kubernetes.local_csi.work import Turns
 
+_RETRY_FIRST, _RETRY_LONGEST = 1.0, 60.0
 _log = structlog.get_logger("kumo.local-csi")
 
 
@@ -38,12 +39,16 @@ class LocalCsi:
         self.serving = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until cancelled. Volumes that are in use stay so; where there can be no driver, the log says why."""
-        try:
-            await self._serve()
-        except OSError as error:
-            _log.error("this node has no volumes of its own", socket=str(self._config.socket), error=str(error))
-            await asyncio.get_running_loop().create_future()
+        """Serve until cancelled. Volumes that are in use stay so; while there can be no driver, the log says why."""
+        delay = _RETRY_FIRST
+        while True:
+            try:
+                await self._serve()
+            except OSError as error:
+                where = str(self._config.socket)
+                _log.error("this node has no volumes of its own", socket=where, error=str(error), again_in=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RETRY_LONGEST)
 
     async def _serve(self) -> None:
         config = self._config
