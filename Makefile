@@ -51,6 +51,6 @@ lock: setup ## Choose the newest versions of all dependencies anew
 clean: ## Remove what setup and checks have made here (instances are removed by `kumo reset`)
 	rm -rf .venv .clients .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	rm -rf src/kumo/kubernetes/apiserver/protobuf/fields.txt src/kumo/api/data src/kumo/host/containerd/stubs src/kumo/host/csi/stubs src/kumo/store/etcd/stubs \
-		src/kumo/kubernetes/kubelet/devices/stubs \
+		src/kumo/kubernetes/kubelet/claims/stubs src/kumo/kubernetes/kubelet/devices/stubs \
 		src/kumo/host/native/bin
 	find src tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +

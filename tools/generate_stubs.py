@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 PACKAGES = (
     Path("kumo/host/containerd/stubs"),
     Path("kumo/host/csi/stubs"),
+    Path("kumo/kubernetes/kubelet/claims/stubs"),
     Path("kumo/kubernetes/kubelet/devices/stubs"),
     Path("kumo/store/etcd/stubs"),
 )

@@ -20,6 +20,9 @@ from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet import env_files, labels
 from kumo.kubernetes.kubelet.allocation import Allocations
+from kumo.kubernetes.kubelet.claims.cdi import joined
+from kumo.kubernetes.kubelet.claims.manager import ClaimManager
+from kumo.kubernetes.kubelet.claims.plugin import ClaimError
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.containers import Surroundings, container_config, termination_file, write_files
 from kumo.kubernetes.kubelet.devices.ledger import DeviceError
@@ -77,6 +80,7 @@ class Tools:
     machine: Machine
     allocations: Allocations
     devices: DeviceManager
+    claims: ClaimManager
     probes: ProbeCounts = field(default_factory=ProbeCounts)
 
 
@@ -144,6 +148,12 @@ class PodActions:
             (config.pods_directory / uid_of(pod)).mkdir(parents=True, exist_ok=True)
             self.tools.cgroups.create(pod_cgroup(config.cgroup_parent, uid_of(pod)), wanted)
 
+        try:
+            await self.tools.claims.prepare(pod)
+        except ClaimError as error:
+            text = f"Failed to prepare dynamic resources: {error}"
+            self.tools.events.record(pod, WARNING, "FailedPrepareDynamicResources", text)
+            raise
         try:
             if pod["spec"].get("hostUsers") is False:
                 raise OSError('runtime "" does not support user namespaces')
@@ -226,6 +236,7 @@ class PodActions:
         config = self.tools.config
         folder = config.pods_directory / uid_of(pod)
         given = await self.tools.devices.prepare(pod, container)
+        given = joined(given, await self.tools.claims.options(pod, container))
         around = Surroundings(
             pod_directory=folder,
             volumes=volumes,
@@ -299,6 +310,7 @@ class PodActions:
 
     async def release(self, uid: str) -> None:
         """Let go of the volumes and the cgroup of a pod that has ended; logs and ended containers stay."""
+        await self.tools.claims.release(uid)
         await self.tools.volumes.remove(uid)
         await asyncio.to_thread(self.tools.cgroups.remove, pod_cgroup(self.tools.config.cgroup_parent, uid))
 

@@ -21,6 +21,7 @@ from kumo.kubernetes.kubelet import labels, logs, machine
 from kumo.kubernetes.kubelet.actions import PodActions, Tools
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.backoff import Backoff
+from kumo.kubernetes.kubelet.claims.manager import ClaimManager
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
 from kumo.kubernetes.kubelet.devices.manager import DeviceManager
@@ -115,6 +116,8 @@ class Kubelet:
             config.directory / "device-plugins", self.node.poke, self._touched, config.devices.keys()
         )
         self.storage.plugins["DevicePlugin"] = self.devices.handler
+        self.claims = ClaimManager(config.directory, config.node_name, client)
+        self.storage.plugins["DRAPlugin"] = self.claims
         self.node.offered = self.devices.offered
         allocations.roomy = self.devices.roomy
         tools = Tools(
@@ -129,6 +132,7 @@ class Kubelet:
             facts,
             allocations,
             self.devices,
+            self.claims,
         )
         self._static = StaticSide(
             config.manifests_directory,
@@ -199,6 +203,7 @@ class Kubelet:
                 group.create_task(self.node.run(), name="node")
                 group.create_task(self.storage.run(), name="storage")
                 group.create_task(self.devices.run(), name="devices")
+                group.create_task(self.claims.run(), name="claims")
                 group.create_task(self._follow_engine(), name="engine")
                 group.create_task(self._follow_pods(), name="pods")
                 group.create_task(self._static.run(), name="static pods")
@@ -247,6 +252,7 @@ class Kubelet:
         self._synced = True
         await self._adopt()
         self.devices.keep(self._workers.keys())
+        await self.claims.keep(self._workers.keys())
 
     async def _follow_engine(self) -> None:
         """Wake workers by containerd's events; pods of the node itself run even while nobody answers for the API."""
