@@ -19,7 +19,7 @@ from kumo.api.errors import StatusError
 from kumo.api.objects import Object, micro_timestamp
 from kumo.api.resources import GVR
 from kumo.machinery.client import Client
-from kumo.machinery.events import object_reference
+from kumo.machinery.events import event_name, object_reference
 
 EVENTS = GVR("events.k8s.io", "v1", "events")
 _log = structlog.get_logger("kumo.events")
@@ -76,7 +76,7 @@ class SeriesRecorder:
         if self._repeated(identity):
             return
         namespace = reference.get("namespace") or "default"
-        name = f"{reference['name']}.{time.time_ns():x}"
+        name = event_name(reference["name"])
         body: dict[str, Any] = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

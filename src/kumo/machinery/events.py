@@ -72,9 +72,7 @@ class EventRecorder:
     async def _write(self, reference: dict[str, Any], kind: str, reason: str, message: str) -> None:
         """Write what is left of the event after correlation; while the server can't be reached, some minutes long."""
         now = timestamp()
-        made = self._correlator.correlate(
-            reference, kind, reason, message, name=_event_name(reference["name"]), now=now
-        )
+        made = self._correlator.correlate(reference, kind, reason, message, name=event_name(reference["name"]), now=now)
         if made is None:
             return
         for number in range(_TRIES):
@@ -119,7 +117,7 @@ class EventRecorder:
         )
 
 
-def _event_name(name: str) -> str:
+def event_name(name: str) -> str:
     """A name of an event about the object `name`, unlike any other."""
     made = f"{name}.{time.time_ns():x}"
     return made if len(made) <= _LONGEST_NAME else new_uid()

@@ -116,6 +116,25 @@ async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
         await asyncio.to_thread(discard, tmp_path)
 
 
+async def test_it_begins_again_once_the_disk_lets_it(tmp_path: Path) -> None:
+    made = Driver(tmp_path)
+    made.config.directory.parent.mkdir(parents=True, exist_ok=True)
+    made.config.directory.write_text("in the way")
+    component = LocalCsi(made.config)
+    task = asyncio.create_task(component.run())
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(component.serving.wait(), 0.3)
+        made.config.directory.unlink()
+        await asyncio.wait_for(component.serving.wait(), 30)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await made.csi.close()
+        await asyncio.to_thread(discard, tmp_path)
+
+
 async def until_free(driver: Driver) -> None:
     """Return once no loop device shows anything: a process that just began holds a copy of a mount for a moment."""
     async with asyncio.timeout(60):
