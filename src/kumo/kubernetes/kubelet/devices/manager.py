@@ -62,7 +62,7 @@ class DeviceManager:
 
     async def run(self) -> None:
         """Serve registrations until cancelled. Containers keep their devices."""
-        for resource in self.ledger.healthy:
+        for resource in self.ledger.healthy.keys() - self._plugins.keys():
             self._wait_for(resource)
         try:
             async with serving(self._folder, self.connect):

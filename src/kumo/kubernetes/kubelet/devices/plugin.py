@@ -21,6 +21,8 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 HEALTHY = "Healthy"
+_UNREADABLE = wire_text("INTERNAL", "grpc: failed to unmarshal the received message")
+"""gRPC gives None for a message that can't be read."""
 
 
 class Plugin:
@@ -52,6 +54,8 @@ class Plugin:
         )
         try:
             async for answer in call(pb.Empty()):
+                if answer is None:
+                    raise DeviceError(_UNREADABLE)
                 yield {d.ID: Device(d.health == HEALTHY, _nodes(d)) for d in answer.devices}
         except grpc.aio.AioRpcError as error:
             raise DeviceError(wire_text(error.code().name, error.details() or "")) from None
@@ -102,9 +106,12 @@ class Plugin:
             response_deserializer=answer.FromString,
         )
         try:
-            return await call(request, timeout=timeout, wait_for_ready=wait)
+            found = await call(request, timeout=timeout, wait_for_ready=wait)
         except grpc.aio.AioRpcError as error:
             raise DeviceError(wire_text(error.code().name, error.details() or "")) from None
+        if found is None:
+            raise DeviceError(_UNREADABLE)
+        return found
 
 
 def _nodes(device: Any) -> tuple[int, ...]:

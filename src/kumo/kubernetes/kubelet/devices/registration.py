@@ -54,6 +54,8 @@ async def serving(folder: Path, connect: Connect) -> AsyncIterator[None]:
     await asyncio.to_thread(clean, folder)
 
     async def register(request: Any, context: Any) -> Any:
+        if request is None:  # gRPC could not read it
+            await context.abort(grpc.StatusCode.INTERNAL, "grpc: error unmarshalling request")
         try:
             check_request(request.version, request.resource_name)
             await connect(request.resource_name, f"{folder}/{request.endpoint}")
