@@ -64,7 +64,7 @@ async def test_scheduler_pods_get_devices(tmp_path: Path) -> None:
             pods, lambda: conditions.condition(pods.get("p", "default") or {}, "PodScheduled"), DEADLINE
         )
         assert found is not None and found["message"].startswith(
-            "0/2 nodes are available: request r: device class gpu does not exist. still not schedulable, preemption: "
+            "0/2 nodes are available: request r: device class gpu does not exist. no new claims to deallocate, preem"
         )
         await cluster.client.create(CLASSES, {"metadata": {"name": "gpu"}, "spec": {"selectors": [selector(CHOICE)]}})
         await until(pods, lambda: "2 cannot allocate all claims." in reason(pods.get("p", "default")), DEADLINE)

@@ -264,13 +264,13 @@ class Scheduler:
         """What can be done for a pod that fits nowhere: claims given back, other pods preempted."""
         if profile.claims and verdict.before is not None and verdict.before.plugin != CLAIMS:
             return Preemption(message=NO_CLAIM_STATE, keep=True)
-        text = await self._give_claim_back(pod, verdict) if profile.claims else ""
+        text = await self._give_claim_back(verdict) if profile.claims else ""
         found = Preemption(keep=True)
         if profile.preemption:
             found = await self._preempt(pod, profile, verdict, extenders)
         return with_claims(found, text) if profile.claims else found
 
-    async def _give_claim_back(self, pod: PodInfo, verdict: Verdict) -> str:
+    async def _give_claim_back(self, verdict: Verdict) -> str:
         """Deallocate a claim that nobody uses and that is in the pod's way; what is said about it."""
         claims = unavailable(verdict.cycle)
         if claims:
@@ -279,7 +279,7 @@ class Scheduler:
             except (StatusError, OSError) as error:
                 raise CycleError(str(error)) from error
             return CLAIM_GIVEN_BACK
-        return CLAIMS_KEPT if pod.spec.get("resourceClaims") else NO_CLAIMS
+        return CLAIMS_KEPT if CLAIMS in verdict.cycle.states else NO_CLAIMS
 
     async def _preempt(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
         hindrance = obstacle(verdict)

@@ -25,6 +25,7 @@ from kumo.kubernetes.scheduler.world import World
 
 Find = Callable[[str, str], Object | None]
 NAME = "DynamicResources"
+_ASKED = f'running "{NAME}" filter plugin: '
 _MOST_HOLDERS = 256
 _MOST_ALTERNATIVES = 8
 
@@ -137,9 +138,9 @@ class DynamicResources(Plugin):
         except NotHere as error:
             return self.refuse(str(error), final=True)
         except TooLong:
-            raise CycleError(f"node {info.name}: timed out trying to allocate devices") from None
+            raise CycleError(f"{_ASKED}node {info.name}: timed out trying to allocate devices") from None
         except Impossible as error:
-            raise CycleError(str(error)) from error
+            raise CycleError(f"{_ASKED}{error}") from error
         if found is None:
             return self.refuse("cannot allocate all claims", final=True)
         state.found[info.name] = found
