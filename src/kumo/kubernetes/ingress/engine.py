@@ -67,18 +67,24 @@ class Haproxy:
     async def stop(self) -> None:
         """End it: the workers finish what they have, for a few seconds at most. Does nothing if it does not run."""
         pid = await self._master_pid()
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
-            try:
-                signal.pidfd_send_signal(descriptor, signal.SIGUSR1)
-                if not await _ended(descriptor, _GRACE_SECONDS):
-                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                    await _ended(descriptor, _GRACE_SECONDS)
-            finally:
-                os.close(descriptor)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(pid)
+                try:
+                    signal.pidfd_send_signal(descriptor, signal.SIGUSR1)
+                    if not await _ended(descriptor, _GRACE_SECONDS):
+                        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                        await _ended(descriptor, _GRACE_SECONDS)
+                finally:
+                    os.close(descriptor)
+        await self._reap()
+
+    async def _reap(self) -> None:
+        """Take leave of a child that has no socket any more, whoever ended it."""
         if self._child is not None:
+            if self._child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._child.kill()
             await self._child.wait()
             self._child = None
 
@@ -107,6 +113,7 @@ class Haproxy:
             raise EngineError(alerts[0] if alerts else f"haproxy -c ended with {checking.returncode}")
 
     async def _start(self, binary: str) -> None:
+        await self._reap()
         with (self._directory / "haproxy.log").open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 binary,
