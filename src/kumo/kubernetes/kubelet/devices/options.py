@@ -43,7 +43,7 @@ def merge(responses: Iterable[bytes]) -> DeviceOptions:
         for mount in answer.mounts:
             _put(mounts, mount.container_path, (mount.host_path, mount.read_only))
         if answer.cdi_devices:
-            _log.warning("CDI devices are not supported", devices=[d.name for d in answer.cdi_devices])
+            _log.warning("CDI devices of device plugins are ignored", devices=[d.name for d in answer.cdi_devices])
     return DeviceOptions(environment, devices, mounts, annotations)
 
 
