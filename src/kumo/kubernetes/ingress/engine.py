@@ -107,14 +107,20 @@ class Haproxy:
         checking = await asyncio.create_subprocess_exec(
             binary, "-c", "-f", file, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
         )
-        _, said = await checking.communicate()
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                _, said = await checking.communicate()
+        except TimeoutError as error:
+            checking.kill()
+            await checking.wait()
+            raise EngineError(f"haproxy -c does not end within {_START_SECONDS:.0f} s") from error
         if checking.returncode:
             alerts = [line for line in said.decode(errors="replace").splitlines() if "[ALERT]" in line]
             raise EngineError(alerts[0] if alerts else f"haproxy -c ended with {checking.returncode}")
 
     async def _start(self, binary: str) -> None:
         await self._reap()
-        with (self._directory / "haproxy.log").open("ab") as log:
+        with (self._directory / "haproxy.log").open("wb") as log:
             self._child = await asyncio.create_subprocess_exec(
                 binary,
                 *("-W", "-S", f"{self._master},mode,600,level,admin", "-f", str(self._directory / CONFIGURATION)),
