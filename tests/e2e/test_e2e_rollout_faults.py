@@ -21,7 +21,7 @@ PODS = 6
 
 
 class Site:
-    """A Deployment whose pods take a second to end."""
+    """A Deployment whose pods take half a second to end."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -36,7 +36,7 @@ class Site:
             "name": "main",
             "image": "busybox",
             "imagePullPolicy": "IfNotPresent",
-            "command": ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"],
+            "command": ["sh", "-c", "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.1; done"],
             "env": [{"name": "VERSION", "value": "0"}],
         }
         labels = {"app": "site"}

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 _PATIENCE_MS = 1000
+_LOOKS = 5
+"""At most: one that was just starting a shim may have done so while it was looked for."""
 
 
 def orphans(shims: Iterable[tuple[int, Sequence[str]]], has_task: Callable[[str], bool]) -> list[int]:
@@ -31,19 +33,25 @@ def end_orphans(directory: Path) -> list[int]:
     """End the orphans of the containerd of this directory, which must not run; their pids. Never raises OSError."""
     tasks = directory / "state" / "io.containerd.runtime.v2.task" / "k8s.io"
 
+    ended: list[int] = []
+
     def has_task(name: str) -> bool:
         # The runtime writes the file when the task is made. Without a directory there is nothing to judge by.
         return (tasks / name / "init.pid").exists() or not (tasks / name).is_dir()
 
     try:
-        found = orphans(_shims(str(directory / "c.sock")), has_task)
-        for pid in found:
-            # What it had begun goes with it: a runtime whose caller is gone is killed half-way.
-            for each in (pid, *_descendants(pid)):
-                _end(each)
+        for _ in range(_LOOKS):
+            found = orphans(_shims(str(directory / "c.sock")), has_task)
+            if not found:
+                break
+            ended += found
+            for pid in found:
+                # What it had begun goes with it: a runtime whose caller is gone is killed half-way.
+                for each in (pid, *_descendants(pid)):
+                    _end(each)
     except OSError:
-        return []
-    return found
+        pass
+    return ended
 
 
 def _shims(socket: str) -> list[tuple[int, list[str]]]:
