@@ -52,20 +52,23 @@ def options(ids: Iterable[str], known: Sequence[Mapping[str, Any]]) -> DeviceOpt
     environment: dict[str, str] = {}
     devices: dict[str, tuple[str, str]] = {}
     mounts: dict[str, tuple[str, bool]] = {}
-    for edits in _edits(dict.fromkeys(ids), known):
-        if edits.get("hooks"):
-            raise CdiError("CDI hooks are not supported")
-        for line in edits.get("env") or ():
-            name, _, value = line.partition("=")
-            environment[name] = value
-        for node in edits.get("deviceNodes") or ():
-            devices[node["path"]] = (node.get("hostPath") or node["path"], node.get("permissions") or "rwm")
-        for mount in edits.get("mounts") or ():
-            mounts[mount["containerPath"]] = (mount["hostPath"], "ro" in (mount.get("options") or ()))
+    for name, edits in _edits(dict.fromkeys(ids), known):
+        try:
+            if edits.get("hooks"):
+                raise CdiError("CDI hooks are not supported")
+            for line in edits.get("env") or ():
+                variable, _, value = line.partition("=")
+                environment[variable] = value
+            for node in edits.get("deviceNodes") or ():
+                devices[node["path"]] = (node.get("hostPath") or node["path"], node.get("permissions") or "rwm")
+            for mount in edits.get("mounts") or ():
+                mounts[mount["containerPath"]] = (mount["hostPath"], "ro" in (mount.get("options") or ()))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CdiError(f"CDI device {name} is not described as it should be: {error!r}") from error
     return DeviceOptions(environment, devices, mounts)
 
 
-def _edits(ids: Iterable[str], known: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _edits(ids: Iterable[str], known: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The edits of each device; those of a whole spec once, before its devices'."""
     used: set[int] = set()
     for name in ids:
@@ -85,8 +88,8 @@ def _edits(ids: Iterable[str], known: Sequence[Mapping[str, Any]]) -> Iterator[M
         spec, device = found
         if id(spec) not in used:
             used.add(id(spec))
-            yield spec.get("containerEdits") or {}
-        yield device.get("containerEdits") or {}
+            yield name, spec.get("containerEdits") or {}
+        yield name, device.get("containerEdits") or {}
 
 
 def joined(first: DeviceOptions, second: DeviceOptions) -> DeviceOptions:
