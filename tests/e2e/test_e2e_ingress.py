@@ -19,10 +19,11 @@ from support.cloud import Cloud
 
 pytestmark = pytest.mark.e2e
 NAMESPACE = "ingress"
-# It ends as soon as it is told to, under whatever it answers: nothing but the Ingress makes up for that.
+# As soon as it is told to end it refuses connections, and only finishes what it is answering: nothing but the Ingress
+# makes up for that.
 SERVER = (
     "mkdir -p /www; hostname > /www/index.html; echo other > /www/other; httpd -f -p 8080 -h /www & "
-    "trap 'kill -9 $!; exit' TERM; wait"
+    "trap 'kill -9 $!; sleep 1; exit' TERM; wait"
 )
 REQUESTS, CLIENTS = 10_000, 16
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import structlog
 
 from kumo.machinery.tls import KeyPair, server_context
 
-_LOOK = 1.0
 _log = structlog.get_logger("kumo.tls")
 
 
@@ -27,7 +25,7 @@ class RotatingContext(ssl.SSLContext):
     _make: Callable[[], ssl.SSLContext]
     _current: ssl.SSLContext
     _state: tuple[tuple[int, int, int], ...]
-    _looked: float
+    """What the files were like when they were looked at last, usable or not."""
 
     @classmethod
     def of(cls, pair: KeyPair, *client_cas: Path, require_client: bool = False) -> RotatingContext:
@@ -44,7 +42,6 @@ class RotatingContext(ssl.SSLContext):
         found._make = make
         found._state = found._look()
         found._current = found._make()
-        found._looked = time.monotonic()
         return found
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
@@ -59,18 +56,16 @@ class RotatingContext(ssl.SSLContext):
         return tuple(states)
 
     def _refresh(self) -> ssl.SSLContext:
-        now = time.monotonic()
-        if now - self._looked >= _LOOK:
-            self._looked = now
-            state = self._look()
-            if state != self._state:
-                try:
-                    self._current = self._make()
-                except (OSError, ssl.SSLError) as error:
-                    _log.error("the changed certificate is not used", files=str(self._files[0]), error=str(error))
-                else:
-                    self._state = state
-                    _log.info("new connections get the changed certificate", file=str(self._files[0]))
+        """The newest context. A look at the files is a thousandth of a handshake: each connection is worth one."""
+        state = self._look()
+        if state != self._state:
+            self._state = state
+            try:
+                self._current = self._make()
+            except (OSError, ssl.SSLError) as error:
+                _log.error("the changed certificate is not used", files=str(self._files[0]), error=str(error))
+            else:
+                _log.info("new connections get the changed certificate", file=str(self._files[0]))
         return self._current
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
