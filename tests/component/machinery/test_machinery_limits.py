@@ -112,8 +112,7 @@ async def serial(port: int, ca: tls.Authority, trusted: tls.Authority, pair: tls
         writer.close()
 
 
-async def test_new_connections_get_the_certificate_of_now(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(rotation, "_LOOK", 0.0)
+async def test_new_connections_get_the_certificate_of_now(tmp_path) -> None:
     ca, other = tls.ensure_ca(tmp_path), tls.ensure_ca(tmp_path / "other")
     pair = tls.ensure_server_certificate(ca, tmp_path)
     client = tls.ensure_client_certificate(other, tmp_path / "other", "eve", "eve")
