@@ -9,29 +9,24 @@ from pathlib import Path
 
 import structlog
 
-from kumo.api import quantities
 from kumo.api.objects import Object, uid_of
-from kumo.api.resources import NODES, PODS, SERVICES
+from kumo.api.resources import NODES, PODS
 from kumo.host import mounts
-from kumo.host.cgroups import Cgroups
 from kumo.host.containerd.config import has_apparmor
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import labels, logs, machine
-from kumo.kubernetes.kubelet.actions import PodActions, Tools
+from kumo.kubernetes.kubelet.actions import PodActions
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.claims.manager import ClaimManager
 from kumo.kubernetes.kubelet.config import KubeletConfig
-from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
 from kumo.kubernetes.kubelet.devices.manager import DeviceManager
 from kumo.kubernetes.kubelet.events import PodEvents
-from kumo.kubernetes.kubelet.eviction.manager import EvictionManager
-from kumo.kubernetes.kubelet.eviction.signals import observe
 from kumo.kubernetes.kubelet.image_collector import ImageCollector
-from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
+from kumo.kubernetes.kubelet.parts import Given, make_eviction, make_storage, make_tools
 from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
@@ -40,7 +35,6 @@ from kumo.kubernetes.kubelet.static_pods import mirror_hash
 from kumo.kubernetes.kubelet.static_side import StaticSide
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
-from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
 from kumo.kubernetes.kubelet.worker import PodWorker, Shared
 from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
@@ -77,70 +71,26 @@ class Kubelet:
             folder.mkdir(parents=True, exist_ok=True)
         facts = machine.look(config.directory)
         self._pods = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
-        self._services = informers.informer(SERVICES)
+        self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
+        given = Given(config, client, informers, recorder, engine, facts, self._nodes)
         self._writer = StatusWriter(client)
         self.node = NodeKeeper(config, client, engine, facts, recorder)
-        events = PodEvents(recorder)
-        references = References(client, config.node_name)
-        pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
-        images = ImageManager(engine.image_service, engine.images, references, events, pulls)
-
-        async def ensure_image(pod: Object, reference: str, policy: str) -> None:
-            try:
-                await images.ensure(pod, reference, policy)
-            except ImageTrouble as error:
-                raise NoImage(error.reason, error.message) from error
-
-        self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
         self._nodes.on_change(self.node.seen)
-        self.storage = NodeStorage(
-            config.directory,
-            config.node_name,
-            client,
-            informers,
-            self._nodes,
-            self.node,
-            references,
-            recorder,
-            config.resync_seconds,
-        )
-        volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image, self.storage.volumes)
-        allocations = Allocations(
-            config.pods_directory,
-            events,
-            self._bound,
-            lambda: self._nodes.get(config.node_name),
-            apparmor=has_apparmor(),
-        )
+        references = References(client, config.node_name)
+        self.storage = make_storage(given, self.node, references)
         self.devices = DeviceManager(
             config.directory / "device-plugins", self.node.poke, self._touched, config.devices.keys()
         )
-        self.storage.plugins["DevicePlugin"] = self.devices.handler
         self.claims = ClaimManager(config.directory, config.node_name, client)
-        self.storage.plugins["DRAPlugin"] = self.claims
+        self.storage.plugins |= {"DevicePlugin": self.devices.handler, "DRAPlugin": self.claims}
         self.node.offered = self.devices.offered
+        events = PodEvents(recorder)
+        allocations = Allocations(config.pods_directory, events, self._bound, given.node, apparmor=has_apparmor())
         allocations.roomy = self.devices.roomy
-        tools = Tools(
-            config,
-            engine,
-            references,
-            volumes,
-            images,
-            events,
-            self._services,
-            Cgroups(),
-            facts,
-            allocations,
-            self.devices,
-            self.claims,
-        )
+        tools = make_tools(given, references, self.storage, allocations, self.devices, self.claims)
+        self._services = tools.services
         self._static = StaticSide(
-            config.manifests_directory,
-            config.node_name,
-            client,
-            lambda: self._nodes.get(config.node_name),
-            self._employ,
-            self._tell,
+            config.manifests_directory, config.node_name, client, given.node, self._employ, self._tell
         )
         self._actions = PodActions(tools)
         self._shared = Shared(
@@ -155,17 +105,8 @@ class Kubelet:
         )
         statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
         self._images = ImageCollector(engine, self._image_volumes, self.node.warn)
-        self._eviction = EvictionManager(
-            config.eviction_hard,
-            lambda groups: observe(
-                groups, config.directory, config.cgroup_parent, quantities.whole(facts.allocatable(config)["memory"])
-            ),
-            lambda: list(self._workers.values()),
-            statistics.summary,
-            self._images.free_all,
-            self.node.poke,
-            interval=config.eviction_interval,
-            transition=config.pressure_seconds,
+        self._eviction = make_eviction(
+            given, lambda: list(self._workers.values()), statistics, self._images, self.node.poke
         )
         self.node.pressures = lambda: self._eviction.conditions
         allocations.pressure = self._eviction.refusal

@@ -1,0 +1,128 @@
+"""How a kubelet's parts are made from what it is given. Each function makes one noun; `Kubelet` joins them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kumo.api import quantities
+from kumo.api.objects import Object
+from kumo.api.resources import SERVICES
+from kumo.host.cgroups import Cgroups
+from kumo.host.containerd.engine import Containerd
+from kumo.kubernetes.kubelet.actions import Tools
+from kumo.kubernetes.kubelet.allocation import Allocations
+from kumo.kubernetes.kubelet.backoff import Backoff
+from kumo.kubernetes.kubelet.claims.manager import ClaimManager
+from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
+from kumo.kubernetes.kubelet.devices.manager import DeviceManager
+from kumo.kubernetes.kubelet.events import PodEvents
+from kumo.kubernetes.kubelet.eviction.manager import EvictionManager
+from kumo.kubernetes.kubelet.eviction.signals import observe
+from kumo.kubernetes.kubelet.image_collector import ImageCollector
+from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
+from kumo.kubernetes.kubelet.machine import Machine
+from kumo.kubernetes.kubelet.node import NodeKeeper
+from kumo.kubernetes.kubelet.references import References
+from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
+from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
+from kumo.kubernetes.kubelet.worker import PodWorker
+from kumo.machinery.client import Client
+from kumo.machinery.events import EventRecorder
+from kumo.machinery.informer import Informer, Informers
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a kubelet is made from; `facts` are its machine's, `nodes` follows its own Node."""
+
+    config: KubeletConfig
+    client: Client
+    informers: Informers
+    recorder: EventRecorder
+    engine: Containerd
+    facts: Machine
+    nodes: Informer
+
+    def node(self) -> Object | None:
+        """The Node as the API server has it, as far as it is known."""
+        return self.nodes.get(self.config.node_name)
+
+
+def make_storage(given: Given, keeper: NodeKeeper, references: References) -> NodeStorage:
+    """The CSI side of the node."""
+    config = given.config
+    return NodeStorage(
+        config.directory,
+        config.node_name,
+        given.client,
+        given.informers,
+        given.nodes,
+        keeper,
+        references,
+        given.recorder,
+        config.resync_seconds,
+    )
+
+
+def make_tools(
+    given: Given,
+    references: References,
+    storage: NodeStorage,
+    allocations: Allocations,
+    devices: DeviceManager,
+    claims: ClaimManager,
+) -> Tools:
+    """What actions on pods need."""
+    config, engine = given.config, given.engine
+    events = PodEvents(given.recorder)
+    pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
+    images = ImageManager(engine.image_service, engine.images, references, events, pulls)
+
+    async def ensure_image(pod: Object, reference: str, policy: str) -> None:
+        try:
+            await images.ensure(pod, reference, policy)
+        except ImageTrouble as error:
+            raise NoImage(error.reason, error.message) from error
+
+    volumes = VolumeManager(config.pods_directory, references, engine.snapshots, ensure_image, storage.volumes)
+    services = given.informers.informer(SERVICES)
+    return Tools(
+        config,
+        engine,
+        references,
+        volumes,
+        images,
+        events,
+        services,
+        Cgroups(),
+        given.facts,
+        allocations,
+        devices,
+        claims,
+    )
+
+
+def make_eviction(
+    given: Given,
+    workers: Callable[[], list[PodWorker]],
+    statistics: NodeStatistics,
+    images: ImageCollector,
+    changed: Callable[[], None],
+) -> EvictionManager:
+    """Who watches what the machine has left."""
+    config, facts = given.config, given.facts
+    return EvictionManager(
+        config.eviction_hard,
+        lambda groups: observe(
+            groups, config.directory, config.cgroup_parent, quantities.whole(facts.allocatable(config)["memory"])
+        ),
+        workers,
+        statistics.summary,
+        images.free_all,
+        changed,
+        interval=config.eviction_interval,
+        transition=config.pressure_seconds,
+    )
