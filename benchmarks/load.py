@@ -98,7 +98,10 @@ class Connection:
         return status, await self._reader.readexactly(int(headers.get(b"content-length", b"0")))
 
     async def call(self, method: str, path: str, body: bytes = b"", headers: str = "") -> tuple[int, bytes]:
-        """One request and its answer."""
+        """One request and its answer, on a new connection if the server has closed this one meanwhile, as idle."""
+        if self._reader.at_eof():
+            self._writer.close()
+            await self.open()
         self.send(method, path, body, headers)
         return await self.answer()
 
