@@ -9,6 +9,8 @@ import yaml
 from kumo.api.conditions import condition
 from kumo.api.errors import StatusError
 from kumo.api.resources import CONTROLLERREVISIONS, EVENTS, INSTANCETYPES, KUBEVIRTS, PODS, VMIS, VMS
+from kumo.kubevirt.virt_api.install import install
+from kumo.machinery.client import Client
 from support.kubevirt_cluster import NAMESPACE, NODE, kubevirt_cluster
 
 pytestmark = pytest.mark.component
@@ -441,3 +443,11 @@ async def test_unknown_field_and_missing_template(cluster):
         machine = {**body, "kind": "VirtualMachine", "spec": {"runStrategy": "Always"}}
         await cluster.client.create(VMS, machine, NAMESPACE)
     assert caught.value.details["causes"][0]["message"] == "spec.template in body is required"
+
+
+async def test_a_second_installation_writes_nothing(cluster):
+    class Reader(Client):
+        async def update(self, gvr, obj, *, subresource=""):
+            raise AssertionError(f"{obj['kind']} {obj['metadata']['name']} is written again")
+
+    await install(Reader(cluster.client.transport), use_emulation=True)

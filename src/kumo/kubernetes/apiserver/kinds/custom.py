@@ -15,6 +15,7 @@ from kumo.api.schema.correlation import Correlated
 from kumo.kubernetes.apiserver.deliberation import Haste
 from kumo.kubernetes.apiserver.kinds.rules import Rules, as_field, at
 from kumo.kubernetes.apiserver.kinds.strategy import Strategy
+from kumo.kubernetes.apiserver.splice import encode
 
 if TYPE_CHECKING:
     from kumo.kubernetes.apiserver.custom.embedded import Embedded
@@ -40,7 +41,8 @@ class _Custom:
         self.rules: CelRules | None = None
         self.haste: Haste | None = None
         self.embedded: Embedded | None = None
-        if _mentions(source, "x-kubernetes-validations"):
+        text = encode(source)
+        if b'"x-kubernetes-validations":' in text:
             from kumo.kubernetes.apiserver.custom.rules import Place, rules_of
             from kumo.machinery.cel.budget import Budget
 
@@ -48,7 +50,7 @@ class _Custom:
             self._place, self._budget = Place, Budget
             if self.rules is not None:
                 self.haste = Haste()
-        if _mentions(source, "x-kubernetes-embedded-resource"):
+        if b'"x-kubernetes-embedded-resource":' in text:
             from kumo.kubernetes.apiserver.custom.embedded import embedded_of
 
             self.embedded = embedded_of(source)
@@ -125,12 +127,6 @@ class _Custom:
     def warn_status(self, new: Object, old: Object) -> list[str]:
         """Rules that are broken as before."""
         return self._take_told(new)
-
-
-def _mentions(schema: Mapping[str, Any], key: str) -> bool:
-    """Whether the keyword stands anywhere in the schema."""
-    below = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
-    return bool(schema.get(key)) or any(_mentions(child, key) for child in below if isinstance(child, Mapping))
 
 
 def _replicas(obj: Object, scale: Mapping[str, str], part: str) -> list[Cause]:

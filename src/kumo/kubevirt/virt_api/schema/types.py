@@ -28,7 +28,9 @@ ENABLED: Schema = {"type": "object", "properties": {"enabled": BOOLEAN}}
 
 def record(required: str = "", /, **properties: Schema) -> Schema:
     """An object with these properties; `required` lists names, separated by blanks."""
-    made: Schema = {"type": "object", "properties": properties}
+    made: Schema = {"type": "object"}
+    if properties:  # An API server drops empty ones: a start would find its definition changed, and write it again.
+        made["properties"] = properties
     if required:
         made["required"] = required.split()
     return made
