@@ -19,8 +19,17 @@ from kumo.machinery.transport import HttpTransport
 
 def ingress_config(instance: Instance) -> IngressConfig:
     """Where the instance's haproxy listens: on the pods' bridge, which nobody else uses."""
-    address = instance.address if instance.cni_conf else engines.pod_network(instance).gateway
-    return IngressConfig(instance.node_name, address, instance.node_dir / "ingress")
+    network = engines.pod_network(instance)
+    address, address6 = network.gateway, network.gateway6
+    if instance.cni_conf:
+        address, address6 = instance.address, ""
+    return IngressConfig(
+        instance.node_name,
+        address,
+        instance.node_dir / "ingress",
+        address6=address6,
+        dns=f"{instance.cluster_dns}:53",
+    )
 
 
 class NodeIngress:

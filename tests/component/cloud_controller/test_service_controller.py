@@ -115,7 +115,7 @@ async def test_addresses_are_requested_and_other_classes_left_alone(api: Running
     assert addresses(await until(client, "wish", addresses)) == ["10.92.0.2"]
     await make(client, "same", loadBalancerIP="10.92.0.2")
     failure = (await events(client, "same", "SyncLoadBalancerFailed"))[0]
-    assert failure["message"].endswith("the requested address 10.92.0.2 belongs to the service default/wish")
+    assert failure["message"].endswith("the requested address 10.92.0.2 is in use")
     await client.patch(SERVICES, "same", {"spec": {"loadBalancerIP": "10.92.0.1"}}, "default")
     assert addresses(await until(client, "same", addresses)) == ["10.92.0.1"]
     await client.patch(SERVICES, "wish", {"spec": {"allocateLoadBalancerNodePorts": False}}, "default")

@@ -81,7 +81,8 @@ def test_the_older_ingress_keeps_a_way_that_two_want() -> None:
 def test_resources_as_backends_are_told_of() -> None:
     spec = {"resource": {"apiGroup": "x", "kind": "Y", "name": "z"}}
     found = routing([ingress("a", defaultBackend=spec)])
-    assert (found.rules, found.troubles) == ((), {Key("n", "a"): ("backends other than Services are not supported",)})
+    text = 'backends other than Services are not supported: Y "z" is led to by no rule'
+    assert (found.rules, found.troubles) == ((), {Key("n", "a"): (text,)})
 
 
 def test_secrets_of_several_ingresses() -> None:

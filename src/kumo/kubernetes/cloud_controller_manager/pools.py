@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
@@ -41,20 +41,21 @@ class Pools:
         return found
 
     def choose(
-        self, families: Sequence[str], held: Sequence[str], requested: str, taken: Mapping[str, str]
+        self, families: Sequence[str], held: Sequence[str], requested: str, taken: Collection[str]
     ) -> tuple[str, ...]:
         """One address of each family: the requested one, else the one that is held already, else the lowest free one.
 
-        `taken` tells who has which address (other Services only). Raises PoolError.
+        `taken` are the addresses of other Services. Raises PoolError.
         """
         return tuple(self._one(family, held, requested, taken) for family in families)
 
-    def _one(self, family: str, held: Sequence[str], requested: str, taken: Mapping[str, str]) -> str:
+    def _one(self, family: str, held: Sequence[str], requested: str, taken: Collection[str]) -> str:
         if requested and _family(requested) == family:
             if not self.holds(requested):
                 raise PoolError(f"the requested address {requested} is in no pool of this cloud")
             if requested in taken:
-                raise PoolError(f"the requested address {requested} belongs to the service {taken[requested]}")
+                # Not whose it is: that may be another tenant's affair.
+                raise PoolError(f"the requested address {requested} is in use")
             return requested
         for address in held:
             if _family(address) == family and self.holds(address) and address not in taken:

@@ -10,7 +10,7 @@ from kumo.api.objects import Object
 from kumo.kubernetes.ingress.routes import Target
 
 _FEWEST_SLOTS = 8
-_SPOKEN = {"https": "https", "HTTPS": "https", "kubernetes.io/h2c": "h2c"}
+_SPOKEN = {"https": "https", "HTTPS": "https", "kubernetes.io/h2c": "h2c", "kubernetes.io/wss": "https"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,10 +27,14 @@ Slots = tuple[Server | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A Service's port: what is spoken to it (`http`, `https`, `h2c`) and its servers, each in its slot."""
+    """A Service's port: what is spoken to it (`http`, `https`, `h2c`, `h2`) and its servers, each in its slot.
+
+    `host` is the name behind an ExternalName Service, which servers with TLS are told.
+    """
 
     protocol: str
     slots: Slots
+    host: str = ""
 
 
 def port_of(service: Object, target: Target) -> Object | None:

@@ -12,11 +12,17 @@ CONTROLLER = "kumo.dev/ingress"
 USER = "system:ingress-controller"
 NAMESPACE, SERVICE = "kube-system", "kumo-ingress"
 """The load balancer in front of haproxy."""
+DEFAULT_SECRET = "kumo-ingress-default"
+"""The secret (kubernetes.io/tls, in `NAMESPACE`) whose certificate is shown where no other is; it need not be there."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngressConfig:
-    """haproxy listens at `address` on `http_port` and `https_port`; its files are in `directory`."""
+    """haproxy listens at `address` (and at `address6`, if there is one) on `http_port` and `https_port`.
+
+    Its files are in `directory`. `dns` (`host:port`) is asked for the addresses of ExternalName Services; without it
+    they are not led to.
+    """
 
     node_name: str
     address: str
@@ -24,3 +30,10 @@ class IngressConfig:
     http_port: int = 10080
     https_port: int = 10443
     binary: str = "haproxy"
+    address6: str = ""
+    dns: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where haproxy listens, IPv4 first."""
+        return tuple(a for a in (self.address, self.address6) if a)

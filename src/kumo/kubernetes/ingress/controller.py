@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Mapping
 import structlog
 
 from kumo.api.errors import StatusError, is_already_exists, is_conflict, is_not_found
-from kumo.api.node_slices import differs, slice_name
+from kumo.api.node_slices import differs
 from kumo.api.objects import Key, Object, key_of, name_of, namespace_of
 from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
 from kumo.kubernetes.ingress import files, publication
 from kumo.kubernetes.ingress.backends import commands
-from kumo.kubernetes.ingress.config import SERVICE, IngressConfig
+from kumo.kubernetes.ingress.config import NAMESPACE, SERVICE, IngressConfig
 from kumo.kubernetes.ingress.engine import EngineError, Haproxy
+from kumo.kubernetes.ingress.names import Names
 from kumo.kubernetes.ingress.publication import INGRESSES
 from kumo.kubernetes.ingress.world import Plan, World, title
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
@@ -40,7 +41,8 @@ class IngressController:
         self._recorder = recorder
         self._default = default
         self._wake = asyncio.Event()
-        self._world = World(informers, self._wake.set)
+        self._names = Names(config.dns, self._wake.set, config.addresses) if config.dns else None
+        self._world = World(informers, self._wake.set, self._names)
         self._engine = Haproxy(config.directory, config.binary)
         self._served: Plan | None = None
         self._told: Mapping[Key, tuple[str, ...]] = {}
@@ -55,6 +57,8 @@ class IngressController:
         finally:
             if self._watcher is not None:
                 self._watcher.cancel()
+            if self._names is not None:
+                await self._names.close()
             await self._engine.stop()
 
     async def _keep(self) -> None:
@@ -90,6 +94,8 @@ class IngressController:
     async def _rest(self) -> None:
         """Nobody wants anything: no haproxy, nor one that a killed process has left."""
         self._served, self._told = None, {}
+        if self._names is not None:
+            self._names.want(())
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
@@ -137,17 +143,21 @@ class IngressController:
     async def _publish(self) -> None:
         """Make the load balancer and this node's endpoint, where they are not as they must be."""
         client, config = self._client, self._config
-        if self._world.balancer is None:
+        balancer = self._world.balancer
+        if balancer is None:
             await _unless_there(client.create(SERVICES, publication.service(config)))
-        if self._node is None or self._world.piece(slice_name(SERVICE, config.node_name)) is None:
+        elif config.address6 and publication.is_single(balancer):
+            patch = {"spec": {"ipFamilyPolicy": "PreferDualStack"}}
+            await client.patch(SERVICES, SERVICE, patch, NAMESPACE)
+        if self._node is None or any(self._world.piece(n) is None for n in publication.slice_names(config)):
             self._node = await client.get(NODES, config.node_name)
-        wanted = publication.endpoint_slice(config, self._node)
-        found = self._world.piece(name_of(wanted))
-        if found is None:
-            await _unless_there(client.create(ENDPOINTSLICES, wanted))
-        elif differs(wanted, found):
-            wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-            await client.update(ENDPOINTSLICES, wanted)
+        for wanted in publication.endpoint_slices(config, self._node):
+            found = self._world.piece(name_of(wanted))
+            if found is None:
+                await _unless_there(client.create(ENDPOINTSLICES, wanted))
+            elif differs(wanted, found):
+                wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+                await client.update(ENDPOINTSLICES, wanted)
 
     async def _show(self, ours: list[Object]) -> None:
         """Write where the Ingresses are reached into those that do not say it yet."""

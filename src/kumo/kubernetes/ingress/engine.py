@@ -1,6 +1,7 @@
 """haproxy as a process: a master that outlives this one, whose workers take over from each other.
 
-Source: haproxy's management guide: master-worker mode, the master's and the workers' command lines.
+Source: haproxy's management guide: master-worker mode (with sd_notify: `-Ws`), the master's and the workers' command
+lines.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from kumo.kubernetes.ingress.notices import Notices
 from kumo.kubernetes.ingress.settings import CONFIGURATION
 
 _log = structlog.get_logger("kumo.ingress")
@@ -45,12 +47,13 @@ class Haproxy:
             raise EngineError(f"there is no {self._binary} on this machine: apt-get install haproxy")
         await self._check(binary)
         before = await self._workers()
-        if before is None:
-            await self._start(binary)
-        else:
-            with contextlib.suppress(EngineError):  # The master lets go of the connection when it starts anew.
-                await self._ask(self._master, "reload")
-        await self._until_new(frozenset(before or ()))
+        with Notices(self._directory / "notify.sock") as notices:
+            if before is None:
+                await self._start(binary, notices.path)
+            else:
+                with contextlib.suppress(EngineError):  # The master lets go of the connection when it starts anew.
+                    await self._ask(self._master, "reload")
+            await self._until_new(frozenset(before or ()), notices)
 
     async def tell(self, commands: Sequence[str]) -> None:
         """Commands for the worker, in order. Raises EngineError with its words if it does not take one."""
@@ -118,33 +121,36 @@ class Haproxy:
             alerts = [line for line in said.decode(errors="replace").splitlines() if "[ALERT]" in line]
             raise EngineError(alerts[0] if alerts else f"haproxy -c ended with {checking.returncode}")
 
-    async def _start(self, binary: str) -> None:
+    async def _start(self, binary: str, notices: Path) -> None:
         await self._reap()
         with (self._directory / "haproxy.log").open("wb") as log:
             self._child = await asyncio.create_subprocess_exec(
                 binary,
-                *("-W", "-S", f"{self._master},mode,600,level,admin", "-f", str(self._directory / CONFIGURATION)),
+                *("-Ws", "-S", f"{self._master},mode,600,level,admin", "-f", str(self._directory / CONFIGURATION)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, "NOTIFY_SOCKET": str(notices)},
             )
 
-    async def _until_new(self, before: frozenset[int]) -> None:
-        """Wait for a worker that was not there before; haproxy has no event for it."""
+    async def _until_new(self, before: frozenset[int], notices: Notices) -> None:
+        """Wait for a worker that was not there before: the master tells when it has one, and its end is seen."""
+        ended = asyncio.create_task(self._child.wait()) if self._child is not None else None
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while True:
-                    if self._child is not None and self._child.returncode is not None:
-                        raise EngineError(
-                            f"haproxy ended with {self._child.returncode}: see {self._directory}/haproxy.log"
-                        )
                     workers = await self._workers()
                     if workers and not before & set(workers):
                         return
-                    await asyncio.sleep(0.02)
+                    if ended is not None and ended.done():
+                        raise EngineError(f"haproxy ended with {ended.result()}: see {self._directory}/haproxy.log")
+                    await notices.next(ended)
         except TimeoutError as error:
             raise EngineError(f"haproxy has no new worker after {_START_SECONDS:.0f} s") from error
+        finally:
+            if ended is not None:
+                ended.cancel()
 
     async def _workers(self) -> list[int] | None:
         """The pids of the current workers; None without a master."""

@@ -19,7 +19,9 @@ def write(config: IngressConfig, plan: Plan, default: KeyPair) -> None:
     directory = config.directory
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted: dict[str, bytes] = {file_name(key): c.pem for key, c in plan.certificates.items()}
-    wanted[DEFAULT_CERTIFICATE] = Path(default.cert).read_bytes() + Path(default.key).read_bytes()
+    shown = plan.default
+    own = shown.pem if shown is not None else Path(default.cert).read_bytes() + Path(default.key).read_bytes()
+    wanted[DEFAULT_CERTIFICATE] = own
     wanted[CERTIFICATES] = listing(str(directory), plan.certificates, DEFAULT_CERTIFICATE).encode()
     wanted |= {name: text.encode() for name, text in files(config, plan.rules, plan.backends).items()}
     _replace(directory, wanted)

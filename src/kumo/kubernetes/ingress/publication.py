@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumo.api.node_slices import node_slice
+from kumo.api.node_slices import node_slice, slice_name
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, ROLEBINDINGS, ROLES
 from kumo.kubernetes.ingress.config import CLASS, CONTROLLER, NAMESPACE, SERVICE, USER, IngressConfig
@@ -71,6 +71,7 @@ def service(config: IngressConfig) -> Object:
         "spec": {
             "type": "LoadBalancer",
             "externalTrafficPolicy": "Local",
+            "ipFamilyPolicy": "PreferDualStack",
             "ports": [
                 {"name": "http", "port": 80, "protocol": "TCP", "targetPort": config.http_port},
                 {"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.https_port},
@@ -79,14 +80,31 @@ def service(config: IngressConfig) -> Object:
     }
 
 
-def endpoint_slice(config: IngressConfig, node: Object) -> Object:
-    """haproxy on this node as an endpoint of the Service; it goes with the Node `node`."""
+def is_single(balancer: Object) -> bool:
+    """Whether the load balancer was made when there was but one family."""
+    return bool(balancer["spec"].get("ipFamilyPolicy") == "SingleStack")
+
+
+def slice_names(config: IngressConfig) -> list[str]:
+    """The names of this node's EndpointSlices, one for each family."""
+    return [slice_name(SERVICE, config.node_name) + ("-6" if ":" in a else "") for a in config.addresses]
+
+
+def endpoint_slices(config: IngressConfig, node: Object) -> list[Object]:
+    """haproxy on this node as an endpoint of the Service, by each family; they go with the Node `node`."""
+    made = [_endpoint_slice(config, node, address) for address in config.addresses]
+    for piece, name in zip(made, slice_names(config), strict=True):
+        piece["metadata"]["name"] = name
+    return made
+
+
+def _endpoint_slice(config: IngressConfig, node: Object, address: str) -> Object:
     return node_slice(
         SERVICE,
         NAMESPACE,
         node,
         node_name=config.node_name,
-        address=config.address,
+        address=address,
         ports=[
             {"name": "http", "port": config.http_port, "protocol": "TCP"},
             {"name": "https", "port": config.https_port, "protocol": "TCP"},

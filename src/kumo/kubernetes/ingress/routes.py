@@ -11,6 +11,7 @@ from typing import Any
 
 from kumo.api.objects import Key, Object, annotations_of, is_deleting, key_of, name_of, namespace_of
 from kumo.kubernetes.ingress.config import CONTROLLER
+from kumo.kubernetes.ingress.wishes import Wishes, wishes_of
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 ANY = ""
@@ -19,26 +20,32 @@ ANY = ""
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """A port of a Service, by its number or name as text."""
+    """A port of a Service, by its number or name as text; `speech` is what an Ingress says is spoken there, if any."""
 
     namespace: str
     service: str
     port: str
+    speech: str = ""
 
     @property
     def title(self) -> str:
         """What haproxy calls it: its names hold letters, digits, `-`, `_`, `.` and `:`."""
-        return f"{self.namespace}:{self.service}:{self.port}"
+        speech = f":{self.speech}" if self.speech else ""
+        return f"{self.namespace}:{self.service}:{self.port}{speech}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One way: requests for `host` (`ANY`, a name, or `*.` and a name) whose path is `path`, or below it."""
+    """One way: requests for `host` (`ANY`, a name, or `*.` and a name) whose path is `path`, or below it.
+
+    With `secure`, who comes by HTTP is sent to HTTPS.
+    """
 
     host: str
     path: str
     exact: bool
     target: Target
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +103,34 @@ def _age(ingress: Object) -> tuple[str, str, str]:
 
 def _rules(ingress: Object, amiss: list[str]) -> Iterator[tuple[tuple[str, str, bool], Rule]]:
     """The Ingress's own ways, each with what it may stand at only once; default backends last."""
-    namespace, spec = namespace_of(ingress), ingress["spec"]
+    spec, wishes = ingress["spec"], wishes_of(ingress, amiss)
     own: set[tuple[str, str, bool]] = set()
     hosts: dict[str, None] = {}
     for rule in spec.get("rules") or ():
         host = (rule.get("host") or ANY).lower()
         hosts[host] = None
         for entry in (rule.get("http") or {}).get("paths") or ():
-            target = _target(namespace, entry["backend"], amiss)
+            target = _target(ingress, entry["backend"], wishes, amiss)
             exact = entry.get("pathType") == "Exact"
             path = entry.get("path") or "/"
             place = (host, path if exact else path.rstrip("/"), exact)
             if target is not None:
                 own.add(place)
-                yield place, Rule(host, path, exact, target)
-    default = _target(namespace, spec["defaultBackend"], amiss) if spec.get("defaultBackend") else None
+                yield place, Rule(host, path, exact, target, wishes.secure(host))
+    default = _target(ingress, spec["defaultBackend"], wishes, amiss) if spec.get("defaultBackend") else None
     for host in hosts or (ANY,):
         place = (host, "", False)
         if default is not None and place not in own:
-            yield place, Rule(host, "/", False, default)
+            yield place, Rule(host, "/", False, default, wishes.secure(host))
 
 
-def _target(namespace: str, backend: Mapping[str, Any], amiss: list[str]) -> Target | None:
+def _target(ingress: Object, backend: Mapping[str, Any], wishes: Wishes, amiss: list[str]) -> Target | None:
     service = backend.get("service")
     if not service:
-        amiss.append("backends other than Services are not supported")
+        resource = backend.get("resource") or {}
+        what = f'{resource.get("kind")} "{resource.get("name")}"'
+        amiss.append(f"backends other than Services are not supported: {what} is led to by no rule")
         return None
     port = service.get("port") or {}
-    return Target(namespace, service["name"], str(port.get("name") or port.get("number") or ""))
+    text = str(port.get("name") or port.get("number") or "")
+    return Target(namespace_of(ingress), service["name"], text, wishes.speech)

@@ -14,7 +14,9 @@ CONFIGURATION, EXACT, PREFIXES, CERTIFICATES = "haproxy.cfg", "exact.map", "pref
 DEFAULT_CERTIFICATE = "default.pem"
 _PLAIN = "/:@!$&'()*+,;=~%-._"
 _NO_HOST = "-"
-_SPOKEN = {"http": "", "https": " ssl verify none", "h2c": " proto h2"}
+_SPOKEN = {"http": "", "https": " ssl verify none", "h2c": " proto h2", "h2": " ssl verify none alpn h2"}
+_SECURE = "|secure"
+"""What stands behind the name of a backend in the maps, where HTTP is sent to HTTPS."""
 
 _HEAD = """\
 # Written by kumo at each change of an Ingress.
@@ -45,8 +47,7 @@ defaults
     retry-on conn-failure empty-response
 
 frontend web
-    bind {address}:{http}
-    bind {address}:{https} ssl crt-list {directory}/{certificates} alpn h2,http/1.1
+{binds}
     option forwardfor
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
@@ -55,7 +56,7 @@ frontend web
     # What may have been done already is not done again.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS PUT DELETE TRACE }}
     http-request set-var(txn.path) path
-    http-request set-var(txn.host) req.hdr(Host),field(1,:),lower
+    http-request set-var(txn.host) req.hdr(Host),regsub(:[0-9]+$,),lower
     http-request set-var(txn.wild) var(txn.host),regsub(^[^.]*,*)
     http-request set-var(txn.any) str({any})
 """
@@ -65,7 +66,9 @@ _LOOK = """\
 """
 _FOUND = "unless { var(txn.way) -m found }"
 _TAIL = """\
-    use_backend %[var(txn.way)] if {{ var(txn.way) -m found }}
+    acl secure var(txn.way) -m end {secure}
+    http-request redirect code 308 location https://%[var(txn.host)]%[pathq] if secure !{{ ssl_fc }}
+    use_backend %[var(txn.way),field(1,|)] if {{ var(txn.way) -m found }}
     default_backend none
 
 backend none
@@ -79,10 +82,7 @@ def files(config: IngressConfig, rules: Iterable[Rule], backends: Mapping[Target
     directory = str(config.directory)
     text = _HEAD.format(
         directory=directory,
-        address=_bracketed(config.address),
-        http=config.http_port,
-        https=config.https_port,
-        certificates=CERTIFICATES,
+        binds="\n".join(line for address in config.addresses for line in _binds(config, address)),
         any=_NO_HOST,
     )
     for number, host in enumerate(("host", "wild", "any")):
@@ -90,7 +90,7 @@ def files(config: IngressConfig, rules: Iterable[Rule], backends: Mapping[Target
         text += _LOOK.format(
             host=host, directory=directory, exact=EXACT, prefixes=PREFIXES, unless=unless, found=_FOUND
         )
-    text += _TAIL.format()
+    text += _TAIL.format(secure=_SECURE)
     text += "".join(_backend(target, backend) for target, backend in sorted(backends.items()))
     return {CONFIGURATION: text, EXACT: exact, PREFIXES: prefixes}
 
@@ -104,17 +104,25 @@ def maps(rules: Iterable[Rule]) -> tuple[str, str]:
     exact, prefixes = [], []
     for rule in rules:
         host = _NO_HOST if rule.host == ANY else rule.host
-        path = quote(rule.path, safe=_PLAIN)
+        path, way = quote(rule.path, safe=_PLAIN), rule.target.title + (_SECURE if rule.secure else "")
         if rule.exact:
-            exact.append(f"{host}|{path} {rule.target.title}\n")
+            exact.append(f"{host}|{path} {way}\n")
         else:
-            prefixes.append(f"{host}|{path.rstrip('/')}/ {rule.target.title}\n")
+            prefixes.append(f"{host}|{path.rstrip('/')}/ {way}\n")
     return "".join(sorted(exact)), "".join(sorted(prefixes))
+
+
+def _binds(config: IngressConfig, address: str) -> tuple[str, str]:
+    where, only = _bracketed(address), " v6only" if ":" in address else ""
+    secure = f"ssl crt-list {config.directory}/{CERTIFICATES} alpn h2,http/1.1"
+    return f"    bind {where}:{config.http_port}{only}", f"    bind {where}:{config.https_port}{only} {secure}"
 
 
 def _backend(target: Target, backend: Backend) -> str:
     lines = [f"\nbackend {target.title}", "    balance roundrobin"]
     speech = _SPOKEN[backend.protocol]
+    if backend.host and "ssl" in speech:
+        speech += f" sni str({backend.host})"
     lines += [f"    server s{i} {_server(s)}{speech}{_state(s)}" for i, s in enumerate(backend.slots)]
     return "\n".join(lines) + "\n"
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from kumo.api.objects import Key, Object, key_of, labels_of, name_of, namespace_of
 from kumo.api.resources import ENDPOINTSLICES, SECRETS, SERVICES
-from kumo.kubernetes.ingress.backends import Backend, Slots, place, port_of, protocol, servers
+from kumo.kubernetes.ingress.backends import Backend, Server, Slots, place, port_of, protocol, servers
 from kumo.kubernetes.ingress.certificates import BadCertificate, Certificate, certificate
-from kumo.kubernetes.ingress.config import NAMESPACE, SERVICE
+from kumo.kubernetes.ingress.config import DEFAULT_SECRET, NAMESPACE, SERVICE
+from kumo.kubernetes.ingress.names import Names
 from kumo.kubernetes.ingress.publication import INGRESS_CLASSES, INGRESSES
 from kumo.kubernetes.ingress.routes import Rule, Target, is_ours, own_classes, routing
 from kumo.machinery.informer import Informers
 
+_log = structlog.get_logger("kumo.ingress")
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _INDEX = "ingress-service"
+_NAME = re.compile(r"[a-z0-9._-]{1,253}")
+_DEFAULT = Key(NAMESPACE, DEFAULT_SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +33,26 @@ class Plan:
     backends: Mapping[Target, Backend] = field(default_factory=dict)
     certificates: Mapping[Key, Certificate] = field(default_factory=dict)
     troubles: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
+    default: Certificate | None = None
+    """Shown where no other is, instead of the cluster's own."""
 
     def same_shape(self, other: Plan) -> bool:
         """Whether only servers differ, each of which has a slot already."""
-        if self.rules != other.rules or self.certificates != other.certificates:
+        if (self.rules, self.certificates, self.default) != (other.rules, other.certificates, other.default):
             return False
-        return {t: (b.protocol, len(b.slots)) for t, b in self.backends.items()} == {
-            t: (b.protocol, len(b.slots)) for t, b in other.backends.items()
+        return {t: (b.protocol, b.host, len(b.slots)) for t, b in self.backends.items()} == {
+            t: (b.protocol, b.host, len(b.slots)) for t, b in other.backends.items()
         }
 
 
 class World:
-    """Informers of all that Ingresses are about; `changed` is called when something of it does."""
+    """Informers of all that Ingresses are about; `changed` is called when something of it does.
 
-    def __init__(self, informers: Informers, changed: Callable[[], None]) -> None:
+    `names` tells what ExternalName Services mean; without it they are not led to.
+    """
+
+    def __init__(self, informers: Informers, changed: Callable[[], None], names: Names | None = None) -> None:
+        self._names = names
         self._ingresses = informers.informer(INGRESSES)
         self._classes = informers.informer(INGRESS_CLASSES)
         self._services = informers.informer(SERVICES)
@@ -81,7 +94,7 @@ class World:
         troubles = {key: list(texts) for key, texts in routes.troubles.items()}
         self._named = frozenset(Key(t.namespace, t.service) for t in routes.targets)
         certificates = {}
-        self._seen = {key: seen for key, seen in self._seen.items() if key in routes.secrets}
+        self._seen = {key: seen for key, seen in self._seen.items() if key in routes.secrets or key == _DEFAULT}
         for key, hosts in routes.secrets.items():
             try:
                 certificates[key] = self._certificate(key, hosts)
@@ -89,14 +102,37 @@ class World:
                 for ingress in ingresses:
                     if namespace_of(ingress) == key.namespace and _wants(ingress, key.name):
                         troubles.setdefault(key_of(ingress), []).append(f'secret "{key.name}": {error}')
+        default = self._default()
+        if self._names is not None:
+            self._names.want({name for t in routes.targets if (name := self._external(t))})
         backends = {t: self._backend(t, slots.get(t, ())) for t in routes.targets}
         for ingress in ingresses:
-            own = routing([ingress]).targets
-            missing = sorted(t for t in own if self._port(t) is None)
-            for target in missing:
-                text = f'service "{target.service}" has no port "{target.port}", or is not there'
-                troubles.setdefault(key_of(ingress), []).append(text)
-        return Plan(routes.rules, backends, certificates, {k: tuple(t) for k, t in troubles.items()})
+            own = sorted(routing([ingress]).targets)
+            amiss = [text for t in own if (text := self._amiss(t))]
+            if amiss:
+                troubles.setdefault(key_of(ingress), []).extend(amiss)
+        return Plan(routes.rules, backends, certificates, {k: tuple(t) for k, t in troubles.items()}, default)
+
+    def _default(self) -> Certificate | None:
+        if self._secrets.get_key(_DEFAULT) is None:
+            self._seen.pop(_DEFAULT, None)
+            return None
+        known = _DEFAULT in self._seen
+        try:
+            return self._certificate(_DEFAULT, ())
+        except BadCertificate as error:
+            if not known:
+                _log.error("the default certificate of Ingresses can't be used", secret=str(_DEFAULT), error=str(error))
+            return None
+
+    def _amiss(self, target: Target) -> str:
+        """Why the target is not led to, or not wholly; empty if it is."""
+        name = self._external(target)
+        if name:
+            return self._names.meaning(name).trouble if self._names is not None else "external names are not led to"
+        if self._port(target) is None:
+            return f'service "{target.service}" has no port "{target.port}", or is not there'
+        return ""
 
     def _certificate(self, key: Key, hosts: tuple[str, ...]) -> Certificate:
         """As `certificate`, once for each version of a secret: to look at an RSA key takes many milliseconds."""
@@ -117,12 +153,25 @@ class World:
         service = self._services.get(target.service, target.namespace)
         return None if service is None else port_of(service, target)
 
+    def _external(self, target: Target) -> str:
+        """The name that the target's Service stands for, if it is an ExternalName and the port has a number."""
+        spec = (self._services.get(target.service, target.namespace) or {}).get("spec") or {}
+        if spec.get("type") != "ExternalName" or (self._port(target) is None and not target.port.isdigit()):
+            return ""
+        name = str(spec.get("externalName") or "").rstrip(".").lower()
+        return name if _NAME.fullmatch(name) else ""
+
     def _backend(self, target: Target, slots: Slots) -> Backend:
-        port = self._port(target)
+        port, name = self._port(target), self._external(target)
+        speech = target.speech or protocol(port or {})
+        if name and self._names is not None:
+            number = int((port or {}).get("port") or target.port)
+            found = tuple(Server(address, number) for address in self._names.meaning(name).addresses)
+            return Backend(speech, place(slots, found), name)
         if port is None:
-            return Backend("http", place(slots, ()))
+            return Backend(speech, place(slots, ()))
         pieces = self._slices.by_index(_INDEX, str(Key(target.namespace, target.service)))
-        return Backend(protocol(port), place(slots, servers(port, pieces)))
+        return Backend(speech, place(slots, servers(port, pieces)))
 
     def _service_changed(self, old: Object | None, new: Object | None) -> None:
         obj = new or old

@@ -166,7 +166,7 @@ class ServiceHealth:
         async def answer(_: Request) -> Answer:
             return self.answer(key)
 
-        listener = Listener(answer, host="0.0.0.0", port=port, grace=0.5, name=f"health of {key}")
+        listener = Listener(answer, host="", port=port, grace=0.5, name=f"health of {key}")
         try:
             await listener.start()
         except ListenError as error:
