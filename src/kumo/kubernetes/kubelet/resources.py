@@ -173,11 +173,16 @@ def _is_set(pod: Object, *kinds: str) -> bool:
     return any(n in ("cpu", "memory") or n.startswith("hugepages-") for n in names)
 
 
+def has_own_resources(pod: Object) -> bool:
+    """Whether the pod as a whole has requests or limits (`spec.resources`) of cpu, memory or huge pages."""
+    return _is_set(pod, "requests", "limits")
+
+
 def qos_class(pod: Object) -> str:
     """Guaranteed, Burstable or BestEffort, by cpu and memory of the pod as a whole, or else of all containers."""
     requests: set[str] = set()
     guaranteed = True
-    parts = [pod["spec"]] if _is_set(pod, "requests", "limits") else list(all_containers(pod))
+    parts = [pod["spec"]] if has_own_resources(pod) else list(all_containers(pod))
     for part in parts:
         resources = part.get("resources") or {}
         asked, limits = resources.get("requests") or {}, resources.get("limits") or {}

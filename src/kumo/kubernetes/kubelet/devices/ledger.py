@@ -54,6 +54,10 @@ class Ledger:
         """Whether the resource is some plugin's, or was."""
         return resource in self.healthy or any(r == resource for _, _, r, _ in self.entries())
 
+    def known(self, resource: str) -> Mapping[str, Device]:
+        """The devices that the resource's plugin has told of."""
+        return self._known.get(resource, {})
+
     def entries(self) -> Iterable[tuple[str, str, str, Claim]]:
         """(pod's uid, container, resource, claim) of all that is given away."""
         for uid, containers in self.claims.items():

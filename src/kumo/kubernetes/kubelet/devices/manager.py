@@ -11,13 +11,15 @@ import structlog
 
 from kumo.api import quantities
 from kumo.api.objects import Object, uid_of
-from kumo.api.pod_resources import is_sidecar
+from kumo.api.pod_resources import is_sidecar, needed
 from kumo.kubernetes.kubelet.admission import Refusal
 from kumo.kubernetes.kubelet.devices import checkpoint
+from kumo.kubernetes.kubelet.devices.affinity import device_hints, is_placed, sorted_by_nearness
 from kumo.kubernetes.kubelet.devices.ledger import DeviceError, Ledger, fill
 from kumo.kubernetes.kubelet.devices.options import DeviceOptions, merge
 from kumo.kubernetes.kubelet.devices.plugin import Plugin
 from kumo.kubernetes.kubelet.devices.registration import RegistryHandler, serving
+from kumo.kubernetes.kubelet.placement.hints import Hint, Wishes
 from kumo.kubernetes.kubelet.spec import Container, containers, init_containers
 
 _GRACE = 300.0
@@ -50,6 +52,8 @@ class DeviceManager:
         self._away: dict[str, asyncio.TimerHandle] = {}
         self._removed: set[str] = set()
         self._admitted: set[str] = set()
+        self._spare: tuple[str, dict[str, set[str]]] = ("", {})
+        """What init containers of that pod had, by resource."""
         self._giving = asyncio.Lock()
         self._joining = asyncio.Lock()
         self._soon: asyncio.TimerHandle | None = None
@@ -197,15 +201,57 @@ class DeviceManager:
 
     async def admit(self, pod: Object, running: Collection[str]) -> Refusal | None:
         """Give the pod's containers their devices, or say why not. `running`: the containers that run already."""
-        uid = uid_of(pod)
-        async with self._giving:
+        for container in (*init_containers(pod), *containers(pod)):
             try:
-                await self._give_all(pod, running)
+                await self.place(pod, container, None, running=container["name"] in running)
             except DeviceError as error:
-                text = f"Allocate failed due to {error}, which is unexpected"
-                return Refusal("UnexpectedAdmissionError", text)
-        self._admitted.add(uid)
+                return Refusal("UnexpectedAdmissionError", f"Allocate failed due to {error}, which is unexpected")
+        self.placed(pod)
         return None
+
+    def hints(self, pod: Object, container: Container | None, machine: Collection[int]) -> Wishes:
+        """At which of the machine's NUMA nodes a container's devices (or, without one, all of the pod's) can be."""
+        members = [*init_containers(pod), *containers(pod)] if container is None else [container]
+        wanted = needed(pod["spec"], self._wanted) if container is None else self._wanted(container)
+        return {resource: self._hints(pod, members, resource, n, machine) for resource, n in wanted.items()}
+
+    def _hints(
+        self, pod: Object, members: Collection[Container], resource: str, wanted: int, machine: Collection[int]
+    ) -> list[Hint] | None:
+        known = self.ledger.known(resource)
+        if not is_placed(known):
+            return None
+        uid = uid_of(pod)
+        mine: set[str] = set()
+        for member in members:
+            mine |= self.ledger.has(uid, member["name"], resource) or set()
+        if mine:
+            return device_hints(known, mine, (), wanted, machine) if len(mine) == wanted else []
+        free = self.ledger.healthy.get(resource, set()) - self.ledger.used().get(resource, set())
+        spare = self._reusable(uid).get(resource, set()) if len(members) == 1 else set()
+        if len(free | spare) < wanted:
+            return []
+        return device_hints(known, free, spare, wanted, machine)
+
+    async def place(self, pod: Object, container: Container, mask: int | None, *, running: bool) -> None:
+        """Give a container its devices, near these NUMA nodes if it can be. Raises DeviceError."""
+        uid, name = uid_of(pod), container["name"]
+        async with self._giving:
+            spare = self._reusable(uid)
+            await self._give(pod, container, spare, running=running, mask=mask)
+            passes_on = container in init_containers(pod) and not is_sidecar(container)
+            for resource, claim in self.ledger.claims.get(uid, {}).get(name, {}).items():
+                # What an init container had, the containers after it may have.
+                reusable = spare.setdefault(resource, set())
+                reusable.update(claim.ids) if passes_on else reusable.difference_update(claim.ids)
+            self._spare = (uid, spare)
+
+    def _reusable(self, uid: str) -> dict[str, set[str]]:
+        return self._spare[1] if self._spare[0] == uid else {}
+
+    def placed(self, pod: Object) -> None:
+        """All containers of the pod have what they want."""
+        self._admitted.add(uid_of(pod))
 
     async def prepare(self, pod: Object, container: Container) -> DeviceOptions:
         """What the container gets, right before it is created. Raises DeviceError."""
@@ -245,42 +291,49 @@ class DeviceManager:
         limits = (container.get("resources") or {}).get("limits") or {}
         return {r: quantities.whole(q) for r, q in limits.items() if "/" in r and self.ledger.managed(r)}
 
-    async def _give_all(self, pod: Object, running: Collection[str]) -> None:
-        uid = uid_of(pod)
-        spare: dict[str, set[str]] = {}
-        for container in (*init_containers(pod), *containers(pod)):
-            name = container["name"]
-            await self._give(pod, container, spare, running=name in running)
-            passes_on = container in init_containers(pod) and not is_sidecar(container)
-            for resource, claim in self.ledger.claims.get(uid, {}).get(name, {}).items():
-                # What an init container had, the containers after it may have.
-                reusable = spare.setdefault(resource, set())
-                reusable.update(claim.ids) if passes_on else reusable.difference_update(claim.ids)
-
     async def _give(
-        self, pod: Object, container: Container, spare: Mapping[str, Iterable[str]], *, running: bool
+        self,
+        pod: Object,
+        container: Container,
+        spare: Mapping[str, Iterable[str]],
+        *,
+        running: bool,
+        mask: int | None = None,
     ) -> None:
         uid, name = uid_of(pod), container["name"]
         for resource, wanted in self._wanted(container).items():
-            needed = self.ledger.needed(uid, name, resource, wanted, running=running)
-            if not needed:
+            missing = self.ledger.needed(uid, name, resource, wanted, running=running)
+            if not missing:
                 continue
-            ids = await self._choose(resource, needed, sorted(spare.get(resource, ())))
+            ids = await self._choose(resource, missing, sorted(spare.get(resource, ())), mask)
             answer: Any = await self._plugin(resource, "unknown Device Plugin").allocate(ids)
             self.ledger.give(uid, name, resource, ids, answer.SerializeToString(deterministic=True))
             self._save()
 
-    async def _choose(self, resource: str, needed: int, spare: list[str]) -> list[str]:
-        taken = fill(needed, spare)
-        missing = needed - len(taken)
+    async def _choose(self, resource: str, size: int, spare: list[str], mask: int | None) -> list[str]:
+        taken = fill(size, spare)
+        missing = size - len(taken)
         if not missing:
             return taken
-        free = self.ledger.free(resource, missing)
-        plugin = self._plugin(resource, "endpoint not found in cache for a registered resource:")
-        preferred = await plugin.prefer([*free, *taken], taken, needed)
+        known = self.ledger.known(resource)
+        near, _, _ = sorted_by_nearness(known, self.ledger.free(resource, missing), mask)
+        if len(near) > missing:  # the plugin may choose among those that are where they should be
+            preferred = await self._prefer(resource, near, taken, size)
+            near, _, _ = sorted_by_nearness(known, self.ledger.free(resource, missing), mask)
+            return fill(size, taken, [i for i in preferred if i in near], near)
+        taken = fill(size, taken, near)
+        missing = size - len(taken)
+        if not missing:
+            return taken
+        free = [i for i in self.ledger.free(resource, missing) if i not in taken]
+        preferred = await self._prefer(resource, free, taken, size)
         # The plugin may have told of other devices meanwhile.
-        free = self.ledger.free(resource, missing)
-        return fill(needed, taken, [i for i in preferred if i in free], free)
+        free = [i for i in self.ledger.free(resource, missing) if i not in taken]
+        return fill(size, taken, [i for i in preferred if i in free], *sorted_by_nearness(known, free, mask))
+
+    async def _prefer(self, resource: str, free: Collection[str], taken: Collection[str], size: int) -> list[str]:
+        plugin = self._plugin(resource, "endpoint not found in cache for a registered resource:")
+        return await plugin.prefer([*free, *taken], taken, size)
 
     def _plugin(self, resource: str, problem: str) -> Plugin:
         plugin = self._plugins.get(resource)
