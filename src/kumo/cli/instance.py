@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from kumo.api.pod_ranges import range6
+from kumo.cli.own_address import node_address
 
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
 DEFAULT_PORT = 6443
@@ -50,7 +51,7 @@ class Instance:
     bind_address: str = ""
     """Where the API server listens; empty: everywhere."""
     advertise_address: str = ""
-    """Where others reach the API server, and the node; empty: the source address of the default route."""
+    """Where others reach the API server, and the node; empty: as `own_address` finds."""
     tls_names: str = ""
     """Further names and addresses that the API server's certificate is for, by comma."""
     cni_conf: str = ""
@@ -224,8 +225,12 @@ class Instance:
 
     @property
     def address(self) -> str:
-        """The address that others reach this machine by."""
-        return self.advertise_address or node_address()
+        """The address that others reach this machine by; one without a network has its pods' side of the bridge."""
+        return self.advertise_address or node_address() or self._gateway
+
+    @property
+    def _gateway(self) -> str:
+        return "127.0.0.1" if self.cni_conf else str(ipaddress.ip_network(self.node_pod_cidr)[1])
 
     @property
     def lease_seconds(self) -> float:
@@ -316,27 +321,6 @@ def save(instance: Instance) -> None:
         raise InstanceError(
             f"{instance.root} can't be written: {error.strerror}. Make room there, or choose another --data-dir"
         ) from error
-
-
-def node_address() -> str:
-    """The address that others reach this machine by: the source of its default route, else loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.254", 9))  # no packet is sent: connecting a datagram socket only picks the route
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
-
-
-def node_address6() -> str:
-    """The IPv6 address that others reach this machine by; empty without a route to any."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect(("2001:db8::1", 9))
-            found = ipaddress.IPv6Address(probe.getsockname()[0].partition("%")[0])
-    except (OSError, ValueError):  # the kernel may have no IPv6 at all
-        return ""
-    return "" if found.is_link_local or found.is_loopback else str(found)
 
 
 def _choose(data_dir: Path, port: int, node_name: str) -> Instance:

@@ -18,11 +18,12 @@ from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
 from kumo.cli.abandoned import Abandoned
-from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load, node_address6
+from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
 from kumo.cli.node_access import access
 from kumo.cli.node_ingress import NodeIngress
 from kumo.cli.node_range import RangeKeeper
 from kumo.cli.node_storage import local_driver, volume_controllers
+from kumo.cli.own_address import node_address6
 from kumo.cli.policies import guarded
 from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
