@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumo.api.errors import StatusError
+from kumo.api.go_text import go_value
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.attributes import RequestInfo
-from kumo.kubernetes.apiserver.goformat import go_value
 from kumo.kubernetes.apiserver.negotiation import accepted
 from kumo.kubernetes.apiserver.pagination import Position, decode_token, encode_token
 from kumo.kubernetes.apiserver.request_info import request_info

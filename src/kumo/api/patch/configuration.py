@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from kumo.api.go_text import go_type
 from kumo.api.patch.field_sets import shown
 from kumo.api.patch.shapes import Shape
 from kumo.api.patch.typed import TypedError, item_element
@@ -90,7 +91,7 @@ def _of_items(shape: Shape, value: list[Any]) -> list[Complaint]:
 def _scalar(kind: str, form: str, value: Any) -> str:
     if kind in ("integer", "number"):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"expected numeric (int or float), got {_go_type(value)}"
+            return f"expected numeric (int or float), got {go_type(value)}"
     elif kind == "boolean":
         if not isinstance(value, bool):
             return f"expected boolean, got {_described(value)}"
@@ -100,14 +101,6 @@ def _scalar(kind: str, form: str, value: Any) -> str:
     elif isinstance(value, dict | list):
         return f"expected any scalar, got {_described(value)}"
     return ""
-
-
-def _go_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, str):
-        return "string"
-    return "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"
 
 
 def _described(value: Any, *, go: bool = False) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kumo.api.errors import StatusError, bad_request
+from kumo.api.go_text import go_type, go_value
 from kumo.api.objects import Object
 from kumo.api.schema.nodes import Node
 
@@ -124,24 +125,6 @@ def _delete_from(result: dict[str, Any], key: str, gone: Any) -> None:
         result[key] = [v for v in result[key] if v not in gone]
 
 
-def _go_type(value: Any) -> str:
-    kinds = {dict: "map[string]interface {}", str: "string", bool: "bool", int: "int64", float: "float64"}
-    return kinds.get(type(value), "<nil>")
-
-
-def go_value(value: Any) -> str:
-    """A JSON value as Go prints it: `map[a:1 b:[x y]]`, `<nil>`, `true`."""
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{k}:{go_value(value[k])}" for k in sorted(value)) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(map(go_value, value)) + "]"
-    return str(value)
-
-
 # -- lists that merge -------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +204,7 @@ def _in_order(merged: list[Any], wanted: list[Any], server: list[Any], key: Call
 def _merge_ordered(result: dict[str, Any], plain: dict[str, Any], field: str, order: Any, node: Node | None) -> None:
     """Merge one list and put it into the order that the patch gives; takes the list out of `plain`."""
     if not isinstance(order, list):
-        raise _failed(f"expected a []interface {{}}, but received a {_go_type(order)}")
+        raise _failed(f"expected a []interface {{}}, but received a {go_type(order)}")
     child = node.field(field) if node else None
     key = child.merge_key if child else ""
     patch, original = plain.pop(field, None), result.get(field)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from kumo.api.errors import Cause, StatusError, bad_request, invalid, modified
+from kumo.api.go_text import go_value
 from kumo.api.objects import Object
 from kumo.api.patch.json_patch import apply_json_patch, json_kind, unknown_fields
 from kumo.api.patch.merge_patch import apply_merge_patch
@@ -13,7 +14,6 @@ from kumo.api.patch.strategic import apply_strategic_patch
 from kumo.api.schema import Node
 from kumo.kubernetes.apiserver import bodies
 from kumo.kubernetes.apiserver.call import Call
-from kumo.kubernetes.apiserver.goformat import go_value
 from kumo.kubernetes.apiserver.incoming import decode
 from kumo.kubernetes.apiserver.splice import encode
 

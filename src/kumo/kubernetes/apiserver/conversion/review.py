@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kumo.api.go_text import go_type, json_kind
 from kumo.api.objects import Object
 from kumo.kubernetes.apiserver.kinds.metadata import validate_annotations, validate_labels
 
@@ -56,12 +57,12 @@ def question(version: str, uid: str, wanted: str, objects: Sequence[Object]) -> 
 def converted_objects(body: Any, version: str, uid: str) -> list[Any]:
     """The objects of a decoded answer to the review of that version and uid. Raises BadReview."""
     if not isinstance(body, dict):
-        why = f"json parse error: json: cannot unmarshal {_json_type(body)} into Go value of type {_HEAD}"
+        why = f"json parse error: json: cannot unmarshal {json_kind(body)} into Go value of type {_HEAD}"
         raise failed(f"couldn't get version/kind; {why}", CALL)
     kind, stated = body.get("kind"), body.get("apiVersion")
     if (kind is not None and not isinstance(kind, str)) or (stated is not None and not isinstance(stated, str)):
         name = "kind" if not isinstance(kind, str | None) else "apiVersion"
-        why = f"json: cannot unmarshal {_json_type(body[name])} into Go struct field .{name} of type string"
+        why = f"json: cannot unmarshal {json_kind(body[name])} into Go struct field .{name} of type string"
         raise failed(f"couldn't get version/kind; json parse error: {why}", CALL)
     if version == "v1" and not (kind and stated):
         group, _, name = (stated or "").rpartition("/")
@@ -115,7 +116,7 @@ def check_object(original: Object, converted: Any, api_version: str) -> Object:
     if converted is None:
         raise BadReview("unexpected end of JSON input", INVALID, whole=True)
     if not isinstance(converted, dict):
-        why = f"json: cannot unmarshal {_json_type(converted)} into Go value of type map[string]interface {{}}"
+        why = f"json: cannot unmarshal {json_kind(converted)} into Go value of type map[string]interface {{}}"
         raise BadReview(why, INVALID, whole=True)
     if not isinstance(converted.get("kind"), str) or not converted["kind"]:
         raise BadReview(f"Object 'Kind' is missing in '{msgspec.json.encode(converted).decode()}'", INVALID, whole=True)
@@ -148,7 +149,7 @@ def _restored(before: Mapping[str, Any], converted: Mapping[str, Any]) -> Object
         raise ValueError("missing metadata in converted object")
     now = converted["metadata"]
     if not isinstance(now, dict):
-        raise ValueError(f"invalid metadata of type {_go_type(now)} in converted object")
+        raise ValueError(f"invalid metadata of type {go_type(now)} in converted object")
     found: Object = _copy(before)
     for key in ("labels", "annotations"):
         wanted = now.get(key)
@@ -156,10 +157,10 @@ def _restored(before: Mapping[str, Any], converted: Mapping[str, Any]) -> Object
             found.pop(key, None)
             continue
         if not isinstance(wanted, dict):
-            raise ValueError(f"invalid metadata.{key} of type {_go_type(wanted)} in converted object")
+            raise ValueError(f"invalid metadata.{key} of type {go_type(wanted)} in converted object")
         for name, value in wanted.items():
             if not isinstance(value, str):
-                kind = _go_type(value)
+                kind = go_type(value)
                 raise ValueError(f"metadata.{key}[{name}] must be a string, but is {kind} in converted object")
         if wanted != (before.get(key) or {}):
             causes = (
@@ -175,25 +176,4 @@ def _restored(before: Mapping[str, Any], converted: Mapping[str, Any]) -> Object
 
 
 def _mismatch(value: Any, where: str, go: str) -> BadReview:
-    return failed(f"json: cannot unmarshal {_json_type(value)} into Go struct field {where} of type {go}", CALL)
-
-
-def _json_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int | float):
-        return "number"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _go_type(value: Any) -> str:
-    """How Go prints the type of a decoded JSON value (`%T`)."""
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, dict):
-        return "map[string]interface {}"
-    if isinstance(value, list):
-        return "[]interface {}"
-    return {int: "int64", float: "float64", str: "string"}.get(type(value), "<nil>")
+    return failed(f"json: cannot unmarshal {json_kind(value)} into Go struct field {where} of type {go}", CALL)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kumo.api import fields, names
 from kumo.api.errors import Cause, forbidden
+from kumo.api.go_text import go_type
 from kumo.api.json_path import JsonPath
 from kumo.api.objects import Object
 from kumo.api.resources import GVK
@@ -135,7 +136,7 @@ def _replicas(obj: Object, scale: Mapping[str, str], part: str) -> list[Cause]:
     value = at(obj, path.lstrip("."))
     found: list[Cause] = []
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        text = f"{path} accessor error: {value} is of the type {_go_type(value)}, expected int64"
+        text = f"{path} accessor error: {value} is of the type {go_type(value)}, expected int64"
         found.append(fields.invalid(path, 0, text))
     elif value is not None and value < 0:
         found.append(fields.invalid(path, value, "should be a non-negative integer"))
@@ -145,19 +146,9 @@ def _replicas(obj: Object, scale: Mapping[str, str], part: str) -> list[Cause]:
     if part == "status" and selector:
         text = at(obj, selector.lstrip("."))
         if text is not None and not isinstance(text, str):
-            why = f"{selector} accessor error: {text} is of the type {_go_type(text)}, expected string"
+            why = f"{selector} accessor error: {text} is of the type {go_type(text)}, expected string"
             found.append(fields.invalid(selector, "", why))
     return found
-
-
-def _go_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, dict):
-        return "map[string]interface {}"
-    if isinstance(value, list):
-        return "[]interface {}"
-    return {int: "int64", float: "float64", str: "string"}.get(type(value), "<nil>")
 
 
 def custom_strategy(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kumo.api.go_text import json_kind
 from kumo.api.objects import Object, new_uid
 from kumo.kubernetes.apiserver.admission.matching import Target, namespace_of
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes
@@ -102,7 +103,7 @@ def check_answer(answer: Any, version: str) -> Object:
     """
     if not isinstance(answer, dict):
         raise BadAnswer(
-            f"couldn't get version/kind; json parse error: json: cannot unmarshal {_json_type(answer)} into Go value "
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {json_kind(answer)} into Go value "
             f"of type {_HEAD}"
         )
     kind, api_version = answer.get("kind") or "", answer.get("apiVersion") or ""
@@ -166,14 +167,4 @@ def _check_base64(text: str) -> None:
 
 
 def _mismatch(value: Any, where: str, go: str) -> BadAnswer:
-    return BadAnswer(f"json: cannot unmarshal {_json_type(value)} into Go struct field {where} of type {go}")
-
-
-def _json_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int | float):
-        return "number"
-    return "array" if isinstance(value, list) else "object"
+    return BadAnswer(f"json: cannot unmarshal {json_kind(value)} into Go struct field {where} of type {go}")
