@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kumo.kubernetes.apiserver.protobuf.varint import varint
+
 Field = bytes | str | int | Mapping[str, bytes]
 _LENGTH, _VARINT, _FIXED64, _FIXED32 = 2, 0, 1, 5
 
@@ -21,23 +23,14 @@ def encode(fields: Mapping[int, Field]) -> bytes:
                 _piece(out, number, encode({1: key, 2: inner}))
         elif isinstance(value, int):
             if value:
-                out += _varint(number << 3 | _VARINT) + _varint(value)
+                out += varint(number << 3 | _VARINT) + varint(value)
         elif value:
             _piece(out, number, value.encode() if isinstance(value, str) else value)
     return bytes(out)
 
 
 def _piece(out: bytearray, number: int, data: bytes) -> None:
-    out += _varint(number << 3 | _LENGTH) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    out += varint(number << 3 | _LENGTH) + varint(len(data)) + data
 
 
 def decode(data: bytes) -> dict[int, list[bytes | int]]:

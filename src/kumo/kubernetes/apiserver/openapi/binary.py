@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from kumo.kubernetes.apiserver.protobuf.varint import varint
+
 MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _SCHEMA_TEXT = {"$ref": 1, "format": 2, "title": 3, "description": 4, "pattern": 13}
 _SCHEMA_WHOLE = {"maxLength": 11, "minLength": 12, "maxItems": 14, "minItems": 15, "maxProperties": 17}
@@ -33,17 +35,8 @@ def encode(document: Mapping[str, Any]) -> bytes:
     return b"".join(parts)
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _message(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def _text(number: int, value: str) -> bytes:
@@ -51,7 +44,7 @@ def _text(number: int, value: str) -> bytes:
 
 
 def _whole(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
 def _named(name: str, value: bytes) -> bytes:
