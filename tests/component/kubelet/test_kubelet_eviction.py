@@ -27,7 +27,7 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
     reserved = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") - _ALLOCATABLE * _MI
     async with running_node(
         tmp_path_factory.mktemp("node"),
-        reserved_memory=reserved,
+        reserved={"memory": str(reserved)},
         eviction_hard={"memory.available": "100Mi"},
         eviction_interval=0.2,
         pressure_seconds=2.0,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from kumo.api.objects import Object
 from kumo.kubernetes.kubelet.eviction.manager import usages_of
+from kumo.kubernetes.kubelet.eviction.parsing import thresholds
 from kumo.kubernetes.kubelet.eviction.ranking import Usage, has_limits, limit_message, node_message, pod_limit, ranked
 from kumo.kubernetes.kubelet.eviction.thresholds import (
     DEFAULT,
-    BadThreshold,
     Observation,
+    Pressure,
     Threshold,
+    advance,
     met,
-    parse,
-    pressures,
     refused,
 )
 from kumo.kubernetes.kubelet.image_collector import KnownImage, excess, order
@@ -33,39 +34,102 @@ def pod(name: str, *, memory: str = "", priority: int = 0, disk: str = "", **spe
 
 
 def test_thresholds() -> None:
-    found = parse({"memory.available": "100Mi", "nodefs.available": "10%", "pid.available": "0"})
+    found = thresholds({"memory.available": "100Mi", "nodefs.available": "10%", "pid.available": "0%"}, {}, {}, {})
     assert found == (
         Threshold("memory.available", "100Mi"),
-        Threshold("allocatableMemory.available", "100Mi"),
         Threshold("nodefs.available", "10%"),
+        Threshold("allocatableMemory.available", "100Mi"),
     )
-    assert len(parse(DEFAULT)) == 6
+    assert len(thresholds(DEFAULT, {}, {}, {})) == 6
+    assert len(thresholds(DEFAULT, {}, {}, {}, of_pods=False)) == 5
     seen = {"memory.available": Observation(99 * MI, 1000 * MI), "nodefs.available": Observation(10, 100)}
     assert met(found, seen) == [found[0]]
-    assert met(found, seen | {"nodefs.available": Observation(9, 100)}) == [found[0], found[2]]
-    assert met(found, {"allocatableMemory.available": Observation(1, 2)}) == [found[1]]
+    assert met(found, seen | {"nodefs.available": Observation(9, 100)}) == [found[0], found[1]]
+    assert met(found, {"allocatableMemory.available": Observation(1, 2)}) == [found[2]]
+
+
+def test_soft_thresholds() -> None:
+    grace, reclaim = {"memory.available": "1m30s"}, {"memory.available": "50Mi", "nodefs.available": "5%"}
+    found = thresholds({"nodefs.available": "10%"}, {"memory.available": "300Mi"}, grace, reclaim)
+    assert found == (
+        Threshold("nodefs.available", "10%", 0.0, "5%"),
+        Threshold("memory.available", "300Mi", 90.0, "50Mi"),
+    )
+    assert [t.soft for t in found] == [False, True]
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"memory": "1Gi"}, 'there is no eviction signal "memory"'),
-        ({"memory.available": "much"}, '"much" is no threshold for memory.available'),
-        ({"nodefs.available": "x%"}, '"x%" is no threshold'),
-        ({"nodefs.available": "101%"}, '"101%" is no threshold'),
+        (({"memory": "1Gi"}, {}, {}, {}), "unsupported eviction signal memory"),
+        (({"memory.available": "0"}, {}, {}, {}), "eviction threshold memory.available must be positive: 0"),
+        (({"memory.available": "much"}, {}, {}, {}), "quantities must match the regular expression"),
+        (({"nodefs.available": "x%"}, {}, {}, {}), 'strconv.ParseFloat: parsing "x": invalid syntax'),
+        (
+            ({"nodefs.available": "101%"}, {}, {}, {}),
+            "eviction percentage threshold nodefs.available must be <= 100%: ",
+        ),
+        (
+            ({"nodefs.available": "-1%"}, {}, {}, {}),
+            "eviction percentage threshold nodefs.available must be >= 0%: -1%",
+        ),
+        (
+            ({}, {"memory.available": "1Gi"}, {}, {}),
+            "grace period must be specified for the soft eviction threshold memory.available",
+        ),
+        (({}, {}, {"memory.available": "-1s"}, {}), "invalid eviction grace period specified: -1s, must be a positive"),
+        (({}, {}, {"memory.available": "1"}, {}), 'time: missing unit in duration "1"'),
+        (({}, {}, {"x": "1s"}, {}), "unsupported eviction signal x"),
+        (({}, {}, {}, {"pid.available": "-5"}), "negative eviction minimum reclaim specified for pid.available"),
+        (
+            ({}, {}, {}, {"pid.available": "0%"}),
+            "eviction percentage minimum reclaim pid.available must be positive: 0%",
+        ),
     ],
 )
-def test_bad_thresholds(given: dict[str, str], text: str) -> None:
-    with pytest.raises(BadThreshold, match=text):
-        parse(given)
+def test_bad_thresholds(given: tuple[dict[str, str], ...], text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        thresholds(*given)
 
 
 def test_pressure_outlasts_its_cause() -> None:
-    threshold = Threshold("nodefs.inodesFree", "5%")
-    held = pressures(100.0, [threshold], {"MemoryPressure": 50.0}, 60.0)
-    assert held == {"MemoryPressure": 50.0, "DiskPressure": 100.0}
-    assert pressures(120.0, [], held, 60.0) == {"DiskPressure": 100.0}
-    assert pressures(160.0, [], held, 60.0) == {}
+    found = (Threshold("nodefs.inodesFree", "5%"),)
+    before = Pressure(held={"MemoryPressure": 50.0})
+    now = advance(found, {"nodefs.inodesFree": Observation(4, 100)}, before, 100.0, 60.0)
+    assert now.held == {"MemoryPressure": 50.0, "DiskPressure": 100.0}
+    assert now.due == found
+    now = advance(found, {"nodefs.inodesFree": Observation(5, 100)}, now, 120.0, 60.0)
+    assert (now.held, now.due) == ({"DiskPressure": 100.0}, ())
+    assert advance(found, {}, now, 160.0, 60.0).held == {}
+
+
+def test_a_soft_threshold_is_due_after_its_grace_and_not_before() -> None:
+    soft, hard = Threshold("memory.available", "300Mi", 30.0), Threshold("memory.available", "100Mi")
+    little, enough = ({"memory.available": Observation(n * MI, 1000 * MI)} for n in (200, 400))
+    state = advance((hard, soft), little, Pressure(), 0.0, 60.0)
+    assert (state.due, list(state.held)) == ((), ["MemoryPressure"])  # the condition holds at once
+    assert advance((hard, soft), little, state, 29.9, 60.0).due == ()
+    late = advance((hard, soft), little, state, 30.0, 60.0)
+    assert late.due == (soft,)
+    state = advance((hard, soft), enough, state, 20.0, 60.0)
+    state = advance((hard, soft), little, state, 25.0, 60.0)  # the grace begins anew
+    assert advance((hard, soft), little, state, 54.0, 60.0).due == ()
+    assert advance((hard, soft), little, state, 55.0, 60.0).due == (soft,)
+
+
+def test_what_was_short_is_won_back_with_a_margin() -> None:
+    found = (Threshold("nodefs.available", "10%", 0.0, "500Mi"),)
+
+    def left(size: int) -> dict[str, Observation]:
+        return {"nodefs.available": Observation(size * MI, 10000 * MI)}
+
+    assert advance(found, left(1200), Pressure(), 0.0, 60.0).due == ()  # above the threshold: no margin counts
+    state = advance(found, left(900), Pressure(), 0.0, 60.0)
+    assert state.due == found
+    state = advance(found, left(1499), state, 10.0, 60.0)
+    assert state.due == found
+    assert list(state.held) == ["DiskPressure"]
+    assert advance(found, left(1500), state, 20.0, 60.0).due == ()
 
 
 @pytest.mark.parametrize(

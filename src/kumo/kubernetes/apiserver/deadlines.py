@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from functools import lru_cache
 from time import perf_counter
 
+from kumo.api.durations import go_duration
 from kumo.api.errors import StatusError, bad_request
 from kumo.kubernetes.apiserver.visit import Visit, is_long_running
 from kumo.machinery.http import first_values
 
 _SWEEP = 1.0
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-
-
-@lru_cache(maxsize=256)
-def go_duration(text: str) -> float:
-    """The seconds of a duration as Go writes it (`1m30s`). Raises ValueError with Go's words."""
-    quoted = f'"{text[:64]}"'
-    body = text[1:] if text[:1] in ("+", "-") else text
-    if body == "0":
-        return 0.0
-    total, at = 0.0, 0
-    while match := _PART.match(body, at):
-        total += float(match[1]) * _UNITS[match[2]]
-        at = match.end()
-    if not body or at != len(body):
-        rest = re.fullmatch(r"(?:\d+\.?\d*|\.\d+)([^\d.]*).*", body[at:])
-        if rest is not None and not rest[1]:
-            raise ValueError(f"time: missing unit in duration {quoted}")
-        if rest is not None:
-            raise ValueError(f'time: unknown unit "{rest[1][:16]}" in duration {quoted}')
-        raise ValueError(f"time: invalid duration {quoted}")
-    return -total if text[0] == "-" else total
 
 
 def timed_out() -> StatusError:

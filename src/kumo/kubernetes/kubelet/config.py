@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kumo.api.kubernetes_version import GIT_VERSION
 from kumo.kubernetes.kubelet.eviction.thresholds import DEFAULT as DEFAULT_EVICTION
+from kumo.kubernetes.kubelet.pulls.puller import PullLimits
+from kumo.kubernetes.kubelet.pulls.verification import PRELOADED
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +57,68 @@ class KubeletConfig:
     devices: Mapping[str, DeviceResource] = field(default_factory=dict)
     """Extended resource name -> what it is."""
     max_pods: int = 110
-    reserved_cpu_milli: int = 0
-    reserved_memory: int = 100 << 20
-    """Kept back from capacity for the system and for the eviction threshold (upstream's default: 100 MiB)."""
+    pods_per_core: int = 0
+    """0: `max_pods` alone counts."""
+    pod_pids_limit: int = -1
+    """How many processes a pod may have; -1: as many as the node."""
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    """Quantities kept back from capacity for the system and the node's daemons: cpu, memory, ephemeral-storage, pid."""
+    enforce_allocatable: bool = True
+    """Whether all pods together are held to what is not reserved, by their control group."""
     lease_seconds: float = 10.0
     status_seconds: float = 300.0
     resync_seconds: float = 60.0
     """How often mounted configmaps, secrets and tokens are looked at anew."""
+    sizes_seconds: float = 60.0
+    """How long the size of a volume's directory counts as known."""
+    manifests_seconds: float = 20.0
+    """How often the directory of manifests is read even if nothing was noticed."""
     log_max_bytes: int = 10 << 20
     log_max_files: int = 5
+    log_check_seconds: float = 10.0
     crash_backoff_base: float = 10.0
     crash_backoff_ceiling: float = 300.0
     pull_backoff_base: float = 10.0
     pull_backoff_ceiling: float = 300.0
+    pull_limits: PullLimits = field(default_factory=PullLimits)
+    """How many images are pulled at once, and how often (`serializeImagePulls`, `registryPullQPS`, ...)."""
+    pull_verification: str = PRELOADED
+    """Who may use images that are here already (`imagePullCredentialsVerificationPolicy`)."""
+    pull_allowlist: tuple[str, ...] = ()
+    """For `NeverVerifyAllowlistedImages`: names without tags, or prefixes (`host/path/*`)."""
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_EVICTION))
     """Signals and what there must be of each, as upstream's `evictionHard`."""
+    eviction_soft: Mapping[str, str] = field(default_factory=dict)
+    eviction_soft_grace: Mapping[str, str] = field(default_factory=dict)
+    """For how long (a duration) a soft threshold must have been met, by signal."""
+    eviction_minimum_reclaim: Mapping[str, str] = field(default_factory=dict)
+    eviction_most_grace: float = 0.0
+    """Seconds that a pod has at most to end for a soft threshold."""
     eviction_interval: float = 10.0
     pressure_seconds: float = 300.0
     """How long a condition of pressure outlasts its cause."""
+    image_high_percent: int = 85
+    image_low_percent: int = 80
+    image_minimum_age: float = 120.0
+    image_maximum_age: float = 0.0
+    """Seconds after which an image that nobody uses goes in any case; 0: never."""
+    max_images: int = 50
+    """How many images the Node's status names; -1: all."""
+    allowed_sysctls: tuple[str, ...] = ()
+    """Names and patterns beside the safe ones (`allowedUnsafeSysctls`)."""
+    seccomp_default: bool = False
+    """Whether containers that say nothing of seccomp get the runtime's profile."""
+    register: bool = True
+    """Whether the kubelet makes its Node; else somebody else does."""
+    taints: tuple[Mapping[str, str], ...] = ()
+    """What the Node is made with."""
+    provider_id: str = ""
+    shutdown: tuple[tuple[int, int], ...] = ()
+    """Priorities, ascending, and how many seconds pods of each (and above it) have when the machine is shut down."""
+    manifests: Path | None = None
+    """Another directory of static pods' manifests than the kubelet's own."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """The KubeletConfiguration that was given, with all defaults; `/configz` shows it."""
 
     @property
     def node_ips(self) -> tuple[str, ...]:
@@ -91,7 +138,7 @@ class KubeletConfig:
     @property
     def manifests_directory(self) -> Path:
         """Manifests of static pods."""
-        return self.directory / "manifests"
+        return self.manifests or self.directory / "manifests"
 
     @property
     def logs_directory(self) -> Path:

@@ -105,9 +105,7 @@ class Kubelet:
         )
         statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
         self._images = ImageCollector(engine, self._image_volumes, self.node.warn)
-        self._eviction = make_eviction(
-            given, lambda: list(self._workers.values()), statistics, self._images, self.node.poke
-        )
+        self._eviction = make_eviction(given, lambda: list(self._workers.values()), statistics, self._images, self.node)
         self.node.pressures = lambda: self._eviction.conditions
         allocations.pressure = self._eviction.refusal
         self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects)

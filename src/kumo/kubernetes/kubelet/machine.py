@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kumo.api import quantities
 from kumo.host.containerd.archive import architecture
 from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.eviction.thresholds import MEMORY, NODE_BYTES, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +32,40 @@ class Machine:
 
     def capacity(self, config: KubeletConfig) -> dict[str, str]:
         """`Node.status.capacity`."""
+        pods = config.max_pods
+        if config.pods_per_core:
+            pods = min(pods, config.pods_per_core * self.cpus)
         found = {
             "cpu": str(self.cpus),
             "ephemeral-storage": f"{self.disk // 1024}Ki",
             "hugepages-1Gi": "0",
             "hugepages-2Mi": "0",
             "memory": f"{self.memory // 1024}Ki",
-            "pods": str(config.max_pods),
+            "pods": str(pods),
         }
         return found | {name: str(resource.count) for name, resource in config.devices.items()}
 
     def allocatable(self, config: KubeletConfig) -> Mapping[str, str]:
-        """`Node.status.allocatable`: capacity without what is kept back."""
-        milli = self.cpus * 1000 - config.reserved_cpu_milli
+        """`Node.status.allocatable`: capacity without what is reserved, and without what must stay free."""
+        sizes = {"memory": self.memory // 1024 * 1024, "ephemeral-storage": self.disk // 1024 * 1024}
+        kept = {name: quantities.whole(config.reserved.get(name, "0")) for name in sizes}
+        for name, signal in (("memory", MEMORY), ("ephemeral-storage", NODE_BYTES)):
+            if signal in config.eviction_hard:
+                kept[name] += Threshold(signal, config.eviction_hard[signal]).quantity(sizes[name])
+        milli = max(0, self.cpus * 1000 - quantities.milli(config.reserved.get("cpu", "0")))
         return self.capacity(config) | {
             "cpu": str(milli // 1000) if milli % 1000 == 0 else f"{milli}m",
-            "ephemeral-storage": str(self.disk * 9 // 10),
-            "memory": f"{max(0, self.memory - config.reserved_memory) // 1024}Ki",
+            "ephemeral-storage": str(max(0, sizes["ephemeral-storage"] - kept["ephemeral-storage"])),
+            "memory": _kibibytes(max(0, sizes["memory"] - kept["memory"])),
         }
+
+    def memory_of_pods(self, config: KubeletConfig) -> int:
+        """Bytes that all pods together may have: what is not reserved."""
+        return max(0, self.memory - quantities.whole(config.reserved.get("memory", "0")))
+
+
+def _kibibytes(number: int) -> str:
+    return f"{number // 1024}Ki" if number % 1024 == 0 else str(number)
 
 
 def look(directory: Path) -> Machine:

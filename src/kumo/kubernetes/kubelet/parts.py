@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kumo.api import quantities
 from kumo.api.objects import Object
 from kumo.api.resources import SERVICES
 from kumo.host.cgroups import Cgroups
@@ -19,13 +18,19 @@ from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.csi.node_storage import NodeStorage
 from kumo.kubernetes.kubelet.devices.manager import DeviceManager
 from kumo.kubernetes.kubelet.events import PodEvents
-from kumo.kubernetes.kubelet.eviction.manager import EvictionManager
+from kumo.kubernetes.kubelet.eviction.manager import EvictionManager, EvictionSettings
+from kumo.kubernetes.kubelet.eviction.parsing import thresholds
 from kumo.kubernetes.kubelet.eviction.signals import observe
 from kumo.kubernetes.kubelet.image_collector import ImageCollector
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.machine import Machine
 from kumo.kubernetes.kubelet.node import NodeKeeper
+from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
+from kumo.kubernetes.kubelet.pulls.puller import Puller
+from kumo.kubernetes.kubelet.pulls.verification import make_policy
 from kumo.kubernetes.kubelet.references import References
+from kumo.kubernetes.kubelet.stats.families import FAMILIES
+from kumo.kubernetes.kubelet.stats.meter import Meter
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
 from kumo.kubernetes.kubelet.worker import PodWorker
@@ -79,7 +84,19 @@ def make_tools(
     config, engine = given.config, given.engine
     events = PodEvents(given.recorder)
     pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
-    images = ImageManager(engine.image_service, engine.images, references, events, pulls)
+    meter = Meter(FAMILIES)
+    policy = make_policy(config.pull_verification, config.pull_allowlist)
+    images = ImageManager(
+        engine.image_service,
+        engine.images,
+        references,
+        events,
+        pulls,
+        Puller(engine.image_service, config.pull_limits),
+        PullLedger(config.directory, policy, engine.image_service.list),
+        config.directory / "config.json",
+        meter,
+    )
 
     async def ensure_image(pod: Object, reference: str, policy: str) -> None:
         try:
@@ -102,6 +119,7 @@ def make_tools(
         allocations,
         devices,
         claims,
+        meter=meter,
     )
 
 
@@ -110,19 +128,28 @@ def make_eviction(
     workers: Callable[[], list[PodWorker]],
     statistics: NodeStatistics,
     images: ImageCollector,
-    changed: Callable[[], None],
+    keeper: NodeKeeper,
 ) -> EvictionManager:
     """Who watches what the machine has left."""
     config, facts = given.config, given.facts
-    return EvictionManager(
-        config.eviction_hard,
-        lambda groups: observe(
-            groups, config.directory, config.cgroup_parent, quantities.whole(facts.allocatable(config)["memory"])
+    settings = EvictionSettings(
+        thresholds(
+            config.eviction_hard,
+            config.eviction_soft,
+            config.eviction_soft_grace,
+            config.eviction_minimum_reclaim,
+            of_pods=config.enforce_allocatable,
         ),
+        config.eviction_interval,
+        config.pressure_seconds,
+        config.eviction_most_grace,
+    )
+    return EvictionManager(
+        settings,
+        lambda groups: observe(groups, config.directory, config.cgroup_parent, facts.memory_of_pods(config)),
         workers,
         statistics.summary,
         images.free_all,
-        changed,
-        interval=config.eviction_interval,
-        transition=config.pressure_seconds,
+        keeper.poke,
+        keeper.warn,
     )

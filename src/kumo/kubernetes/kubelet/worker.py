@@ -21,7 +21,8 @@ from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import resizer
 from kumo.kubernetes.kubelet.actions import PodActions, StartFailed
 from kumo.kubernetes.kubelet.backoff import Backoff
-from kumo.kubernetes.kubelet.conditions import EVICTED_BY, OWNED, RESIZE
+from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
+from kumo.kubernetes.kubelet.ending import Ending
 from kumo.kubernetes.kubelet.events import WARNING
 from kumo.kubernetes.kubelet.images import duration
 from kumo.kubernetes.kubelet.live_references import LiveReferences, mounted
@@ -51,8 +52,6 @@ _log = structlog.get_logger("kumo.kubelet")
 _RETRY_BASE, _RETRY_CEILING = 0.2, 10.0
 _RESIZE_RETRY = 10.0
 _SETTLE = 0.01
-_EVICTION_GRACE = 1.0
-"""Seconds, as upstream: whoever is evicted for a hard threshold gets no more."""
 """Seconds until containerd is asked again whether it has noticed what its event said."""
 
 
@@ -70,22 +69,6 @@ class Shared:
     live: LiveReferences
     published: Callable[[Object], Object | None] = lambda pod: pod
     """The object that shows a pod: itself, or a static pod's mirror."""
-
-
-@dataclass(frozen=True, slots=True)
-class Eviction:
-    """Why and when (a timestamp) the kubelet ends a pod before its time."""
-
-    reason: str
-    message: str
-    at: str
-    for_node: bool
-
-    def condition(self, generation: int | None) -> dict[str, Any]:
-        """The pod's condition that says so (`DisruptionTarget`)."""
-        found = {"type": "DisruptionTarget", "status": "True", "reason": EVICTED_BY}
-        made = {**found, "message": self.message, "lastTransitionTime": self.at, "lastProbeTime": None}
-        return made if generation is None else {**made, "observedGeneration": generation}
 
 
 class PodWorker:
@@ -109,7 +92,9 @@ class PodWorker:
         self._refreshed = time.monotonic()
         self._retry = 0.0
         self._outdated = False
-        self._eviction: Eviction | None = None
+        self._cause: Ending | None = None
+        self.over = asyncio.Event()
+        """Set once nothing of the pod runs any more, and what it used is free."""
         tools = shared.actions.tools
         self.prober = Prober(tools.engine.runtime, tools.events, self.wake, tools.probes)
         self.wake()
@@ -153,23 +138,28 @@ class PodWorker:
         self._exits.add(container)
         self.wake()
 
-    def evict(self, reason: str, message: str, *, for_node: bool) -> None:
-        """End the pod at once, as Failed; `for_node`: the node is short of something, which is no fault of the pod."""
-        if self._eviction is None:
-            self._shared.actions.tools.events.record(self._pod, WARNING, reason, message)
-            self._eviction = Eviction(reason, message, timestamp(), for_node)
+    def evict(self, reason: str, message: str, *, for_node: bool, grace: float = 1.0) -> None:
+        """End the pod, as Failed; `for_node`: the node is short of something, which is no fault of the pod."""
+        self.end(Ending(reason, message, timestamp(), message if for_node else "", grace), event=reason)
+
+    def end(self, cause: Ending, *, event: str = "") -> None:
+        """End the pod before its time; `event` is the reason of an event that says so, if there is to be one."""
+        if self._cause is None and not self._ended:
+            if event:
+                self._shared.actions.tools.events.record(self._pod, WARNING, event, cause.message)
+            self._cause = cause
             self._interrupt.set()
             self.wake()
 
     @property
     def is_evicted(self) -> bool:
-        """Whether the pod is being ended by `evict`."""
-        return self._eviction is not None and not self._ended
+        """Whether the pod is being ended by `end`."""
+        return self._cause is not None and not self._ended
 
     @property
     def runs(self) -> bool:
         """Whether something of the pod runs, and nobody has told it to end."""
-        return self._eviction is None and not self._ending and not self._ended and self.state.any_running
+        return self._cause is None and not self._ending and not self._ended and self.state.any_running
 
     @property
     def _ending(self) -> bool:
@@ -177,7 +167,10 @@ class PodWorker:
 
     @property
     def _grace(self) -> float:
-        return 0.0 if self._gone and not is_deleting(self._pod) else float(grace_period(self._pod))
+        if self._gone and not is_deleting(self._pod):
+            return 0.0
+        wanted = float(grace_period(self._pod))
+        return wanted if self._cause is None else min(wanted, self._cause.seconds(wanted))
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -465,7 +458,7 @@ class PodWorker:
         self._wake_after(self._refreshed + interval - now)
 
     def _evicted(self) -> bool:
-        found = self._eviction
+        found = self._cause
         if found is None:
             return False
         self._status |= {"phase": FAILED, "reason": found.reason, "message": found.message}
@@ -516,8 +509,7 @@ class PodWorker:
             others = [c for c in others if c["type"] not in OWNED + RESIZE]
             mine = [c for c in self._status["conditions"] if c["type"] in OWNED + RESIZE]
             seen = seen | self._status | {"conditions": mine + others}
-        if self._eviction is not None and self._eviction.for_node:
-            target = self._eviction.condition(pod["metadata"].get("generation"))
+        for target in self._cause.conditions(pod["metadata"].get("generation")) if self._cause is not None else ():
             rest = [c for c in seen.get("conditions") or () if c["type"] != target["type"]]
             seen = seen | {"conditions": [*rest, target]}
         status = make_status({**pod, "status": seen}, view, time.time())
@@ -542,8 +534,7 @@ class PodWorker:
         state = await self._observe()
         if not self._ended:
             if state.any_running or any(s.ready for s in state.sandboxes):
-                grace = _EVICTION_GRACE if self._eviction is not None else float(grace_period(self._pod))
-                await self._shared.actions.stop_pod(self._pod, state, grace)
+                await self._shared.actions.stop_pod(self._pod, state, self._grace)
                 state = await self._observe()
             self._say(self._pod, state, terminal=True)
             await self._shared.actions.release(self.uid)
@@ -554,6 +545,7 @@ class PodWorker:
         elif is_static(self._pod):
             self._write(self._pod, self._status)  # there may be another mirror now
         self.prober.stop()
+        self.over.set()
 
     async def _end(self) -> bool:
         """The pod is being deleted: stop it, clean up, and let the object go."""
@@ -581,4 +573,5 @@ class PodWorker:
         self._shared.writer.forget(self.uid)
         self._shared.live.want(self.uid, set())
         self._shared.released(self.uid)
+        self.over.set()
         return True

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from kumo.api import fields
+from kumo.api.durations import go_duration
 from kumo.api.errors import Cause
-from kumo.kubernetes.apiserver.deadlines import go_duration
 from kumo.kubernetes.apiserver.encryption import EncryptionError
 from kumo.kubernetes.apiserver.encryption.plugin import Plugin
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -25,18 +27,21 @@ from kumo.kubernetes.kubelet.eviction.ranking import (
 from kumo.kubernetes.kubelet.eviction.thresholds import (
     CONDITIONS,
     DISK_PRESSURE,
+    RESOURCES,
     Observation,
+    Pressure,
     Threshold,
+    advance,
     met,
-    parse,
-    pressures,
     refused,
 )
 from kumo.kubernetes.kubelet.resources import qos_class
-from kumo.kubernetes.kubelet.spec import is_critical
+from kumo.kubernetes.kubelet.spec import grace_period, is_critical
 
 _log = structlog.get_logger("kumo.kubelet")
 _TAINT = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+_AT_ONCE = 1.0
+"""Seconds, as upstream: whoever is evicted for a hard threshold gets no more."""
 Summary = Mapping[str, Any]
 
 
@@ -58,85 +63,117 @@ class Evictable(Protocol):
         """Whether something of it runs, and nobody has told it to end."""
         ...
 
-    def evict(self, reason: str, message: str, *, for_node: bool) -> None:
-        """End the pod at once, as Failed."""
+    def evict(self, reason: str, message: str, *, for_node: bool, grace: float = 1.0) -> None:
+        """End the pod within `grace` seconds, as Failed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EvictionSettings:
+    """What counts as pressure. `thresholds`: hard and soft ones.
+
+    Seconds: `interval` between two looks, `transition` for which a condition outlasts its cause, `most_grace` that a
+    pod has at most when it goes for a soft threshold.
+    """
+
+    thresholds: tuple[Threshold, ...]
+    interval: float = 10.0
+    transition: float = 300.0
+    most_grace: float = 0.0
 
 
 class EvictionManager:
     """Pressure on the node, as its conditions, admission and evictions.
 
     `observe` reads the signals (it may block), `pods` are the pods' workers, `summary` the node's statistics, `reclaim`
-    frees disk without ending pods (images), `changed` hears that other conditions hold. Seconds: `interval` between
-    two looks, `transition` for which a condition outlasts its cause.
+    frees disk without ending pods (images), `changed` hears that other conditions hold, `warn` records an event about
+    the Node (reason, message).
     """
 
     def __init__(
         self,
-        hard: Mapping[str, str],
+        settings: EvictionSettings,
         observe: Callable[[CgroupReader], Mapping[str, Observation]],
         pods: Callable[[], Iterable[Evictable]],
         summary: Callable[[], Awaitable[Summary]],
         reclaim: Callable[[], Awaitable[int]],
         changed: Callable[[], None],
-        *,
-        interval: float = 10.0,
-        transition: float = 300.0,
+        warn: Callable[[str, str], None],
     ) -> None:
-        self._thresholds = parse(hard)
+        self._settings = settings
         self._observe = observe
         self._pods = pods
         self._summary = summary
         self._reclaim = reclaim
         self._changed = changed
-        self._interval = interval
-        self._transition = transition
+        self._warn = warn
         self._cgroups = CgroupReader()
-        self._held: dict[str, float] = {}
+        self._pressure = Pressure()
+        self._looking = asyncio.Event()
 
     @property
     def conditions(self) -> frozenset[str]:
         """The Node's pressure conditions that hold."""
-        return frozenset(self._held)
+        return frozenset(self._pressure.held)
+
+    def look(self) -> None:
+        """Look now: somebody has noticed that memory gets short."""
+        self._looking.set()
 
     def refusal(self, pod: Object) -> Refusal | None:
         """Why a new pod is not taken now, if it is not."""
         stands = tolerated([_TAINT], pod["spec"].get("tolerations") or ())
         best_effort = qos_class(pod) == "BestEffort"
-        if not refused(self._held, critical=is_critical(pod), best_effort=best_effort, tolerates_memory=stands):
+        if not refused(self.conditions, critical=is_critical(pod), best_effort=best_effort, tolerates_memory=stands):
             return None
-        return Refusal(REASON, f"The node had condition: [{' '.join(sorted(self._held))}]. ")
+        return Refusal(REASON, f"The node had condition: [{' '.join(sorted(self.conditions))}]. ")
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            self._looking.clear()
             try:
                 await self._look()
             except (OSError, EngineError) as error:
                 _log.warning("can't tell how much the machine has left", error=str(error))
-            await asyncio.sleep(self._interval)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.interval):
+                    await self._looking.wait()
 
     async def _look(self) -> None:
+        settings = self._settings
         seen = await asyncio.to_thread(self._observe, self._cgroups)
-        short = met(self._thresholds, seen)
         before = self.conditions
-        self._held = pressures(time.monotonic(), short, self._held, self._transition)
+        self._pressure = advance(settings.thresholds, seen, self._pressure, time.monotonic(), settings.transition)
         if self.conditions != before:
             self._changed()
-        if short and CONDITIONS[short[0].signal] == DISK_PRESSURE and await self._reclaim():
-            seen = await asyncio.to_thread(self._observe, self._cgroups)
-            short = met(self._thresholds, seen)
+        due = self._pressure.due
         running = [w for w in self._pods() if w.runs]
-        limited = [w for w in running if has_limits(w.pod)]
-        if not short and not limited:
+        if not due and not any(has_limits(w.pod) for w in running):
             return
         workers = {str(w.pod["metadata"]["uid"]): w for w in running}
         usages = usages_of(await self._summary(), {uid: w.pod for uid, w in workers.items()})
         if self._end_for_limits(workers, usages):
             return
         # What an evicted pod frees is to be seen before another has to go.
-        if short and not any(w.is_evicted for w in self._pods()):
-            self._end_for_node(short[0], seen[short[0].signal], workers, usages)
+        if due and not any(w.is_evicted for w in self._pods()):
+            await self._relieve(due[0], seen, workers, usages)
+
+    async def _relieve(
+        self,
+        threshold: Threshold,
+        seen: Mapping[str, Observation],
+        workers: Mapping[str, Evictable],
+        usages: Mapping[str, PodUsage],
+    ) -> None:
+        """Win back what the threshold is about: what nobody uses first, then one pod a look."""
+        self._warn("EvictionThresholdMet", f"Attempting to reclaim {RESOURCES[threshold.signal]}")
+        if CONDITIONS[threshold.signal] == DISK_PRESSURE and await self._reclaim():
+            seen = await asyncio.to_thread(self._observe, self._cgroups)
+            if not met(self._settings.thresholds, seen, with_reclaim=True):
+                return
+        if threshold.signal in seen:
+            self._end_for_node(threshold, seen[threshold.signal], workers, usages)
 
     def _end_for_limits(self, workers: Mapping[str, Evictable], usages: Mapping[str, PodUsage]) -> bool:
         ended = False
@@ -164,12 +201,15 @@ class EvictionManager:
             return
         first = order[0]
         worker = workers[str(first.pod["metadata"]["uid"])]
-        self._evict(worker, node_message(threshold, seen, first), for_node=True)
+        grace = _AT_ONCE
+        if threshold.soft:
+            grace = min(self._settings.most_grace, float(grace_period(first.pod)))
+        self._evict(worker, node_message(threshold, seen, first), for_node=True, grace=grace)
 
-    def _evict(self, worker: Evictable, message: str, *, for_node: bool) -> None:
+    def _evict(self, worker: Evictable, message: str, *, for_node: bool, grace: float = _AT_ONCE) -> None:
         pod = worker.pod
         _log.warning("evicting a pod", pod=f"{namespace_of(pod)}/{name_of(pod)}", why=message)
-        worker.evict(REASON, message, for_node=for_node)
+        worker.evict(REASON, message, for_node=for_node, grace=grace)
 
 
 class PodUsage:

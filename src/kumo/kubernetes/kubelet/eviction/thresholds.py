@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kumo.api import quantities
 
@@ -11,6 +11,8 @@ MEMORY, NODE_BYTES, NODE_INODES = "memory.available", "nodefs.available", "nodef
 IMAGE_BYTES, IMAGE_INODES, PIDS = "imagefs.available", "imagefs.inodesFree", "pid.available"
 ALLOCATABLE = "allocatableMemory.available"
 """What all pods together may have, less what they use; it has the threshold of `memory.available`."""
+CONTAINER_SIGNALS = ("containerfs.available", "containerfs.inodesFree")
+"""Known and without meaning of their own, as upstream: containers write where the node does."""
 MEMORY_PRESSURE, DISK_PRESSURE, PID_PRESSURE = "MemoryPressure", "DiskPressure", "PIDPressure"
 CONDITIONS = {
     MEMORY: MEMORY_PRESSURE,
@@ -34,13 +36,8 @@ RESOURCES = {
 """What messages call it."""
 DEFAULT = {MEMORY: "100Mi", NODE_BYTES: "10%", NODE_INODES: "5%", IMAGE_BYTES: "15%", IMAGE_INODES: "5%"}
 """Upstream's `evictionHard`."""
-
-
-_GIVEN = tuple(signal for signal in CONDITIONS if signal != ALLOCATABLE)
-
-
-class BadThreshold(ValueError):
-    """A signal that there is not, or a quantity that can't be; the message says which."""
+SIGNALS = (*(signal for signal in CONDITIONS if signal != ALLOCATABLE), ALLOCATABLE, *CONTAINER_SIGNALS)
+"""Those that a configuration may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,56 +50,71 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """`signal` below `value`: a quantity, or a share of the capacity as `10%`."""
+    """`signal` below `value`: a quantity, or a share of the capacity as `10%`.
+
+    `grace`: for how many seconds that has to be so before anybody is evicted. `reclaim`: what there has to be beyond
+    the value once it was met; a quantity or a share, empty for nothing.
+    """
 
     signal: str
     value: str
+    grace: float = 0.0
+    reclaim: str = ""
+
+    @property
+    def soft(self) -> bool:
+        """Whether pods get time to end."""
+        return self.grace > 0
 
     def quantity(self, capacity: int) -> int:
         """The value as a number."""
-        if self.value.endswith("%"):
-            return int(capacity * float(self.value[:-1]) / 100)
-        return quantities.whole(self.value)
+        return _quantity(self.value, capacity)
 
-    def is_met(self, seen: Observation) -> bool:
-        """Whether there is less than the threshold."""
-        return seen.available < self.quantity(seen.capacity)
-
-
-def parse(given: Mapping[str, str]) -> tuple[Threshold, ...]:
-    """Thresholds from signals and values. A value of `0` or `0%` switches one off. Raises BadThreshold."""
-    found = []
-    for signal, value in given.items():
-        if signal not in _GIVEN:
-            known = ", ".join(_GIVEN)
-            raise BadThreshold(f'there is no eviction signal "{signal}"; there are {known}')
-        made = Threshold(signal, value)
-        try:
-            zero = made.quantity(100) <= 0
-            if value.endswith("%") and float(value[:-1]) > 100:
-                raise ValueError
-        except ValueError as error:
-            text = f'"{value}" is no threshold for {signal}: a quantity such as 100Mi, or a share such as 10%'
-            raise BadThreshold(text) from error
-        if not zero:
-            found.append(made)
-            if signal == MEMORY:
-                found.append(Threshold(ALLOCATABLE, value))
-    return tuple(found)
+    def is_met(self, seen: Observation, *, with_reclaim: bool = False) -> bool:
+        """Whether there is less than the threshold (and what is to be won back, if that counts)."""
+        more = _quantity(self.reclaim, seen.capacity) if with_reclaim and self.reclaim else 0
+        return seen.available < self.quantity(seen.capacity) + more
 
 
-def met(thresholds: Iterable[Threshold], seen: Mapping[str, Observation]) -> list[Threshold]:
+def _quantity(value: str, capacity: int) -> int:
+    if value.endswith("%"):
+        return int(capacity * float(value[:-1]) / 100)
+    return quantities.whole(value)
+
+
+def met(
+    thresholds: Iterable[Threshold], seen: Mapping[str, Observation], *, with_reclaim: bool = False
+) -> list[Threshold]:
     """The thresholds that are met, memory's first, as upstream sorts them."""
-    found = [t for t in thresholds if t.signal in seen and t.is_met(seen[t.signal])]
+    found = [t for t in thresholds if t.signal in seen and t.is_met(seen[t.signal], with_reclaim=with_reclaim)]
     return sorted(found, key=lambda t: list(CONDITIONS).index(t.signal))
 
 
-def pressures(
-    now: float, met_now: Iterable[Threshold], last: Mapping[str, float], transition: float
-) -> dict[str, float]:
-    """The Node's conditions that hold, with the time when each was last seen; they stay `transition` seconds."""
-    held = {kind: at for kind, at in last.items() if now - at < transition}
-    return held | {CONDITIONS[t.signal]: now for t in met_now}
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What is remembered from one look to the next. Times are of one monotonic clock.
+
+    `since`: when each threshold that is met was first seen so. `held`: when each condition of the Node was last seen.
+    `due`: the thresholds whose grace is over, and which are not resolved yet.
+    """
+
+    since: Mapping[Threshold, float] = field(default_factory=dict)
+    held: Mapping[str, float] = field(default_factory=dict)
+    due: tuple[Threshold, ...] = ()
+
+
+def advance(
+    thresholds: Iterable[Threshold], seen: Mapping[str, Observation], last: Pressure, now: float, transition: float
+) -> Pressure:
+    """What holds after a look. A condition outlasts its cause by `transition` seconds."""
+    found = met(thresholds, seen)
+    # What had to be acted upon is over only when as much as was wanted has been won back.
+    found += [t for t in met(last.due, seen, with_reclaim=True) if t not in found]
+    since = {t: last.since.get(t, now) for t in found}
+    held = {kind: at for kind, at in last.held.items() if now - at < transition}
+    held |= {CONDITIONS[t.signal]: now for t in found}
+    due = [t for t in found if now - since[t] >= t.grace]
+    return Pressure(since, held, tuple(sorted(due, key=lambda t: list(CONDITIONS).index(t.signal))))
 
 
 def refused(conditions: Collection[str], *, critical: bool, best_effort: bool, tolerates_memory: bool) -> bool:
