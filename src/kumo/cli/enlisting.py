@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from kumo.api import conditions
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
+from kumo.api.node_components import PROXY_USER
 from kumo.api.objects import Object, name_of
 from kumo.api.resources import CONFIGMAPS, NODES
 from kumo.cli import node_rights
 from kumo.cli.instance import Instance, InstanceError
 from kumo.cli.node_access import CLIENT_FILE, client_context
-from kumo.cli.node_rights import PROXY_USER, ClusterSettings, SettingsError
+from kumo.cli.node_rights import ClusterSettings, SettingsError
 from kumo.host.containerd.archive import architecture
 from kumo.machinery import enrolment, tls
 from kumo.machinery.client import Client

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kumo.api.node_components import CSI_USER, DNS_USER, PROXY_USER, VIRT_USER
 from kumo.cli import prepare
 from kumo.cli.instance import Instance, InstanceError
-from kumo.cli.node_rights import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.machinery import tls
 from kumo.machinery.client import Client
 from kumo.machinery.transport import HttpTransport
@@ -67,7 +67,7 @@ def _joined(instance: Instance) -> NodeAccess:
     if not server.exists():
         provisional(server, instance.node_name)
     context = client_context(instance)
-    names = ("", PROXY_USER, DNS_USER, f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}", CSI_USER)
+    names = ("", PROXY_USER, DNS_USER, VIRT_USER, CSI_USER)
     made = [
         HttpTransport(instance.url, tls=context, headers={"Impersonate-User": name} if name else {}) for name in names
     ]

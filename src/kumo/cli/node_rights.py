@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kumo.api.node_components import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CONFIGMAPS, GVR, ROLEBINDINGS, ROLES
 
@@ -17,10 +18,6 @@ TOKEN_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 """The group of machines that come with a token made by `kumo token create`."""
 NODES_GROUP = "system:nodes"
 NAMESPACE, NAME = "kube-system", "kumo-nodes"
-PROXY_USER, DNS_USER = "system:kube-proxy", "system:cluster-dns"
-CSI_USER = "system:csi-controllers"
-"""Who makes, grows and copies the volumes of a node."""
-VIRT_NAMESPACE, VIRT_ACCOUNT = "kubevirt", "kubevirt-handler"
 APPROVER = "kubelet-serving-approver"
 _RBAC = "rbac.authorization.k8s.io"
 _SIGNING = "certificates.k8s.io"
@@ -79,7 +76,7 @@ def node_objects(settings: ClusterSettings) -> list[tuple[GVR, Object]]:
         (CLUSTERROLEBINDINGS, _binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", TOKEN_GROUP)),
         (CLUSTERROLEBINDINGS, _binding("kubeadm:node-autoapprove-bootstrap", _CLIENT, TOKEN_GROUP)),
         (CLUSTERROLEBINDINGS, _binding("kubeadm:node-autoapprove-certificate-rotation", _SELF_CLIENT, NODES_GROUP)),
-        (CLUSTERROLES, _role(components, *_impersonation())),
+        (CLUSTERROLES, _role(components, _impersonation())),
         (CLUSTERROLEBINDINGS, _binding(components, components, NODES_GROUP)),
         *_approver(),
         (
@@ -105,18 +102,33 @@ def node_objects(settings: ClusterSettings) -> list[tuple[GVR, Object]]:
     ]
 
 
-def _impersonation() -> list[Object]:
-    """A joined node has one certificate, its kubelet's; its other components act as the users they are elsewhere."""
-    users = [PROXY_USER, DNS_USER, CSI_USER]
+def virt_rights() -> list[tuple[GVR, Object]]:
+    """Nodes may act as virt-handler, in the namespace of KubeVirt, which must be there."""
+    meta = {"name": "kumo:node-components", "namespace": VIRT_NAMESPACE}
+    names = [VIRT_ACCOUNT]
+    rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": names, "verbs": ["impersonate"]}
     return [
-        {"apiGroups": [""], "resources": ["users"], "resourceNames": users, "verbs": ["impersonate"]},
-        {
-            "apiGroups": [""],
-            "resources": ["serviceaccounts"],
-            "resourceNames": [VIRT_ACCOUNT],
-            "verbs": ["impersonate"],
-        },
+        (ROLES, {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": meta, "rules": [rule]}),
+        (
+            ROLEBINDINGS,
+            {
+                "apiVersion": f"{_RBAC}/v1",
+                "kind": "RoleBinding",
+                "metadata": meta,
+                "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": meta["name"]},
+                "subjects": [_group(NODES_GROUP)],
+            },
+        ),
     ]
+
+
+def _impersonation() -> Object:
+    """A joined node has one certificate, its kubelet's; its other components act as the users they are elsewhere.
+
+    The API server notes for which node they do, and holds them to it (`apiserver.admission.node_components`).
+    """
+    users = [PROXY_USER, DNS_USER, CSI_USER]
+    return {"apiGroups": [""], "resources": ["users"], "resourceNames": users, "verbs": ["impersonate"]}
 
 
 def _approver() -> list[tuple[GVR, Object]]:

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
+from kumo.api.node_components import CSI_USER
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CRDS, GVR
 from kumo.cli.instance import Instance
-from kumo.cli.node_rights import CSI_USER
 from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
 from kumo.kubernetes.csi_controllers.rights import RULES
 from kumo.kubernetes.local_csi.config import DRIVER, LocalCsiConfig

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from kumo.api.node_components import CSI_USER, DNS_USER, PROXY_USER, VIRT_NAMESPACE, VIRT_USER
 from kumo.cli.instance import Instance, InstanceError
-from kumo.cli.node_rights import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.cli.supervisor import Process
 from kumo.kubernetes.ingress.config import USER as INGRESS_USER
 from kumo.machinery import tls
@@ -88,7 +88,7 @@ def certificates(instance: Instance) -> Pki:
         ),
         virt_handler=client(
             "virt-handler",
-            f"system:serviceaccount:{VIRT_NAMESPACE}:{VIRT_ACCOUNT}",
+            VIRT_USER,
             "system:serviceaccounts",
             f"system:serviceaccounts:{VIRT_NAMESPACE}",
         ),

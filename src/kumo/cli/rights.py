@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kumo.api.node_components import DNS_USER, PROXY_USER
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, ROLEBINDINGS, ROLES
-from kumo.cli.node_rights import DNS_USER, PROXY_USER
 
 _RBAC = "rbac.authorization.k8s.io"
 _NAME = "system:cluster-dns"

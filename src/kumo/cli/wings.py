@@ -12,9 +12,11 @@ from pathlib import Path
 import yaml
 
 import kumo
+from kumo.api.errors import StatusError, is_already_exists
 from kumo.api.users import MASTERS_GROUP, UserInfo, service_account_user
 from kumo.cli.disks import NodeDisks
 from kumo.cli.instance import Instance
+from kumo.cli.node_rights import virt_rights
 from kumo.cli.prepare import Pki
 from kumo.host.kvm import recorded
 from kumo.kubevirt.virt_api.component import VirtApi
@@ -68,7 +70,14 @@ def kubevirt(instance: Instance, pki: Pki, informers: Informers, client_for: Cli
 
     async def install() -> None:
         kvm = await asyncio.to_thread(recorded, instance.kvm_path)
-        await api.install(client_for(_INSTALLER), use_emulation=not kvm.usable)
+        installer = client_for(_INSTALLER)
+        await api.install(installer, use_emulation=not kvm.usable)
+        for gvr, obj in virt_rights():
+            try:
+                await installer.create(gvr, obj)
+            except StatusError as error:
+                if not is_already_exists(error):
+                    raise
 
     return Wing("KubeVirt", install, components=(own, controller), hooks=api.hooks, groups=api.groups)
 

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-DRIVER = "local.csi.kumo.dev"
-TOPOLOGY = f"topology.{DRIVER}/node"
+from kumo.api.node_components import LOCAL_DRIVER, LOCAL_TOPOLOGY
+
+DRIVER = LOCAL_DRIVER
+TOPOLOGY = LOCAL_TOPOLOGY
 """The topology key: a volume is on one node."""
 _LONGEST = 64
 

@@ -143,10 +143,9 @@ def component_roles() -> list[Object]:
         _rule("apps", ["controllerrevisions"], anything),
     ]
     handler = [
-        _rule(GROUP, ["virtualmachineinstances"], [*_READ, "patch", "update"]),
-        _rule(GROUP, ["kubevirts", "virtualmachineinstancemigrations"], _READ),
-        _rule("", ["pods", "secrets", "configmaps", "persistentvolumeclaims", "services", "endpoints"], _READ),
-        _rule("", ["nodes"], [*_READ, "patch", "update"]),
+        _rule(GROUP, ["virtualmachineinstances"], [*_READ, "update"]),
+        _rule("", ["secrets"], ["get"]),
+        _rule("", ["nodes"], ["get", "patch"]),
         _rule("", ["nodes/status"], ["patch"]),
         _rule("", ["events"], ["create", "patch", "update"]),
     ]

@@ -9,6 +9,7 @@ from kumo.kubernetes.apiserver.admission.dynamic import DynamicAdmission
 from kumo.kubernetes.apiserver.admission.hooks import HookCaller
 from kumo.kubernetes.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from kumo.kubernetes.apiserver.admission.namespaces import NamespaceTable
+from kumo.kubernetes.apiserver.admission.node_components import ComponentRestriction
 from kumo.kubernetes.apiserver.admission.node_restriction import NODES_GROUP, NodeRestriction
 from kumo.kubernetes.apiserver.admission.plugins import Plugins
 from kumo.kubernetes.apiserver.admission.quota import QuotaWriter, ResourceQuota
@@ -48,6 +49,7 @@ class AdmissionChain:
         self._dynamic = dynamic
         self._quota = ResourceQuota(reader, quota_writer, config.limited_resources)
         self._nodes = NodeRestriction(reader, authorizer)
+        self._components = ComponentRestriction(reader, self._nodes)
 
     async def mutate(self, attrs: AdmissionAttributes) -> None:
         """Let the write in at all (its namespace), and complete its object."""
@@ -63,6 +65,8 @@ class AdmissionChain:
         """Judge the object as it would be stored."""
         if NODES_GROUP in attrs.user.groups:
             self._nodes.validate(attrs)
+        if attrs.user.extra:
+            self._components.validate(attrs)
         if attrs.gvr.group == _RBAC and self._authorizer is not None:
             check_escalation(self._authorizer, attrs)
         await self._plugins.validating.run(attrs)

@@ -47,6 +47,10 @@ class NodeRestriction:
             return
         if not node:
             raise refused(attrs, f'could not determine node from user "{attrs.user.name}"')
+        self.judge(attrs, node)
+
+    def judge(self, attrs: AdmissionAttributes, node: str) -> None:
+        """Raise 403 for a write that is not about the objects of `node`."""
         step = self._steps.get((attrs.gvr.group, attrs.gvr.resource))
         if step is not None:
             step(attrs, node)

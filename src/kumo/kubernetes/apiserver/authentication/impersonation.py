@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from kumo.api import names
 from kumo.api.errors import StatusError, bad_request
+from kumo.api.node_components import NODE_NAME as _NODE_NAME
 from kumo.api.users import (
     ANONYMOUS,
     AUTHENTICATED_GROUP,
@@ -22,13 +23,13 @@ from kumo.api.users import (
 )
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization.authorizer import forbidden_error
+from kumo.kubernetes.apiserver.authorization.nodes import node_of
 from kumo.machinery.http import Request, header_lines
 
 _EXTRA = "impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
 _NODE = "system:node:"
 _GROUP = "authentication.k8s.io"
-_NODE_NAME = "authentication.kubernetes.io/node-name"
 _REMEMBERED = 1024
 Check = Callable[[UserInfo, RequestInfo], None]
 """Raises a Forbidden StatusError unless the user may (`Authorizer.check`)."""
@@ -70,6 +71,9 @@ class Impersonation:
                 self._worked.clear()
             self._worked[user.name] = mode
             request.headers = {k: v for k, v in request.headers.items() if not k.startswith("impersonate-")}
+            node = node_of(user)
+            if node is not None:  # Whoever a node wants to be, he is that on this node and on no other.
+                found = replace(found, extra={**found.extra, _NODE_NAME: (node,)})
             return found
         assert refusal is not None
         raise refusal

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kumo.api.errors import StatusError, forbidden
+from kumo.api.node_components import node_acted_for
 from kumo.api.users import MASTERS_GROUP, UserInfo
 from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
+from kumo.kubernetes.apiserver.authorization.node_components import NodeComponents
 from kumo.kubernetes.apiserver.authorization.nodes import NODES_GROUP, NodeAuthorizer, node_of
 from kumo.kubernetes.apiserver.authorization.rules import Rule
 from kumo.kubernetes.apiserver.authorization.tables import Binding, RoleNotFound, Tables
@@ -43,6 +45,7 @@ class Authorizer:
     def __init__(self, reader: Reader, node_rules: tuple[Rule, ...] = ()) -> None:
         self._tables = Tables(reader)
         self._nodes = NodeAuthorizer(reader, node_rules)
+        self._components = NodeComponents(reader)
         self._remembered: dict[tuple[str, tuple[str, ...]], dict[_Key, _Answer]] = {}
 
     def authorize(self, user: UserInfo, info: RequestInfo) -> Decision:
@@ -53,7 +56,11 @@ class Authorizer:
             node = node_of(user)
             if node is not None:
                 return self._node_asks(node, user, info)
-        return self._by_roles(user, info)
+        decision = self._by_roles(user, info)
+        if decision.allowed and user.extra and (node := node_acted_for(user)):
+            why = self._components.refusal(user.name, node, info)
+            return Decision(False, why) if why else decision
+        return decision
 
     def _by_roles(self, user: UserInfo, info: RequestInfo) -> Decision:
         answers = self._answers(user)
