@@ -12,20 +12,12 @@ import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kumo.api.bootstrap_tokens import GROUP, ID, NAMESPACE, TOKEN, TYPE, expiry, secret_name, value
 from kumo.api.objects import Object, timestamp
 from kumo.cli.instance import InstanceError
-from kumo.kubernetes.controller_manager.bootstrap_tokens.secrets import TYPE, expiry, value
 
-NAMESPACE = "kube-system"
 USAGES = ("signing", "authentication")
 _ALPHABET = string.ascii_lowercase + string.digits
-_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
-_ID = re.compile(r"[a-z0-9]{6}")
-_GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
-
-
-SECRET_TYPE = TYPE
-"""The type of their Secrets."""
 
 
 class Token(NamedTuple):
@@ -40,12 +32,12 @@ class Token(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its Secret."""
-        return f"bootstrap-token-{self.id}"
+        return secret_name(self.id)
 
 
 def parse(text: str) -> Token:
     """The token in the text. Raises InstanceError."""
-    found = _TOKEN.fullmatch(text)
+    found = TOKEN.fullmatch(text)
     if found is None:
         raise InstanceError(f"the token {text!r} is not of the form abcdef.0123456789abcdef")
     return Token(found[1], found[2])
@@ -53,9 +45,9 @@ def parse(text: str) -> Token:
 
 def id_of(text: str) -> str:
     """The id in a token or in an id alone. Raises InstanceError."""
-    if _ID.fullmatch(text):
+    if ID.fullmatch(text):
         return text
-    if (found := _TOKEN.fullmatch(text)) is None:
+    if (found := TOKEN.fullmatch(text)) is None:
         raise InstanceError(f"{text!r} is neither a token (abcdef.0123456789abcdef) nor a token's id (abcdef)")
     return found[1]
 
@@ -73,7 +65,7 @@ def secret(token: Token, *, ttl: float, description: str, usages: Sequence[str],
         if usage not in USAGES:
             raise InstanceError(f"--usages {usage}: there are {' and '.join(USAGES)}")
     for group in groups:
-        if not _GROUP.fullmatch(group):
+        if not GROUP.fullmatch(group):
             raise InstanceError(f"--groups {group}: a token's groups begin with system:bootstrappers:")
     data = {"token-id": token.id, "token-secret": token.secret}
     if ttl:

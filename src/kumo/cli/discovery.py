@@ -20,7 +20,7 @@ from kumo.api.objects import Object
 from kumo.api.resources import CONFIGMAPS
 from kumo.cli.bootstrap_token import Token
 from kumo.cli.instance import InstanceError
-from kumo.kubernetes.controller_manager.bootstrap_tokens.secrets import detached_signature
+from kumo.kubernetes.controller_manager.bootstrap_tokens.signatures import detached_signature
 
 _PATIENCE = 20.0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from kumo.api import bootstrap_tokens
 from kumo.cli import bootstrap_token
 from kumo.cli.discovery import ca_hash
 from kumo.cli.instance import DEFAULT_DATA_DIR, Instance, InstanceError, load
@@ -71,8 +72,8 @@ def listed(data_dir: Path) -> None:
     from kumo.api.resources import SECRETS
 
     async def work(client: Client) -> list[bootstrap_token.Row]:
-        selector = f"type={bootstrap_token.SECRET_TYPE}"
-        found = (await client.list(SECRETS, bootstrap_token.NAMESPACE, field_selector=selector)).items
+        selector = f"type={bootstrap_tokens.TYPE}"
+        found = (await client.list(SECRETS, bootstrap_tokens.NAMESPACE, field_selector=selector)).items
         return [row for s in found if (row := bootstrap_token.row(s, time.time())) is not None]
 
     rows = _with_client(_instance(data_dir), work)
@@ -93,7 +94,7 @@ def delete(tokens: tuple[str, ...], data_dir: Path) -> None:
 
     async def work(client: Client) -> None:
         for each in ids:
-            await client.delete(SECRETS, f"bootstrap-token-{each}", bootstrap_token.NAMESPACE)
+            await client.delete(SECRETS, bootstrap_tokens.secret_name(each), bootstrap_tokens.NAMESPACE)
             click.echo(f'bootstrap token "{each}" deleted')
 
     _with_client(_instance(data_dir), work)

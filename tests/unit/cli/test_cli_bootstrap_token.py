@@ -13,7 +13,7 @@ import yaml
 from kumo.cli import bootstrap_token, discovery
 from kumo.cli.cluster_info import cluster_info
 from kumo.cli.instance import InstanceError
-from kumo.kubernetes.controller_manager.bootstrap_tokens.secrets import signing_token
+from kumo.kubernetes.controller_manager.bootstrap_tokens.signatures import signing_token
 from kumo.kubernetes.controller_manager.bootstrap_tokens.signing import signed
 from kumo.machinery import tls
 

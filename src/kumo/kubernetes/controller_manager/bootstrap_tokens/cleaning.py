@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Callable
 
+from kumo.api.bootstrap_tokens import TYPE, expiry
 from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Key, uid_of
 from kumo.api.resources import SECRETS
-from kumo.kubernetes.controller_manager.bootstrap_tokens.secrets import TYPE, expiry
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informers

@@ -6,15 +6,11 @@ import math
 import time
 from collections.abc import Callable, Iterable
 
+from kumo.api.bootstrap_tokens import TYPE, expiry
 from kumo.api.errors import StatusError, is_conflict, is_not_found
 from kumo.api.objects import Key, Object
 from kumo.api.resources import CONFIGMAPS, SECRETS
-from kumo.kubernetes.controller_manager.bootstrap_tokens.secrets import (
-    TYPE,
-    detached_signature,
-    expiry,
-    signing_token,
-)
+from kumo.kubernetes.controller_manager.bootstrap_tokens.signatures import detached_signature, signing_token
 from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.informer import Informers
