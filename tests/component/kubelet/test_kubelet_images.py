@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from kumo.api.resources import SECRETS
+from kumo.machinery.http import Request, Response
 from support.containerd import busybox_image
 from support.kubelet import Node, running, running_node, status_of
 from support.registry import PASSWORD, USER, Registry, running_registry
@@ -93,6 +94,34 @@ async def test_private_images_need_the_secret(node: Node) -> None:
     await node.until("allowed", running)
     await node.remove("refused")
     await node.remove("allowed")
+
+
+async def test_what_was_pulled_with_a_secret_is_not_for_pods_without_it(node: Node, registry: Registry) -> None:
+    image = {"image": "quay.test/private/tool:1"}
+    pull = [{"name": "pull"}]
+    await node.stop()  # who may use it survives a restart
+    await node.start()
+    await node.create("never", container={**image, "imagePullPolicy": "Never"})
+    await node.create("present", container={**image, "imagePullPolicy": "IfNotPresent"})
+    await node.create("mine", container={**image, "imagePullPolicy": "Never"}, imagePullSecrets=pull)
+    pod = await node.until("never", lambda p: _reason(p) == "ErrImageNeverPull")
+    message = 'Container image "quay.test/private/tool:1" is not present with pull policy of Never'
+    assert status_of(pod)["state"]["waiting"]["message"] == message
+    pod = await node.until("present", lambda p: _reason(p) in ("ErrImagePull", "ImagePullBackOff"))
+    assert "401" in status_of(pod)["state"]["waiting"]["message"]
+    await node.until("mine", running)
+    # Once it is imported by hand, it is everybody's.
+    await node.containerd.engine.images.import_image(
+        busybox_image(b"from the registry"), ["quay.test/private/tool:1"], imported=True
+    )
+    await node.until("never", running)
+    page = await node.kubelet.handler(Request("GET", "/metrics"))
+    assert isinstance(page, Response)
+    text = page.body.decode()
+    assert 'kubelet_imagemanager_image_mustpull_checks_total{result="mustAuthenticate"}' in text
+    assert "kubelet_imagemanager_ondisk_pullintents 0" in text
+    for name in ("never", "present", "mine"):
+        await node.remove(name)
 
 
 async def test_pull_reports_progress(node: Node, registry: Registry) -> None:

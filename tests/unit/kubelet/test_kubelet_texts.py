@@ -10,8 +10,9 @@ from kumo.kubernetes.kubelet import resources
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.dns import Dns, hosts_file, parse_resolv_conf, pod_dns
 from kumo.kubernetes.kubelet.env import ConfigError, Sources, environment, expand, format_map, pod_field
-from kumo.kubernetes.kubelet.images import default_tag, duration, matches
+from kumo.kubernetes.kubelet.images import default_tag, duration
 from kumo.kubernetes.kubelet.logs import Line, LogOptions, line_time, parse_line, render
+from kumo.kubernetes.kubelet.pulls.credentials import matches
 
 pytestmark = pytest.mark.unit
 

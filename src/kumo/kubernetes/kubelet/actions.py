@@ -47,6 +47,8 @@ from kumo.kubernetes.kubelet.spec import (
 )
 from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
 from kumo.kubernetes.kubelet.stopping import Stopper
+from kumo.kubernetes.kubelet.stats.families import FAMILIES
+from kumo.kubernetes.kubelet.stats.meter import Meter
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
 
@@ -85,6 +87,7 @@ class Tools:
 
 
 class PodActions:
+    meter: Meter = field(default_factory=lambda: Meter(FAMILIES))
     """Actions on one node's pods."""
 
     def __init__(self, tools: Tools) -> None:

@@ -1,28 +1,30 @@
 """Images for containers: pulled or found as the pull policy says, with upstream's reasons, messages and back-off.
 
-Upstream: `pkg/kubelet/images/image_manager.go` and `pkg/credentialprovider`.
+An image that is here is given to those who may use it (`pulls`). Upstream: `pkg/kubelet/images/image_manager.go`.
 """
 
 from __future__ import annotations
 
-import base64
-import fnmatch
+import asyncio
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
+from collections.abc import Sequence
+from pathlib import Path
 
 from kumo.api.objects import Object, namespace_of, uid_of
 from kumo.api.resources import SECRETS, SERVICEACCOUNTS
 from kumo.host.containerd.cri import ImageService
-from kumo.host.containerd.images import ImageStore, normalize
+from kumo.host.containerd.images import ImageStore
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
+from kumo.kubernetes.kubelet.pulls.credentials import Credential, PullSecret, lookup
+from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
+from kumo.kubernetes.kubelet.pulls.puller import Puller, PullFailed, explained
 from kumo.kubernetes.kubelet.references import References
+from kumo.kubernetes.kubelet.stats.families import size_class
+from kumo.kubernetes.kubelet.stats.meter import Meter
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN = (
@@ -32,6 +34,7 @@ _REFERENCE = re.compile(
     rf"(?:{_DOMAIN}(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*"
     r"(?::[\w][\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
 )
+_NEVER, _ALWAYS, _IF_NOT_PRESENT = "Never", "Always", "IfNotPresent"
 
 
 class ImageTrouble(Exception):
@@ -57,18 +60,33 @@ def default_tag(name: str) -> str:
 
 
 class ImageManager:
-    """Makes sure that images are here. Pulls of the same image by several pods are containerd's to merge."""
+    """Makes sure that images are here. `node_config` is a `config.json` whose credentials all pods may use."""
 
     def __init__(
-        self, service: ImageService, store: ImageStore, references: References, events: PodEvents, backoff: Backoff
+        self,
+        service: ImageService,
+        store: ImageStore,
+        references: References,
+        events: PodEvents,
+        backoff: Backoff,
+        puller: Puller,
+        ledger: PullLedger,
+        node_config: Path,
+        meter: Meter,
     ) -> None:
         self._service = service
         self._store = store
         self._references = references
         self._events = events
         self._backoff = backoff
+        self._puller = puller
+        self._ledger = ledger
+        self._node_config = node_config
+        self._meter = meter
         self._failures: dict[tuple[str, str], float] = {}
         self._errors: dict[tuple[str, str], str] = {}
+        self.spent: dict[str, float] = {}
+        """Seconds that each pod (its uid) has waited for pulls."""
 
     async def ensure(self, pod: Object, image: str, policy: str, path: str = "") -> cri.Image:
         """The image, pulled if the policy asks for it. `path` is the fieldPath of the events. Raises ImageTrouble."""
@@ -78,86 +96,124 @@ class ImageManager:
             text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error}'
             self._events.record(pod, WARNING, "InspectFailed", text, path)
             raise ImageTrouble("InvalidImageName", text, 10.0) from error
-        policy = policy or ("Always" if name.endswith(":latest") else "IfNotPresent")
+        policy = policy or (_ALWAYS if name.endswith(":latest") else _IF_NOT_PRESENT)
         try:
             found = await self._service.status(name)
+            imported = found is not None and await self._store.is_imported(name)
         except EngineError as error:
             text = f'Failed to inspect image "{image}": {error.wire}'
             self._events.record(pod, WARNING, "InspectFailed", text, path)
             raise ImageTrouble("ImageInspectError", text, 2.0) from error
-        if found is not None and (policy != "Always" or await self._store.is_imported(name)):
-            text = f'Container image "{image}" already present on machine and can be accessed by the pod'
-            self._events.record(pod, NORMAL, "Pulled", text, path)
-            return found
-        if policy == "Never":
+        known: list[Credential] | None = None
+        # An image that an administrator has put here stands for its name: its registry is not asked for a newer one.
+        if found is not None and (policy != _ALWAYS or imported):
+
+            async def secrets() -> Sequence[PullSecret]:
+                nonlocal known
+                known = await self.credentials(pod, name)
+                return [c.source for c in known if c.source is not None]
+
+            verdict = await self._ledger.verdict(image, found.id, secrets, preloaded=imported)
+            self._meter.count("kubelet_imagemanager_image_mustpull_checks_total", verdict.result)
+            self._tell(policy, "true", str(verdict.pull).lower())
+            if not verdict.pull:
+                text = f'Container image "{image}" already present on machine and can be accessed by the pod'
+                self._events.record(pod, NORMAL, "Pulled", text, path)
+                return found
+        else:
+            self._tell(policy, "unknown" if policy == _ALWAYS else "false", "true" if policy != _NEVER else "unknown")
+        if policy == _NEVER:
+            # The same for those who may not have it: they are not to learn that it is here.
             text = f'Container image "{image}" is not present with pull policy of Never'
             self._events.record(pod, WARNING, "ErrImageNeverPull", text, path)
             raise ImageTrouble("ErrImageNeverPull", text, 10.0)
-        return await self._pull(pod, image, name, path)
+        return await self._pull(pod, image, name, path, known)
 
-    async def _pull(self, pod: Object, image: str, name: str, path: str) -> cri.Image:
+    def _tell(self, policy: str, present: str, required: str) -> None:
+        self._meter.count("kubelet_image_manager_ensure_image_requests_total", policy.lower(), present, required)
+
+    async def _pull(
+        self, pod: Object, image: str, name: str, path: str, credentials: Sequence[Credential] | None
+    ) -> cri.Image:
         key = (uid_of(pod), image)
-        since = self._failures.get(key, 0.0)
-        wait = self._backoff.remaining(key, since)
+        wait = self._backoff.remaining(key, self._failures.get(key, 0.0))
         if wait > 0:
             text = f'Back-off pulling image "{image}"'
             self._events.record(pod, NORMAL, "BackOff", text, path)
             known = self._errors.get(key)
-            raise ImageTrouble("ImagePullBackOff", f"{text}: ErrImagePull: {known}" if known else text, wait)
-        self._events.record(pod, NORMAL, "Pulling", f'Pulling image "{image}"', path)
-        began = time.monotonic()
+            raise ImageTrouble("ImagePullBackOff", f"{text}: {known}" if known else text, wait)
+        if credentials is None:
+            credentials = await self.credentials(pod, name, say=True)
         try:
-            await self._pull_with_credentials(pod, name)
+            await self._ledger.begin(image)
+        except OSError as error:
+            text = f'Failed to record image pull intent for container image "{image}": {error}'
+            raise ImageTrouble("ErrImagePull", text, 10.0) from error
+        self._events.record(pod, NORMAL, "Pulling", f'Pulling image "{image}"', path)
+        began, recorded = time.monotonic(), False
+        try:
+            pulled = await self._puller.pull(name, credentials)
+            recorded = True
+            await asyncio.shield(self._ledger.succeeded(image, pulled.ref, pulled.used))
             found = await self._service.status(name)
-        except EngineError as error:
-            self._events.record(pod, WARNING, "Failed", f'Failed to pull image "{image}": {error.wire}', path)
-            self._errors[key] = error.wire
-            self._failures[key] = time.time()
-            self._backoff.next(key, time.time())
-            raise ImageTrouble("ErrImagePull", error.wire, self._backoff.delay(key)) from error
+        except (PullFailed, EngineError) as error:
+            said = error.wire if isinstance(error, EngineError) else str(error)
+            raise self._failed(pod, image, said, path) from error
+        finally:
+            took = time.monotonic() - began
+            self.spent[key[0]] = self.spent.get(key[0], 0.0) + took
+            if not recorded:
+                await asyncio.shield(self._ledger.failed(image))
         if found is None:
             raise ImageTrouble("ErrImagePull", f'image "{image}" vanished after it was pulled', 1.0)
         self._backoff.forget(key)
         self._errors.pop(key, None)
-        took = duration(time.monotonic() - began)
         text = (
-            f'Successfully pulled image "{image}" in {took} ({took} including waiting). Image size: {found.size} bytes.'
+            f'Successfully pulled image "{image}" in {duration(pulled.seconds)} '
+            f"({duration(took)} including waiting). Image size: {found.size} bytes."
         )
         self._events.record(pod, NORMAL, "Pulled", text, path)
+        self._meter.observe("kubelet_image_pull_duration_seconds", took, size_class(found.size))
         return found
 
-    async def _pull_with_credentials(self, pod: Object, name: str) -> None:
-        candidates = await self.credentials(pod, name)
-        if not candidates:
-            await self._service.pull(name)
-            return
-        failure: EngineError | None = None
-        for auth in candidates:
-            try:
-                await self._service.pull(name, auth)
-                return
-            except EngineError as error:
-                failure = error
-        assert failure is not None
-        raise failure
+    def _failed(self, pod: Object, image: str, error: str, path: str) -> ImageTrouble:
+        """Note a pull that failed; what to say of it."""
+        key = (uid_of(pod), image)
+        self._events.record(pod, WARNING, "Failed", f'Failed to pull image "{image}": {error}', path)
+        reason, message = explained(image, error)
+        self._errors[key] = f"{reason}: {message}"
+        self._failures[key] = time.time()
+        self._backoff.next(key, time.time())
+        return ImageTrouble(reason, message, self._backoff.delay(key))
 
-    async def credentials(self, pod: Object, name: str) -> list[cri.AuthConfig]:
-        """What the pod's (or its service account's) imagePullSecrets say of the image's registry."""
+    async def credentials(self, pod: Object, name: str, *, say: bool = False) -> list[Credential]:
+        """What the pod's (or its service account's) imagePullSecrets, then the node, say of the image's registry.
+
+        `say`: an event names the secrets that are not there.
+        """
         wanted = [s.get("name", "") for s in pod["spec"].get("imagePullSecrets") or ()]
         if not wanted:
             account = pod["spec"].get("serviceAccountName") or "default"
             found = await self._references.get(SERVICEACCOUNTS, namespace_of(pod), account, 60.0)
             wanted = [s.get("name", "") for s in (found or {}).get("imagePullSecrets") or ()]
         secrets = await self._references.get_all(SECRETS, namespace_of(pod), [w for w in wanted if w])
-        made = []
-        for secret in secrets.values():
-            for host, entry in _registries(secret).items():
-                if matches(host, name):
-                    made.append(_auth(entry))
-        return made
+        missing = [w for w in wanted if w and secrets.get(w) is None]
+        if missing and say:
+            text = (
+                f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
+                "attempting to pull the image may not succeed."
+            )
+            self._events.record(pod, WARNING, "FailedToRetrieveImagePullSecret", text)
+        node = await asyncio.to_thread(_content, self._node_config)
+        return lookup(name, [s for s in secrets.values() if s is not None], node)
+
+    async def prune(self, images: Sequence[str], until: float) -> None:
+        """The node has these images (ids) now: records of others, unless newer than `until`, are forgotten."""
+        await self._ledger.prune(set(images), until)
 
     def forget_pod(self, uid: str) -> None:
         """The pod is gone."""
+        self.spent.pop(uid, None)
         for key in [k for k in self._failures if k[0] == uid]:
             self._backoff.forget(key)
             self._failures.pop(key, None)
@@ -174,48 +230,8 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def _registries(secret: Object | None) -> Mapping[str, Any]:
-    data = (secret or {}).get("data") or {}
+def _content(path: Path) -> bytes:
     try:
-        if ".dockerconfigjson" in data:
-            found = msgspec.json.decode(base64.b64decode(data[".dockerconfigjson"]))
-            return dict(found.get("auths") or {})
-        if ".dockercfg" in data:
-            return dict(msgspec.json.decode(base64.b64decode(data[".dockercfg"])))
-    except (ValueError, AttributeError, TypeError):
-        return {}
-    return {}
-
-
-def matches(host: str, image: str) -> bool:
-    """Whether a registry entry (`quay.io`, `https://index.docker.io/v1/`, `*.example.com/team`) is for the image."""
-    entry = re.sub(r"^https?://", "", host).rstrip("/")
-    entry = re.sub(r"/v[12]$", "", entry)
-    name = normalize(image)
-    domain, _, path = name.partition("/")
-    wanted, _, prefix = entry.partition("/")
-    if wanted in ("index.docker.io", "registry-1.docker.io"):
-        wanted = "docker.io"
-    parts, globs = domain.split("."), wanted.split(".")
-    if len(parts) != len(globs) or not all(_glob(g, p) for g, p in zip(globs, parts)):
-        return False
-    return not prefix or path == prefix or path.startswith((prefix + "/", prefix + ":"))
-
-
-def _glob(pattern: str, text: str) -> bool:
-    return fnmatch.fnmatchcase(text, pattern)
-
-
-def _auth(entry: Mapping[str, Any]) -> cri.AuthConfig:
-    user, password = entry.get("username") or "", entry.get("password") or ""
-    if entry.get("auth") and not user:
-        try:
-            user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-        except ValueError:
-            user = password = ""
-    return cri.AuthConfig(
-        username=user,
-        password=password,
-        identity_token=entry.get("identitytoken") or "",
-        registry_token=entry.get("registrytoken") or "",
-    )
+        return path.read_bytes()
+    except OSError:
+        return b""
