@@ -9,6 +9,7 @@ from typing import Any
 
 from kumo.api.kubernetes_version import GIT_VERSION
 from kumo.kubernetes.kubelet.eviction.thresholds import DEFAULT as DEFAULT_EVICTION
+from kumo.kubernetes.kubelet.placement.options import PlacementSettings
 from kumo.kubernetes.kubelet.pulls.puller import PullLimits
 from kumo.kubernetes.kubelet.pulls.verification import PRELOADED
 
@@ -115,6 +116,8 @@ class KubeletConfig:
     provider_id: str = ""
     shutdown: tuple[tuple[int, int], ...] = ()
     """Priorities, ascending, and how many seconds pods of each (and above it) have when the machine is shut down."""
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
+    """The CPU, Memory and Topology Manager."""
     manifests: Path | None = None
     """Another directory of static pods' manifests than the kubelet's own."""
     document: Mapping[str, Any] = field(default_factory=dict)
