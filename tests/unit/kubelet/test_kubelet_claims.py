@@ -136,9 +136,10 @@ async def test_kubelet_volumes_that_no_container_uses_are_not_made(tmp_path: Pat
         ),
         (
             pod(**NAMED),
-            {"nfs": {}},
+            {"fc": {}},
             "FailedMount",
-            'MountVolume.SetUp failed for volume "data" : persistentvolume "v" is of no type that this node has: nfs',
+            "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process "
+            'volumes=[data]: failed to get Plugin from volumeSpec for volume "v" err=no volume plugin matched',
         ),
     ],
 )

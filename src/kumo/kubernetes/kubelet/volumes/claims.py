@@ -100,6 +100,11 @@ def wrong_mode(pod: Object, name: str, mode: str) -> str:
     return ""
 
 
+def no_plugin(name: str) -> Unprocessed:
+    """The volume (a PersistentVolume's name, or the pod's own for it) is of a type that this node does not have."""
+    return Unprocessed(f'failed to get Plugin from volumeSpec for volume "{name}" err=no volume plugin matched')
+
+
 def unable(name: str, error: Unprocessed) -> str:
     """What the FailedMount event says of it."""
     unattached, unknown = (name, "") if error.unattached else ("", name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from kumo.kubernetes.kubelet.env import Sources
 from kumo.kubernetes.kubelet.references import FRESH, References
 from kumo.kubernetes.kubelet.resources import pod_limits
 from kumo.kubernetes.kubelet.spec import every_container, pod_security
-from kumo.kubernetes.kubelet.volumes import atomic, claims, directories, local
+from kumo.kubernetes.kubelet.volumes import atomic, claims, directories, local, nfs
 from kumo.kubernetes.kubelet.volumes.files import FileVolumes, VolumeError
 
 _FILES = ("configMap", "secret", "downwardAPI", "projected")
@@ -153,12 +153,20 @@ class VolumeManager:
             return Volume(await asyncio.to_thread(directories.host_path, volume["hostPath"]))
         if kind == "image":
             return await self._image(pod, volume)
+        if kind == "nfs":
+            return await self._nfs(self._path(pod, "nfs", volume["name"]), volume["nfs"])
         if kind == "csi" and self._csi is not None:
             spec = inline(pod, volume)
             return Volume(await self._csi.set_up(pod, spec), spec.read_only)
         if kind in ("persistentVolumeClaim", "ephemeral"):
             return await self._claim(pod, volume, kind)
-        raise VolumeError(f"volumes of type {kind} are not supported on this node")
+        raise claims.no_plugin(volume["name"])
+
+    async def _nfs(
+        self, path: Path, source: Mapping[str, Any], options: Sequence[str] = (), *, read_only: bool = False
+    ) -> Volume:
+        alone = read_only or bool(source.get("readOnly"))
+        return Volume(await nfs.mount(source, path, options, read_only=alone), alone)
 
     async def _write(self, pod: Object, volume: Mapping[str, Any], kind: str, sources: Sources, age: float) -> Volume:
         files = await self._files.collect(pod, volume, sources, age)
@@ -206,13 +214,19 @@ class VolumeManager:
                 if block:
                     raise VolumeError("no volume plugin matched: hostPath volumes have no block devices")
                 return Volume(await asyncio.to_thread(directories.host_path, spec["hostPath"]), read_only)
+            if spec.get("nfs"):
+                if block:
+                    raise VolumeError("no volume plugin matched: nfs volumes have no block devices")
+                path = self._path(pod, "nfs", name)
+                return await self._nfs(path, spec["nfs"], spec.get("mountOptions") or (), read_only=read_only)
         except (VolumeError, OSError) as error:
             operation, reason = "MountVolume.SetUp failed", "FailedMount"
             if block:
                 operation, reason = "MapVolume.SetUpDevice failed", "FailedMapVolume"
             raise VolumeTrouble(operation, name, str(error), reason) from error
-        kinds = sorted(k for k, v in spec.items() if isinstance(v, dict) and k not in ("capacity", "claimRef"))
-        raise VolumeError(f'persistentvolume "{name}" is of no type that this node has: {", ".join(kinds)}')
+        raise claims.Unprocessed(
+            f'failed to get Plugin from volumeSpec for volume "{name}" err=no volume plugin matched'
+        )
 
     def _path(self, pod: Object, plugin: str, name: str) -> Path:
         return self._root / uid_of(pod) / "volumes" / f"kubernetes.io~{plugin}" / name
