@@ -33,6 +33,8 @@ from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.hooks import HookFailed, run_hook
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.machine import Machine
+from kumo.kubernetes.kubelet.placement.manager import Placement
+from kumo.kubernetes.kubelet.placement.place import Place
 from kumo.kubernetes.kubelet.podstate import RUNNING, ContainerState, PodState
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.resources import CPU_PERIOD, pod_limits
@@ -47,8 +49,6 @@ from kumo.kubernetes.kubelet.spec import (
 )
 from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
 from kumo.kubernetes.kubelet.stopping import Stopper
-from kumo.kubernetes.kubelet.stats.families import FAMILIES
-from kumo.kubernetes.kubelet.stats.meter import Meter
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
 
@@ -83,11 +83,11 @@ class Tools:
     allocations: Allocations
     devices: DeviceManager
     claims: ClaimManager
+    placement: Placement
     probes: ProbeCounts = field(default_factory=ProbeCounts)
 
 
 class PodActions:
-    meter: Meter = field(default_factory=lambda: Meter(FAMILIES))
     """Actions on one node's pods."""
 
     def __init__(self, tools: Tools) -> None:
@@ -144,7 +144,8 @@ class PodActions:
         """Make the pod's cgroup and sandbox; the sandbox's id. Raises EngineError or OSError after an event."""
         config = self.tools.config
         limits = pod_limits(pod)
-        wanted = CgroupLimits(limits.cpu_shares, limits.cpu_quota, CPU_PERIOD, limits.memory)
+        quota = 0 if self.tools.placement.has_exclusive(uid_of(pod)) else limits.cpu_quota
+        wanted = CgroupLimits(limits.cpu_shares, quota, CPU_PERIOD, limits.memory)
 
         def make() -> None:
             (config.logs_directory / labels.log_folder(pod)).mkdir(parents=True, exist_ok=True)
@@ -204,8 +205,9 @@ class PodActions:
             raise StartFailed(error.reason, error.message, error.retry) from error
         try:
             target = _target(container, state)
+            place = self.tools.placement.place(uid_of(pod), container["name"])
             verify_non_root(pod, container, image)
-            config = await self._container_config(pod, container, restarts, volumes, ips, target, image)
+            config = await self._container_config(pod, container, restarts, volumes, ips, target, image, place)
         except (ConfigError, DeviceError, OSError) as error:
             events.record(pod, WARNING, "Failed", f"Error: {error}", path)
             raise StartFailed("CreateContainerConfigError", str(error)) from error
@@ -223,6 +225,7 @@ class PodActions:
             events.record(pod, WARNING, "Failed", f"Error: {error.message}", path)
             raise StartFailed("RunContainerError", error.message) from error
         events.record(pod, NORMAL, "Started", "Container started", path)
+        await self.tools.placement.started(pod, container["name"], container_id, place)
         await self._post_start(pod, container, container_id, ips)
         return container_id
 
@@ -235,6 +238,7 @@ class PodActions:
         ips: Sequence[str],
         target: str,
         image: cri.Image,
+        place: Place,
     ) -> cri.ContainerConfig:
         config = self.tools.config
         folder = config.pods_directory / uid_of(pod)
@@ -250,6 +254,7 @@ class PodActions:
             target=target,
             image=image,
             given=given,
+            place=place,
         )
         termination = termination_file(folder, container["name"])
 

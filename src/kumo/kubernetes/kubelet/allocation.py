@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from kumo.api.objects import Object, timestamp, uid_of
-from kumo.kubernetes.kubelet.admission import Refusal, judge, lacking
+from kumo.kubernetes.kubelet.admission import Refusal, judge, lacking, shortages
 from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.phase import TERMINAL
 from kumo.kubernetes.kubelet.podstate import PodState
+from kumo.kubernetes.kubelet.sysctls import Allowlist
 from kumo.kubernetes.kubelet.resizing import Resources, differs, in_progress, resources_of, summary, with_resources
 
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
@@ -57,18 +58,23 @@ class Allocations:
         node: Callable[[], Object | None],
         *,
         apparmor: bool = False,
+        allowed: Allowlist | None = None,
     ) -> None:
         self._root = root
         self._events = events
         self._pods = pods
         self._node = node
         self._apparmor = apparmor
+        self._allowed = allowed or Allowlist()
         self._books: dict[str, Book] = {}
         self._fresher: Object | None = None
         self.pressure: Callable[[Object], Refusal | None] = lambda pod: None
         """Why a pod is not taken while the node is short of something."""
         self.roomy: Callable[[Object, Object], Object] = lambda pod, node: node
         """The Node as it is for a pod that was given devices of it already."""
+
+        self.unresizable: Callable[[Object, Object], str] = lambda old, new: ""
+        """Why a pod (as it has its resources, and as it wants them) can't be resized, if so."""
 
     def refresh(self, node: Object) -> None:
         """Here is the Node as the API server has it, in case what `node` gave is older."""
@@ -109,12 +115,21 @@ class Allocations:
             return short
         node = self._seen()
         if node is not None:
-            refusal = judge(pod, self.roomy(pod, node), self._others(uid), apparmor=self._apparmor)
+            refusal = judge(
+                pod, self.roomy(pod, node), self._others(uid), apparmor=self._apparmor, allowed=self._allowed
+            )
             if refusal is not None:
                 return refusal
         self._books[uid] = Book(resources_of(pod))
         self._save(uid)
         return None
+
+    def missing(self, pod: Object) -> dict[str, int]:
+        """What the node has too little of for the pod, by resource: how much."""
+        node = self._seen()
+        if node is None:
+            return {}
+        return {s.resource: s.missing for s in shortages(pod, self.roomy(pod, node), self._others(uid_of(pod)))}
 
     def resize(self, pod: Object) -> None:
         """Give the pod what its spec asks for now, if the node has it; else note that it has to wait."""
@@ -123,6 +138,12 @@ class Allocations:
         generation = int(pod["metadata"].get("generation") or 0)
         if not differs(pod, book.allocated):
             book.conditions.pop(PENDING, None)
+            return
+        why = self.unresizable(with_resources(pod, book.allocated), pod)
+        if why:
+            if book.condition(PENDING, "Infeasible", why, generation):
+                text = f"Pod resize Infeasible: {summary(pod, generation, why)}"
+                self._events.record(pod, WARNING, "ResizeInfeasible", text)
             return
         node = self._seen()
         refusal = lacking(pod, self.roomy(pod, node), self._others(uid)) if node is not None else None

@@ -19,6 +19,7 @@ from kumo.kubernetes.kubelet import labels
 from kumo.kubernetes.kubelet.config import DeviceResource
 from kumo.kubernetes.kubelet.devices.options import NOTHING, DeviceOptions
 from kumo.kubernetes.kubelet.env import ConfigError, expand, expand_all
+from kumo.kubernetes.kubelet.placement.place import ANYWHERE, Place
 from kumo.kubernetes.kubelet.resources import CPU_PERIOD, container_limits, oom_score
 from kumo.kubernetes.kubelet.security import container_context
 from kumo.kubernetes.kubelet.spec import Container, container_security
@@ -44,6 +45,7 @@ class Surroundings:
     image: cri.Image | None = None
     given: DeviceOptions = NOTHING
     """What comes with the devices of device plugins; `environment` has its variables already."""
+    place: Place = ANYWHERE
 
 
 def log_path(container: str, restarts: int) -> str:
@@ -99,7 +101,10 @@ def container_config(
         linux=cri.LinuxContainerConfig(
             resources=cri.LinuxContainerResources(
                 cpu_period=CPU_PERIOD if limits.cpu_quota else 0,
-                cpu_quota=limits.cpu_quota,
+                # Processors of its own may be used in full.
+                cpu_quota=-1 if around.place.exclusive else limits.cpu_quota,
+                cpuset_cpus=around.place.cpus,
+                cpuset_mems=around.place.memory,
                 cpu_shares=limits.cpu_shares,
                 memory_limit_in_bytes=limits.memory,
                 oom_score_adj=oom_score(pod, container, around.node_memory),

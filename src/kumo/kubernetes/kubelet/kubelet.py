@@ -26,7 +26,7 @@ from kumo.kubernetes.kubelet.events import PodEvents
 from kumo.kubernetes.kubelet.image_collector import ImageCollector
 from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
-from kumo.kubernetes.kubelet.parts import Given, make_eviction, make_storage, make_tools
+from kumo.kubernetes.kubelet.parts import Given, make_eviction, make_placement, make_storage, make_tools
 from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
@@ -65,6 +65,7 @@ class Kubelet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._owners: dict[str, str] = {}
         self._synced = False
+        self._adopted = asyncio.Event()
         self._unclaimed: dict[str, None] = {}
         """Containers that ended before anybody had seen them, the newest last."""
         for folder in (config.directory, config.pods_directory, config.logs_directory):
@@ -81,13 +82,14 @@ class Kubelet:
         self.devices = DeviceManager(
             config.directory / "device-plugins", self.node.poke, self._touched, config.devices.keys()
         )
+        self.placement = make_placement(given, self.devices)
         self.claims = ClaimManager(config.directory, config.node_name, client)
         self.storage.plugins |= {"DevicePlugin": self.devices.handler, "DRAPlugin": self.claims}
         self.node.offered = self.devices.offered
         events = PodEvents(recorder)
         allocations = Allocations(config.pods_directory, events, self._bound, given.node, apparmor=has_apparmor())
-        allocations.roomy = self.devices.roomy
-        tools = make_tools(given, references, self.storage, allocations, self.devices, self.claims)
+        allocations.roomy, allocations.unresizable = self.devices.roomy, self.placement.unresizable
+        tools = make_tools(given, references, self.storage, allocations, self.devices, self.claims, self.placement)
         self._services = tools.services
         self._static = StaticSide(
             config.manifests_directory, config.node_name, client, given.node, self._employ, self._tell
@@ -143,6 +145,7 @@ class Kubelet:
                 group.create_task(self.storage.run(), name="storage")
                 group.create_task(self.devices.run(), name="devices")
                 group.create_task(self.claims.run(), name="claims")
+                group.create_task(self._place(), name="placement")
                 group.create_task(self._follow_engine(), name="engine")
                 group.create_task(self._follow_pods(), name="pods")
                 group.create_task(self._static.run(), name="static pods")
@@ -190,8 +193,13 @@ class Kubelet:
         await self._static.look()
         self._synced = True
         await self._adopt()
-        self.devices.keep(self._workers.keys())
+        self.placement.keep(self._workers.keys())
+        self._adopted.set()
         await self.claims.keep(self._workers.keys())
+
+    async def _place(self) -> None:
+        await self._adopted.wait()
+        await self.placement.run()
 
     async def _follow_engine(self) -> None:
         """Wake workers by containerd's events; pods of the node itself run even while nobody answers for the API."""
@@ -234,7 +242,7 @@ class Kubelet:
         """A pod has let go of what it used: those whose resize waits for room may look again."""
         allocations = self._actions.tools.allocations
         allocations.forget(uid)
-        self.devices.forget(uid)
+        self.placement.forget(uid)
         for other in allocations.waiting():
             worker = self._workers.get(other)
             if worker is not None:

@@ -25,6 +25,8 @@ from kumo.kubernetes.kubelet.image_collector import ImageCollector
 from kumo.kubernetes.kubelet.images import ImageManager, ImageTrouble
 from kumo.kubernetes.kubelet.machine import Machine
 from kumo.kubernetes.kubelet.node import NodeKeeper
+from kumo.kubernetes.kubelet.placement import topology
+from kumo.kubernetes.kubelet.placement.manager import Placement
 from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
 from kumo.kubernetes.kubelet.pulls.puller import Puller
 from kumo.kubernetes.kubelet.pulls.verification import make_policy
@@ -72,6 +74,13 @@ def make_storage(given: Given, keeper: NodeKeeper, references: References) -> No
     )
 
 
+def make_placement(given: Given, devices: DeviceManager) -> Placement:
+    """The CPU, Memory and Topology Managers. Raises ValueError for settings and files that can't be."""
+    config = given.config
+    found = topology.read(memory=given.facts.memory)
+    return Placement(config.placement, found, config.directory, devices, given.engine.runtime)
+
+
 def make_tools(
     given: Given,
     references: References,
@@ -79,6 +88,7 @@ def make_tools(
     allocations: Allocations,
     devices: DeviceManager,
     claims: ClaimManager,
+    placement: Placement,
 ) -> Tools:
     """What actions on pods need."""
     config, engine = given.config, given.engine
@@ -119,6 +129,7 @@ def make_tools(
         allocations,
         devices,
         claims,
+        placement,
         meter=meter,
     )
 

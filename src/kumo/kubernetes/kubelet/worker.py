@@ -282,9 +282,9 @@ class PodWorker:
         """Whether the node takes the pod; if not, its status and an event say why."""
         tools = self._shared.actions.tools
         refusal = None
-        if tools.devices.waits(pod):
+        if tools.placement.waits(pod):
             state = await self._observe()
-            refusal = await tools.devices.admit(pod, {c.name for c in state.containers if c.running})
+            refusal = await tools.placement.admit(pod, {c.name for c in state.containers if c.running})
             if refusal is not None and state.sandboxes:
                 # It ran before the node lost its devices.
                 await self._shared.actions.stop_pod(pod, state, float(grace_period(pod)))
@@ -296,7 +296,7 @@ class PodWorker:
             refusal = tools.allocations.admit(pod)
         if refusal is None:
             return True
-        tools.devices.forget(self.uid)
+        tools.placement.forget(self.uid)
         tools.events.record(pod, WARNING, refusal.reason, refusal.message)
         message = f"Pod was rejected: {refusal.message}"
         self._status = {

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection
+from fractions import Fraction
 from pathlib import Path
 
 import structlog
 
+from kumo.api import quantities
 from kumo.api.objects import Object, uid_of
 from kumo.host.containerd.cri import RuntimeService
 from kumo.host.containerd.rpc import EngineError
@@ -29,7 +31,7 @@ from kumo.kubernetes.kubelet.placement.options import PlacementSettings, check_p
 from kumo.kubernetes.kubelet.placement.picking import TooFew
 from kumo.kubernetes.kubelet.placement.place import ANYWHERE, Place
 from kumo.kubernetes.kubelet.placement.topology import Topology
-from kumo.kubernetes.kubelet.resources import GUARANTEED, qos_class
+from kumo.kubernetes.kubelet.resources import GUARANTEED, amount, qos_class
 from kumo.kubernetes.kubelet.spec import Container, all_containers
 
 _log = structlog.get_logger("kumo.kubelet")
@@ -90,11 +92,15 @@ class Placement:
         """Whether any container of the pod has processors of its own: then no quota holds for the pod as a whole."""
         return self._cpus is not None and bool(self.cpu_book.given.get(uid))
 
-    def unresizable(self, pod: Object) -> str:
+    def unresizable(self, old: Object, new: Object) -> str:
         """Why the pod can't be given other resources while it runs, empty if it can."""
-        for policy, name in ((self._cpus, "CPU Manager"), (self._memory, "Memory Manager")):
-            if policy is not None and qos_class(pod) == GUARANTEED:
-                return f"Resize is infeasible for Guaranteed Pods alongside {name} static policy"
+        if qos_class(new) != GUARANTEED:
+            return ""
+        text = "Resize is infeasible for Guaranteed Pods alongside"
+        if self._cpus is not None and _amounts(old, "cpu") != _amounts(new, "cpu"):
+            return f'{text} CPU Manager policy "{self._settings.cpu_policy}"'
+        if self._memory is not None and _amounts(old, "memory") != _amounts(new, "memory"):
+            return f'{text} Memory Manager policy "{self._settings.memory_policy}"'
         return ""
 
     # -- pods -------------------------------------------------------------------------------------------------------
@@ -243,3 +249,7 @@ class Placement:
                 if container in self._told:
                     self._told[container] = (uid, name, wanted)
         return done
+
+
+def _amounts(pod: Object, resource: str) -> list[Fraction]:
+    return [quantities.parse(amount(c, "requests", resource) or 0) for c in all_containers(pod)]
