@@ -255,8 +255,10 @@ class Node:
 
     def _dns_config(self) -> ClusterDnsConfig:
         instance = self._instance
+        address = self._address if instance.cni_conf else engines.pod_network(instance).gateway
         return ClusterDnsConfig(
-            address=self._address if instance.cni_conf else engines.pod_network(instance).gateway,
+            address=address,
+            metrics=f"{address}:9153",
             service_address=instance.cluster_dns,
             node_name=instance.node_name,
             own_ranges=(instance.pod_cidr, instance.pod_cidr6, *instance.service_cidr.split(",")),

@@ -8,19 +8,24 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import pytest
 import pytest_asyncio
-from dnslib import EDNS0, QTYPE, RCODE, RR, SOA, A, DNSRecord
+from dnslib import EDNS0, QTYPE, RCODE, RR, SOA, A, DNSQuestion, DNSRecord
 
 from kumo.api.resources import CONFIGMAPS, ENDPOINTSLICES, NAMESPACES, NODES, SERVICES
 from kumo.host.network.namespaces import run_in_netns
+from kumo.kubernetes.dns import messages
 from kumo.kubernetes.dns.cluster_dns import ClusterDns
 from kumo.kubernetes.dns.config import ClusterDnsConfig
 from kumo.kubernetes.dns.forward import Forwarder, Unanswered
+from kumo.kubernetes.dns.publication import amendment
+from kumo.kubernetes.dns.server import Ports, Resolver, Server
 from kumo.kubernetes.kube_proxy.config import KubeProxyConfig
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
+from support.etcd import free_ports
 from support.objects import MemoryApi
 from support.pods import PodLab
 
@@ -298,6 +303,110 @@ async def test_stub_domains_and_other_upstreams_by_the_config_map(setting: Setti
         async with asyncio.timeout(10):
             while await answered():
                 await asyncio.sleep(0.01)
+
+
+async def test_the_figures_and_readiness(setting: Setting) -> None:
+    (port,) = free_ports(1)
+    await setting.start(config_for(setting, metrics=f"127.0.0.1:{port}"))
+    udp, _ = setting.ports()
+    for kind in (QTYPE.A, QTYPE.A, 65280):
+        await ask_udp(DNSRecord(q=DNSQuestion("web.shop.svc.cluster.local", kind)), udp)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        pages = {}
+        for path in ("/metrics", "/health", "/ready", "/else"):
+            async with session.get(path) as answer:
+                pages[path] = answer.status, await answer.text()
+    assert (pages["/health"], pages["/ready"], pages["/else"][0]) == ((200, "OK"), (200, "OK"), 404)
+    common = 'server="dns://:53",zone=".",view="",proto="udp",family="1"'
+    for line in (
+        f'coredns_dns_requests_total{{{common},type="A"}} 2',
+        f'coredns_dns_requests_total{{{common},type="other"}} 1',
+        f'coredns_dns_responses_total{{{common},rcode="NOERROR"}} 3',
+        "coredns_cache_misses_total 0",
+    ):
+        assert line in pages["/metrics"][1].splitlines()
+    service = setting.api.get(SERVICES, "kube-dns", "kube-system")
+    assert service is not None
+    assert [p["name"] for p in service["spec"]["ports"]] == ["dns", "dns-tcp", "metrics"]
+    # what an earlier version made is amended
+    assert amendment(service) is None
+    older = service["spec"] | {"ports": service["spec"]["ports"][:2], "internalTrafficPolicy": "Cluster"}
+    assert amendment({"spec": older}) == {"spec": {"internalTrafficPolicy": "Local", "ports": service["spec"]["ports"]}}
+
+
+class Held:
+    """A resolver whose answers to all that needs others wait for a word."""
+
+    def __init__(self) -> None:
+        self.word = asyncio.Event()
+        self.waiting = 0
+
+    def now(self, query: DNSRecord) -> DNSRecord | None:
+        return messages.reply_to(query) if str(query.q.qname) == "here." else None
+
+    async def later(self, query: DNSRecord) -> DNSRecord:
+        self.waiting += 1
+        await self.word.wait()
+        return messages.reply_to(query, code=RCODE.NXDOMAIN)
+
+
+@pytest_asyncio.fixture
+async def held() -> AsyncIterator[tuple[Held, Ports]]:
+    resolver = Held()
+    server = Server(cast(Resolver, resolver), "127.0.0.1", 0)
+    yield resolver, await server.start()
+    await server.close()
+
+
+async def test_questions_on_one_connection_do_not_wait_for_each_other(held: tuple[Held, Ports]) -> None:
+    resolver, ports = held
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports.tcp)
+
+    async def answer() -> DNSRecord:
+        (size,) = struct.unpack("!H", await reader.readexactly(2))
+        return DNSRecord.parse(await reader.readexactly(size))
+
+    for name in ("elsewhere", "here"):
+        data = bytes(DNSRecord.question(name).pack())
+        writer.write(struct.pack("!H", len(data)) + data)
+    writer.write_eof()  # answers come all the same
+    async with asyncio.timeout(10):
+        assert str((await answer()).q.qname) == "here."
+        resolver.word.set()
+        assert (await answer()).header.rcode == RCODE.NXDOMAIN
+        assert await reader.read() == b""
+    writer.close()
+    # no more than so many at once, and all of them in the end
+    resolver.word.clear()
+    resolver.waiting = 0
+    asking = asyncio.create_task(ask_tcp([DNSRecord.question("elsewhere")] * 40, ports.tcp))
+    async with asyncio.timeout(10):
+        while resolver.waiting < 16:
+            await asyncio.sleep(0.005)
+        assert str((await ask_udp(DNSRecord.question("here"), ports.udp)).q.qname) == "here."
+        assert resolver.waiting == 16
+        resolver.word.set()
+        assert len(await asking) == 40
+
+
+async def test_questions_that_wait_are_bounded(held: tuple[Held, Ports]) -> None:
+    resolver, ports = held
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        client.connect(("127.0.0.1", ports.udp))
+        data = bytes(DNSRecord.question("elsewhere").pack())
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(30):
+            while resolver.waiting < 1000:
+                for _ in range(50):
+                    client.send(data)
+                reached = resolver.waiting
+                await asyncio.sleep(0.001)
+                assert resolver.waiting >= reached
+            client.send(data)
+            assert DNSRecord.parse(await loop.sock_recv(client, 2000)).header.rcode == RCODE.SERVFAIL
+        assert resolver.waiting == 1000
+        assert str((await ask_udp(DNSRecord.question("here"), ports.udp)).q.qname) == "here."
 
 
 async def test_a_newer_edns_is_told_which_one_we_know(setting: Setting) -> None:

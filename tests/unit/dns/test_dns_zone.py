@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from dnslib import QTYPE, RCODE
+from dnslib import QTYPE, RCODE, DNSLabel, DNSQuestion, DNSRecord
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kumo.api.objects import Key, Object, key_of
 from kumo.kubernetes.dns.catalog import Backend, backends_of, cluster_addresses
 from kumo.kubernetes.dns.config import ClusterDnsConfig
+from kumo.kubernetes.dns.forward import Forwarder
+from kumo.kubernetes.dns.messages import format_error, pack, parse
+from kumo.kubernetes.dns.server import Resolver
 from kumo.kubernetes.dns.zone import Zone
 
 pytestmark = pytest.mark.unit
@@ -167,3 +172,51 @@ def test_a_service_records_targets_come_with_their_addresses() -> None:
 def test_a_target_of_two_families_comes_with_both_addresses() -> None:
     found = ZONE.answer("_http._tcp.both.shop.svc.cluster.local", QTYPE.SRV)
     assert sorted(str(r.rdata) for r in found.additional) == ["10.96.0.21", "fd00:96::21"]
+
+
+def test_a_negative_answer_is_the_word_of_the_zone_that_was_asked() -> None:
+    names = ("none.shop.svc.cluster.local", "99.0.244.10.in-addr.arpa", "9.9.ip6.ARPA")
+    assert [str(ZONE.soa(n).rname) for n in names] == ["cluster.local.", "in-addr.arpa.", "ip6.arpa."]
+
+
+def test_what_clients_make_of_search_paths_does_not_exist() -> None:
+    # With ndots:5 each name is tried with every suffix first; musl takes an empty answer for the last word.
+    suffixes = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
+    for name in ("example.org", "web.shop.svc.cluster.local", "www.example.org", "web.shop"):
+        codes = {s: ZONE.answer(f"{name}.{s}", QTYPE.A).code for s in suffixes}
+        assert {s for s, code in codes.items() if code == RCODE.NOERROR} == (
+            {"svc.cluster.local"} if name == "web.shop" else set()
+        )
+
+
+LABELS = st.binary(min_size=1, max_size=63)
+
+
+@given(st.lists(LABELS, max_size=3), st.sampled_from(["", "svc", "pod"]), st.integers(0, 65535))
+def test_no_name_or_type_is_too_strange(labels: list[bytes], below: str, kind: int) -> None:
+    ending = [part.encode() for part in (below, "cluster", "local") if part]
+    query = DNSRecord(q=DNSQuestion(DNSLabel([*labels, *ending]), kind))
+    read = parse(bytes(query.pack()))
+    if read is None:  # bytes that no name has
+        assert DNSRecord.parse(format_error(bytes(query.pack()))).header.rcode == RCODE.FORMERR
+        return
+    resolver = Resolver(ZONE, cast(Forwarder, None), lambda: True)
+    reply = resolver.now(read)
+    assert reply is not None
+    assert reply.header.rcode in (RCODE.NOERROR, RCODE.NXDOMAIN)
+    again = DNSRecord.parse(pack(reply, read, datagram=True))
+    assert again.q.qname.label == query.q.qname.label  # as it was asked, letter by letter
+
+
+def test_thousand_endpoints_are_cut_for_datagrams_and_whole_by_tcp() -> None:
+    found = [{"addresses": [f"10.244.{n // 250}.{n % 250 + 1}"]} for n in range(1000)]
+    lists = Lists([service("many", clusterIP="None", ports=PORTS)], [endpoints("many", *found)])
+    resolver = Resolver(Zone(CONFIG, lists), cast(Forwarder, None), lambda: True)
+    query = DNSRecord.question("many.shop.svc.cluster.local")
+    answers = [resolver.now(query), resolver.now(query)]
+    assert answers[0] is not None
+    assert answers[1] is not None
+    cut = DNSRecord.parse(pack(answers[0], query, datagram=True))
+    assert (cut.header.tc, 25 <= len(cut.rr) < 32) == (1, True)
+    whole = DNSRecord.parse(pack(answers[1], query, datagram=False))
+    assert (whole.header.tc, len(whole.rr)) == (0, 1000)

@@ -13,10 +13,12 @@ from kumo.api.resources import CONFIGMAPS, ENDPOINTSLICES, NODES, SERVICES
 from kumo.kubernetes.dns import publication, routes
 from kumo.kubernetes.dns.catalog import Catalog
 from kumo.kubernetes.dns.config import ClusterDnsConfig
+from kumo.kubernetes.dns.figures import Figures, Page
 from kumo.kubernetes.dns.forward import Forwarder
 from kumo.kubernetes.dns.server import Ports, Resolver, Server
 from kumo.kubernetes.dns.zone import Zone
 from kumo.machinery.informer import Informers
+from kumo.machinery.listener import Listener, ListenError
 
 _log = structlog.get_logger("kumo.dns")
 _RETRY_FIRST, _RETRY_LONGEST = 0.1, 10.0
@@ -60,16 +62,31 @@ class ClusterDns:
         forwarder = Forwarder(config.resolv_conf, without)
         self._settings.on_change(lambda _, new: _route(forwarder, new))
         resolver = Resolver(Zone(config, self._catalog), forwarder, lambda: self._catalog.synced)
-        server = Server(resolver, config.address, config.port)
+        figures = Figures(lambda: (forwarder.hits, forwarder.misses))
+        server = Server(resolver, config.address, config.port, figures)
         ports = await server.start()
         _log.info("cluster DNS listens", address=config.address, udp=ports.udp, tcp=ports.tcp)
         try:
-            await self._publish(ports)
+            await self._publish(ports, self._page(figures))
         finally:
             await server.close()
             await forwarder.close()
 
-    async def _publish(self, ports: Ports) -> None:
+    def _page(self, figures: Figures) -> Listener | None:
+        host, _, port = self.config.metrics.rpartition(":")
+        if not port:
+            return None
+        page = Page(figures, lambda: self._catalog.synced)
+        return Listener(page.handle, host=host, port=int(port), grace=0.5, name="figures of DNS")
+
+    async def _publish(self, ports: Ports, page: Listener | None) -> None:
+        try:
+            await self._keep_published(ports, page)
+        finally:
+            if page is not None:
+                await page.stop()
+
+    async def _keep_published(self, ports: Ports, page: Listener | None) -> None:
         await self._catalog.wait_synced()  # nobody is led here before we know the answers
         delay = _RETRY_FIRST
         while True:
@@ -82,6 +99,11 @@ class ClusterDns:
                 delay = min(delay * 2, _RETRY_LONGEST)
                 continue
             delay = _RETRY_FIRST
+            if page is not None and not self.ready.is_set():  # The bridge has its address now.
+                try:
+                    await page.start()
+                except ListenError as error:
+                    _log.warning("the figures of DNS are not served", error=str(error))
             self.ready.set()
             await self._wake.wait()
 
@@ -97,8 +119,7 @@ class ClusterDns:
                 pods_are_told=config.service_address,
                 fix="kubectl -n kube-system delete service kube-dns",
             )
-        elif service["spec"].get("internalTrafficPolicy") != publication.TRAFFIC:
-            patch = {"spec": {"internalTrafficPolicy": publication.TRAFFIC}}
+        elif patch := publication.amendment(service):
             await client.patch(SERVICES, publication.SERVICE, patch, publication.NAMESPACE)
         wanted = publication.endpoint_slice(config, ports, await client.get(NODES, config.node_name))
         found = self._slices.get(name_of(wanted), publication.NAMESPACE)

@@ -24,3 +24,10 @@ class ClusterDnsConfig:
     own_ranges: tuple[str, ...] = ()
     ttl: int = 30
     resolv_conf: Path = Path("/etc/resolv.conf")
+    metrics: str = ""
+    """Where `/metrics`, `/health` and `/ready` are served (`host:port`), or nowhere."""
+
+    @property
+    def metrics_port(self) -> int:
+        """The port of the figures, 0 without them."""
+        return int(self.metrics.rpartition(":")[2] or 0)

@@ -49,6 +49,8 @@ class Forwarder:
         self._routes = Routes()
         self._stamp = -1
         self._cache: OrderedDict[tuple[str, int, int], _Kept] = OrderedDict()
+        self.hits = self.misses = 0
+        """How often the cache had the answer, and how often not."""
         self._under_way: dict[tuple[str, int, int], asyncio.Task[DNSRecord]] = {}
 
     def route(self, routes: Routes) -> None:
@@ -79,7 +81,9 @@ class Forwarder:
         key = (name.lower(), kind, kind_class)
         kept = self._kept(key)
         if kept is not None:
+            self.hits += 1
             return kept
+        self.misses += 1
         task = self._under_way.get(key)
         if task is None:
             if len(self._under_way) >= _UNDER_WAY:

@@ -10,6 +10,10 @@ LARGEST_SIZE = 1232
 """What we send at most in a datagram, whatever the client says: it passes everywhere without fragments."""
 
 
+_SMALLEST = 16
+"""Bytes of an answer's record at least: an A record whose name is a pointer."""
+
+
 def parse(data: bytes) -> DNSRecord | None:
     """The query, or None for what deserves no answer: garbage, or an answer."""
     try:
@@ -65,10 +69,13 @@ def pack(reply: DNSRecord, query: DNSRecord, *, datagram: bool) -> bytes:
     reply.ar = extra
     if option is not None:
         reply.ar = [*extra, EDNS0(udp_len=LARGEST_SIZE)]
-    data = bytes(reply.pack())
     size = 65535
     if datagram:
         size = min(max(option.edns_len, PLAIN_SIZE), LARGEST_SIZE) if option is not None else PLAIN_SIZE
+    if len(reply.rr) > size // _SMALLEST:  # It can't fit: to pack thousands of records in vain takes long.
+        reply.rr, reply.header.tc = reply.rr[: size // _SMALLEST], 1
+        reply.ar = [r for r in reply.ar if r.rtype == QTYPE.OPT]
+    data = bytes(reply.pack())
     if len(data) <= size:
         return data
     # Additional records are a courtesy; without them it may fit.
@@ -78,7 +85,8 @@ def pack(reply: DNSRecord, query: DNSRecord, *, datagram: bool) -> bytes:
         return data
     reply.header.tc = 1
     while reply.rr and len(data) > size:
-        reply.rr = reply.rr[: len(reply.rr) // 2]
+        over, each = len(data) - size, len(data) // len(reply.rr)
+        reply.rr = reply.rr[: -1 - over // (each + 1)]
         reply.auth = []
         data = bytes(reply.pack())
     return data

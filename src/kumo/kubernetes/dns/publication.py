@@ -15,6 +15,7 @@ NAMESPACE = "kube-system"
 SERVICE = "kube-dns"
 MANAGED_BY = "cluster-dns.kumo.dev"
 TRAFFIC = "Local"
+METRICS = {"name": "metrics", "port": 9153, "protocol": "TCP"}
 
 
 def service(config: ClusterDnsConfig) -> Object:
@@ -22,6 +23,7 @@ def service(config: ClusterDnsConfig) -> Object:
     ports = [
         {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
         {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+        {**METRICS, "targetPort": METRICS["port"]},
     ]
     labels = {"k8s-app": SERVICE, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
     return {
@@ -38,8 +40,20 @@ def service(config: ClusterDnsConfig) -> Object:
     }
 
 
+def amendment(service: Object) -> Object | None:
+    """What the Service of an earlier version lacks, as a merge patch; None if it lacks nothing."""
+    spec: Object = service["spec"]
+    found: Object = {}
+    if spec.get("internalTrafficPolicy") != TRAFFIC:
+        found["internalTrafficPolicy"] = TRAFFIC
+    if all(p.get("name") != METRICS["name"] for p in spec.get("ports") or ()):
+        found["ports"] = [*(spec.get("ports") or ()), {**METRICS, "targetPort": METRICS["port"]}]
+    return {"spec": found} if found else None
+
+
 def endpoint_slice(config: ClusterDnsConfig, ports: Ports, node: Object) -> Object:
     """This node's server as an endpoint of the Service; it goes with the Node `node`."""
+    figures = [{**METRICS, "port": config.metrics_port}] if config.metrics_port else []
     return node_slice(
         SERVICE,
         NAMESPACE,
@@ -49,6 +63,7 @@ def endpoint_slice(config: ClusterDnsConfig, ports: Ports, node: Object) -> Obje
         ports=[
             {"name": "dns", "port": ports.udp, "protocol": "UDP"},
             {"name": "dns-tcp", "port": ports.tcp, "protocol": "TCP"},
+            *figures,
         ],
         labels={"endpointslice.kubernetes.io/managed-by": MANAGED_BY, "k8s-app": SERVICE},
     )

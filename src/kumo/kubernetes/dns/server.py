@@ -13,6 +13,7 @@ import structlog
 from dnslib import OPCODE, QTYPE, RCODE, DNSRecord
 
 from kumo.kubernetes.dns import messages
+from kumo.kubernetes.dns.figures import Figures
 from kumo.kubernetes.dns.forward import Forwarder, Unanswered
 from kumo.kubernetes.dns.zone import Found, Zone
 
@@ -20,6 +21,11 @@ _log = structlog.get_logger("kumo.dns")
 _IDLE = 10.0
 _IP_FREEBIND = 15
 _CHAIN = 8
+_WAITING = 1000
+"""Questions by UDP that may wait for others' answers at once: whoever sends more gets no memory, but SERVFAIL."""
+_CONNECTIONS = 500
+_PIPELINE = 16
+"""Questions of one TCP connection that are answered at once, each as soon as it can be (RFC 7766, section 6.2.1.1)."""
 
 
 class Resolver:
@@ -61,7 +67,7 @@ class Resolver:
         reply = messages.reply_to(query, code=found.code, authoritative=True)
         reply.rr, reply.ar = found.answers, found.additional
         if not found.answers:
-            reply.auth = [self._zone.soa()]
+            reply.auth = [self._zone.soa(_name(query.q.qname))]
         return reply
 
     async def _follow(self, query: DNSRecord, found: Found) -> DNSRecord:
@@ -87,8 +93,9 @@ def _name(label: object) -> str:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, figures: Figures) -> None:
         self._resolver = resolver
+        self._figures = figures
         self._transport: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,9 +110,13 @@ class _Datagrams(asyncio.DatagramProtocol):
         if messages.speaks_newer_edns(query):
             self._send(messages.bad_version(query), addr)
             return
+        self._figures.asked(query, udp=True)
         reply = self._resolver.now(query)
+        if reply is None and len(self._tasks) >= _WAITING:
+            self._figures.turned_away += 1
+            reply = messages.reply_to(query, code=RCODE.SERVFAIL)
         if reply is not None:
-            self._send(messages.pack(reply, query, datagram=True), addr)
+            self._reply(reply, query, addr)
             return
         task = asyncio.create_task(self._later(query, addr))
         self._tasks.add(task)
@@ -115,7 +126,10 @@ class _Datagrams(asyncio.DatagramProtocol):
         """A client that went away before its answer came: nothing to do."""
 
     async def _later(self, query: DNSRecord, addr: tuple[str, int]) -> None:
-        reply = await self._resolver.later(query)
+        self._reply(await self._resolver.later(query), query, addr)
+
+    def _reply(self, reply: DNSRecord, query: DNSRecord, addr: tuple[str, int]) -> None:
+        self._figures.answered(reply, udp=True)
         self._send(messages.pack(reply, query, datagram=True), addr)
 
     def _send(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -128,6 +142,17 @@ class _Datagrams(asyncio.DatagramProtocol):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+async def _next(reader: asyncio.StreamReader, room: asyncio.Semaphore) -> bytes | None:
+    """The connection's next question, as soon as there is room for it; None when no more comes."""
+    try:
+        async with asyncio.timeout(_IDLE):
+            await room.acquire()
+            (size,) = struct.unpack("!H", await reader.readexactly(2))
+            return await reader.readexactly(size)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return None
+
+
 class Ports(NamedTuple):
     """Where the server listens."""
 
@@ -138,8 +163,9 @@ class Ports(NamedTuple):
 class Server:
     """Sockets at `address`, on `port` or, where another program has that, on any free one."""
 
-    def __init__(self, resolver: Resolver, address: str, port: int) -> None:
+    def __init__(self, resolver: Resolver, address: str, port: int, figures: Figures | None = None) -> None:
         self._resolver = resolver
+        self._figures = figures or Figures()
         self._address = address
         self._port = port
         self._datagrams: _Datagrams | None = None
@@ -154,7 +180,7 @@ class Server:
         tcp = self._bind(socket.SOCK_STREAM)
         ports = Ports(udp.getsockname()[1], tcp.getsockname()[1])
         self._transport, self._datagrams = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._resolver), sock=udp
+            lambda: _Datagrams(self._resolver, self._figures), sock=udp
         )
         self._tcp = await asyncio.start_server(self._serve, sock=tcp)
         return ports
@@ -193,28 +219,38 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if len(self._connections) >= _CONNECTIONS:
+            writer.close()
+            return
         self._connections.add(task)
         try:
-            while True:
-                async with asyncio.timeout(_IDLE):
-                    (size,) = struct.unpack("!H", await reader.readexactly(2))
-                    data = await reader.readexactly(size)
-                answer = await self._answer(data)
-                if not answer:
-                    return
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            return
+            async with asyncio.TaskGroup() as group:
+                room = asyncio.Semaphore(_PIPELINE)
+                while (data := await _next(reader, room)) is not None:
+                    group.create_task(self._answer(data, writer, room))
+        except* OSError:
+            pass  # The client has gone, or takes no answers.
         finally:
             self._connections.discard(task)
             writer.close()
 
-    async def _answer(self, data: bytes) -> bytes:
+    async def _answer(self, data: bytes, writer: asyncio.StreamWriter, room: asyncio.Semaphore) -> None:
+        """Answer one question; who is sent no answer is not listened to any more. Raises OSError, TimeoutError."""
+        answer = await self._made(data)
+        if not answer:
+            raise ConnectionError("what deserves no answer")
+        async with asyncio.timeout(_IDLE):
+            writer.write(struct.pack("!H", len(answer)) + answer)
+            await writer.drain()
+        room.release()
+
+    async def _made(self, data: bytes) -> bytes:
         query = messages.parse(data)
         if query is None:
             return messages.format_error(data)
         if messages.speaks_newer_edns(query):
             return messages.bad_version(query)
+        self._figures.asked(query, udp=False)
         reply = self._resolver.now(query) or await self._resolver.later(query)
+        self._figures.answered(reply, udp=False)
         return messages.pack(reply, query, datagram=False)

@@ -79,12 +79,16 @@ class Zone:
         at_home = any(ip_address(address) in r for r in self._ranges)
         return at_home or bool(self._names.services_at(address) or self._names.backends_at(address))
 
-    def soa(self) -> RR:
-        """What accompanies a negative answer; its last number is for how long that may be cached."""
+    def soa(self, name: str = "") -> RR:
+        """What accompanies a negative answer about the name; its last number is for how long that may be cached.
+
+        It is that of the zone in which the name lies: resolvers take no other's word.
+        """
+        reverse = next((z for z in (_REVERSE, _REVERSE6) if name.lower().endswith(z)), "")
         ttl = self._config.ttl
         times = (1, 7200, 1800, 86400, ttl)
         server, mailbox = f"ns.dns.{self._zone}.", f"hostmaster.{self._zone}."
-        return RR(f"{self._zone}.", QTYPE.SOA, rdata=SOA(server, mailbox, times), ttl=ttl)
+        return RR(f"{reverse[1:] or self._zone}.", QTYPE.SOA, rdata=SOA(server, mailbox, times), ttl=ttl)
 
     def answer(self, name: str, kind: int) -> Found:
         """The records of type `kind` at `name` (as asked, without the dot at its end), which the zone must own."""
