@@ -5,7 +5,7 @@ Upstream: `pkg/kubelet/lifecycle/predicate.go` and the scheduler's `AdmissionChe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kumo.api.objects import Object, labels_of, name_of
@@ -13,11 +13,12 @@ from kumo.api.pod_requests import Amounts, amounts, host_ports, pod_requests, po
 from kumo.api.pod_resources import add
 from kumo.api.selectors import matches_map, matches_node_term
 from kumo.api.tolerations import tolerated
-from kumo.kubernetes.kubelet import sysctls
 from kumo.kubernetes.kubelet.security import wants_apparmor
-from kumo.kubernetes.kubelet.spec import is_static, pod_security
+from kumo.kubernetes.kubelet.spec import is_critical, is_static, pod_security
+from kumo.kubernetes.kubelet.sysctls import Allowlist
 
 _OS = "kubernetes.io/os"
+PODS = "pods"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,36 @@ class Refusal:
     message: str
 
 
-def judge(pod: Object, node: Object, others: Iterable[Object], *, apparmor: bool = False) -> Refusal | None:
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A resource that the node has too little of: how much the pod asks for, others have, and the node has in all."""
+
+    resource: str
+    requested: int
+    used: int
+    capacity: int
+
+    @property
+    def missing(self) -> int:
+        """How much more there would have to be."""
+        return self.requested - (self.capacity - self.used)
+
+    def refusal(self) -> Refusal:
+        """What is said of it."""
+        amounts = f"requested: {self.requested}, used: {self.used}, capacity: {self.capacity}"
+        return Refusal(f"OutOf{self.resource}", f"Node didn't have enough resource: {self.resource}, {amounts}")
+
+
+def judge(
+    pod: Object, node: Object, others: Iterable[Object], *, apparmor: bool = False, allowed: Allowlist | None = None
+) -> Refusal | None:
     """None if the node takes the pod. `others` are the pods that run there, with the resources they were given.
 
-    `apparmor`: the node's kernel has it, and its runtime uses it.
+    `apparmor`: the node's kernel has it, and its runtime uses it. `allowed`: the kernel settings that pods may have.
+    For a critical pod a shortage counts last: others would have to go for it, which is of no use to a pod that can't
+    run here anyway.
     """
-    forbidden = sysctls.forbidden(pod)
+    forbidden = (allowed or Allowlist()).forbidden(pod)
     if forbidden:
         return Refusal("SysctlForbidden", forbidden)
     if wants_apparmor(pod) and not apparmor:
@@ -48,24 +73,31 @@ def judge(pod: Object, node: Object, others: Iterable[Object], *, apparmor: bool
         text = "SupplementalGroupsPolicy=Strict is not supported in this node"
         return Refusal("SupplementalGroupsPolicyNotSupported", text)
     others = list(others)
-    return (
-        lacking(pod, node, others)
-        or _predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector", not _chosen(pod, node))
+    short = lacking(pod, node, others)
+    unfit = (
+        _predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector", not _chosen(pod, node))
         or _predicate("NodeName", "node(s) didn't match the requested node name", _other_node(pod, node))
         or _predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports", _taken(pod, others))
         or _predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate", _tainted(pod, node))
     )
+    return unfit or short if is_critical(pod) else short or unfit
 
 
 def lacking(pod: Object, node: Object, others: Iterable[Object]) -> Refusal | None:
-    """The resource that the node has too little of, pods themselves among them."""
+    """The first resource that the node has too little of, pods themselves among them."""
+    found = next(shortages(pod, node, others), None)
+    return found.refusal() if found is not None else None
+
+
+def shortages(pod: Object, node: Object, others: Iterable[Object]) -> Iterator[Shortage]:
+    """Every resource that the node has too little of."""
     others = list(others)
     offered = amounts((node.get("status") or {}).get("allocatable"))
-    if "pods" in offered and len(others) + 1 > offered["pods"]:
-        return _insufficient("pods", 1, len(others), offered["pods"])
+    if PODS in offered and len(others) + 1 > offered[PODS]:
+        yield Shortage(PODS, 1, len(others), offered[PODS])
     wanted = pod_requests({"spec": pod["spec"]})
     if not any(wanted.values()):
-        return None
+        return
     used: Amounts = {}
     for other in others:
         add(used, pod_requests({"spec": other["spec"]}))
@@ -74,13 +106,7 @@ def lacking(pod: Object, node: Object, others: Iterable[Object]) -> Refusal | No
         known = name in first or name in offered
         # What the node has never heard of is a matter of the cluster, not of the node.
         if known and wanted[name] and wanted[name] > offered.get(name, 0) - used.get(name, 0):
-            return _insufficient(name, wanted[name], used.get(name, 0), offered.get(name, 0))
-    return None
-
-
-def _insufficient(name: str, wanted: int, used: int, offered: int) -> Refusal:
-    text = f"Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {offered}"
-    return Refusal(f"OutOf{name}", text)
+            yield Shortage(name, wanted[name], used.get(name, 0), offered.get(name, 0))
 
 
 def _predicate(name: str, why: str, failed: bool) -> Refusal | None:

@@ -18,8 +18,8 @@ from kumo.kubernetes.kubelet.admission import Refusal, judge, lacking, shortages
 from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.phase import TERMINAL
 from kumo.kubernetes.kubelet.podstate import PodState
-from kumo.kubernetes.kubelet.sysctls import Allowlist
 from kumo.kubernetes.kubelet.resizing import Resources, differs, in_progress, resources_of, summary, with_resources
+from kumo.kubernetes.kubelet.sysctls import Allowlist
 
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 _FILE = "allocation.json"
