@@ -49,6 +49,7 @@ from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
 from kumo.machinery.leader_election import Elected, Election, LeadershipLost
 from kumo.machinery.listener import Listener, ListenError
+from kumo.machinery.restarting import Restarted
 from kumo.machinery.rotation import RotatingContext
 from kumo.machinery.transport import InProcessTransport
 from kumo.store.base import StoreError
@@ -143,15 +144,13 @@ class ControlPlane:
 
     def _elected(self, components: list[Component]) -> list[Component]:
         """The components; with several control planes on one store, those that act do so in one of them only."""
+        everywhere: list[Component] = [c for c in components if isinstance(c, (Informers, MetricsServer))]
+        acting = [_restarted(c) for c in components if c not in everywhere]
         if not self._instance.etcd:
-            return components
-        everywhere = [c for c in components if isinstance(c, (Informers, MetricsServer))]
+            return [*everywhere, *acting]
         identity = f"{self._instance.node_name}_{uuid.uuid4()}"
         client = self.client_for(UserInfo("system:kumo-leader-election", (MASTERS_GROUP,)))
-        elected = Elected(
-            client, Election("kumo-controllers", identity), [c for c in components if c not in everywhere]
-        )
-        return [*everywhere, elected]
+        return [*everywhere, Elected(client, Election("kumo-controllers", identity), acting)]
 
     def _server(self) -> ApiServer:
         instance, pki = self._instance, self._pki
@@ -216,6 +215,11 @@ class ControlPlane:
             cert=self._pki.admin.cert.read_bytes(),
             key=self._pki.admin.key.read_bytes(),
         )
+
+
+def _restarted(component: Component) -> Component:
+    """The component, begun again when it fails; the scheduler's memory is begun anew with the process."""
+    return component if isinstance(component, Scheduler) else Restarted(component, StoreError, InstanceError)
 
 
 def settings_of(instance: Instance) -> ClusterSettings:

@@ -54,6 +54,7 @@ from kumo.machinery.events import EventRecorder
 from kumo.machinery.http import Answer, Handler, Request, Response
 from kumo.machinery.informer import Informers
 from kumo.machinery.listener import Listener, ListenError
+from kumo.machinery.restarting import Restarted
 from kumo.machinery.rotation import RotatingContext
 
 PROCESS = "node"
@@ -116,7 +117,7 @@ class Node:
                 return
             async with asyncio.TaskGroup() as group:
                 # Pods give their addresses back when they end: the network goes last.
-                networks = [group.create_task(_for_ever(c), name=c.name) for c in self._networks(sets[1])]
+                networks = [group.create_task(_kept(c), name=c.name) for c in self._networks(sets[1])]
                 volumes = volume_controllers(self._instance, known.csi, sets[4])
                 driver = LocalCsi(local_driver(self._instance))
                 components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
@@ -180,7 +181,7 @@ class Node:
     ) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(i.run()) for i in sets]
-            tasks += [group.create_task(_for_ever(c), name=c.name) for c in components]
+            tasks += [group.create_task(_kept(c), name=c.name) for c in components]
             with self._reporter.timed("Node: registered and ready"):
                 ended = asyncio.create_task(stop.wait())
                 ready = asyncio.create_task(self._ready(client))
@@ -265,10 +266,12 @@ class Node:
         )
 
 
-async def _for_ever(component: Component) -> None:
-    """Run a component; its end, for whatever reason, ends the process, whose supervisor starts it again."""
-    await component.run()
-    raise RuntimeError(f"{component.name} ended")
+async def _kept(component: Component) -> None:
+    """Run a component, again when it fails; where others stand on it, or for good reason, its end is the process's."""
+    if isinstance(component, (Kubelet, PodNetwork)):
+        await component.run()
+        raise RuntimeError(f"{component.name} ended")
+    await Restarted(component, RangeChanged, ListenError, InstanceError).run()
 
 
 async def _ready(client: Client, name: str, wait: Callable[[str], None]) -> None:

@@ -117,7 +117,8 @@ class KubeProxy:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; it may be called again after a failure."""
+        self._whole = True
         await self._world.wait_synced()
         try:
             await self._keep()
@@ -126,7 +127,7 @@ class KubeProxy:
             await self._service_health.close()
 
     async def _keep(self) -> None:
-        delay = _RETRY_FIRST
+        delay, served = _RETRY_FIRST, False
         while True:
             self._wake.clear()
             dirty = set(self._dirty)
@@ -147,8 +148,9 @@ class KubeProxy:
             delay, self._whole = _RETRY_FIRST, False
             if not self._dirty:
                 self.health.updated()
-            if not self.ready.is_set():
+            if not served:
                 await self._pages.start()  # The bridge has its address now.
+                served = True
                 self.ready.set()
             await self._wake.wait()
 

@@ -159,7 +159,8 @@ class NetworkPolicyEnforcer:
     # -- the kernel -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; it may be called again after a failure."""
+        self._whole = True
         await self._policies.wait_synced()
         delay = _RETRY_FIRST
         while True:
