@@ -8,6 +8,7 @@ import pytest
 
 from kumo.api.objects import Object, controller_of, is_deleting, labels_of, name_of
 from kumo.api.resources import CONTROLLERREVISIONS, DAEMONSETS, EVENTS, NODES, PODS, STATEFULSETS, core
+from kumo.kubernetes.controller_manager.revisions import HASH_LABEL, number_of
 from kumo.machinery.client import STRATEGIC_MERGE_PATCH
 from support.commands import kubectl
 from support.hollow import HollowCluster, until
@@ -161,6 +162,15 @@ async def test_controller_daemon_set_runs_where_it_may_and_rolls(cluster: Hollow
     await cluster.client.patch(PODS, name_of(failed), status, "default", subresource="status")
     await until(pods, lambda: pods.get(name_of(failed), "default") is None)
     await until(sets, lambda: _daemons(sets.get("agent", "default"), 3))
+    own = {"metadata": {"ownerReferences": pods.objects("default")[0]["metadata"]["ownerReferences"]}}
+    before, newest = {_uid(p) for p in pods.objects("default")}, max(kept.objects("default"), key=number_of)
+    labels = {**labels_of(newest), HASH_LABEL: "twin"}
+    meta = {"name": "agent-twin", "namespace": "default", "labels": labels, **own["metadata"]}
+    twin = {**newest, "metadata": meta, "revision": number_of(newest) + 1}
+    await cluster.client.create(CONTROLLERREVISIONS, twin)
+    await until(kept, lambda: kept.get(name_of(newest), "default") is None)
+    await until(pods, lambda: {labels_of(p)[HASH_LABEL] for p in pods.objects("default")} == {"twin"})
+    assert {_uid(p) for p in pods.objects("default")} == before
     await cluster.client.delete(DAEMONSETS, "agent", "default", propagation="Foreground")
     await until(pods, lambda: not pods.objects("default"))
 

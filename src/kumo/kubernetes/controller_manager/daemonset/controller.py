@@ -105,6 +105,10 @@ class DaemonSetController:
         settled = self._expectations.met(key)
         found = ownership.candidates(self._pods, daemon_set)
         owned = await ownership.claim(self._client, DAEMONSETS, daemon_set, PODS, found, selector)
+        twins = [r for r in known if name_of(r) != name_of(current) and revisions.same_data(r, current)]
+        if settled and twins:
+            owned = await self._merge(twins, current, owned)
+            known = [r for r in known if r not in twins]
         state = State.of(
             daemon_set, self._nodes.objects(), placement.by_node(owned), revisions.hash_of(current), time.time()
         )
@@ -195,6 +199,20 @@ class DaemonSetController:
         except StatusError as error:
             if not is_not_found(error):
                 raise
+
+    async def _merge(self, twins: list[Object], current: Object, pods: list[Object]) -> list[Object]:
+        """Revisions that say the same become the current one: their pods are marked as its, then they go."""
+        gone, digest = {revisions.hash_of(r) for r in twins}, revisions.hash_of(current)
+        change = {"metadata": {"labels": {revisions.HASH_LABEL: digest}}}
+        marked = [
+            await self._client.patch(PODS, name_of(pod), change, namespace_of(pod))
+            if revisions.hash_of(pod) in gone
+            else pod
+            for pod in pods
+        ]
+        for revision in twins:
+            await self._history.forget(revision)
+        return marked
 
     async def _forget(self, daemon_set: Object, known: list[Object], current: Object, pods: list[Object]) -> None:
         """Forget old revisions beyond the limit; those that pods are of count, but stay."""
