@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kumo.api.objects import Object, name_of, uid_of
 from kumo.kubernetes.scheduler.nodes import TERMINAL_PHASES, NodeInfo, PodInfo
+from kumo.kubernetes.scheduler.tallies import Tallies
 
 
 class Cache:
@@ -25,6 +26,7 @@ class Cache:
         """How many nodes have an image, by its name."""
         self.image_sizes: dict[str, int] = {}
         """The bytes of an image, as the first node says that has it."""
+        self.tallies = Tallies()
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
         self._order: list[NodeInfo] | None = None
@@ -39,14 +41,24 @@ class Cache:
             self._order = list(_taking_turns(zones.values()))
         return self._order
 
+    def placed(self) -> Iterator[tuple[PodInfo, NodeInfo]]:
+        """Every pod on a node that exists."""
+        return ((pod, info) for info in self.candidates() for pod in info.pods.values())
+
+    def named(self, names: Iterable[str]) -> Iterator[NodeInfo]:
+        """The nodes of these names."""
+        return (self.nodes[name] for name in names)
+
     # -- nodes ------------------------------------------------------------------------------------------------------
 
     def set_node(self, node: Object) -> None:
         """A node was added or changed."""
         info = self._info(name_of(node))
         zone = info.zone if info.node else None
-        before = info.images
+        before, labels = info.images, info.labels
         info.set_node(node)
+        if info.pods and info.labels != labels:
+            self.tallies.forget()
         self._count_images(before, info.images)
         if zone != info.zone:
             self._order = None
@@ -62,6 +74,8 @@ class Cache:
         self._count_images(info.images, {})
         info.set_node({})
         info.node = {}
+        if info.pods:
+            self.tallies.forget()
         for names in (self.unschedulable, self.tainted, self.softly_tainted):
             names.discard(name)
         self._order = None
@@ -135,7 +149,11 @@ class Cache:
     def _place(self, pod: PodInfo, node: str) -> None:
         self._where[pod.uid] = node
         info = self._info(node)
+        known = info.pods.get(pod.uid)
+        if known is not None:
+            self.tallies.remove(known, info)
         info.add_pod(pod)
+        self.tallies.add(pod, info)
         self._note(info)
 
     def _info(self, name: str) -> NodeInfo:
@@ -151,8 +169,12 @@ class Cache:
         self._assumed.discard(uid)
         name = self._where.pop(uid, None)
         if name is not None:
-            self.nodes[name].remove_pod(uid)
-            self._note(self.nodes[name])
+            info = self.nodes[name]
+            known = info.pods.get(uid)
+            if known is not None:
+                self.tallies.remove(known, info)
+            info.remove_pod(uid)
+            self._note(info)
             self._drop_empty(name)
 
     def _drop_empty(self, name: str) -> None:

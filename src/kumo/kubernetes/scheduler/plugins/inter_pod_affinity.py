@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from kumo.api.objects import Object, labels_of, uid_of
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Interest, Resource
@@ -12,27 +12,90 @@ from kumo.kubernetes.scheduler.cycle import Cycle, Refusal
 from kumo.kubernetes.scheduler.matching import Term
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
 from kumo.kubernetes.scheduler.plugins.base import MAX_SCORE, SKIP, Plugin, Prefiltered
+from kumo.kubernetes.scheduler.tallies import Tallies, Tally, chooses_spaces
 
 _NOT_NEAR = "node(s) didn't match pod affinity rules"
 _TOO_NEAR = "node(s) didn't match pod anti-affinity rules"
 _KEPT_AWAY = "node(s) didn't satisfy existing pods anti-affinity rules"
 
-Domain = tuple[str, str]
+T = TypeVar("T", bound=Tally)
+Spaces = Callable[[str], Mapping[str, str]]
+"""The labels of a namespace."""
+Counts = dict[str, dict[str, int]]
+"""By topology key and its value; what has come down to 0 is left out."""
 
 
 @dataclass(slots=True)
 class _Domains:
-    """How many pods make a domain wanted, unwanted by the pod, or closed to it by others."""
+    """How many pods make a domain wanted by the pod, unwanted by it, or closed to it by others. A tally."""
 
-    near: Counter[Domain] = field(default_factory=Counter)
-    far: Counter[Domain] = field(default_factory=Counter)
-    closed: Counter[Domain] = field(default_factory=Counter)
-    closing: set[str] = field(default_factory=set)
-    """The keys of closed domains: a node is asked for few of them, however many domains there are."""
+    pod: PodInfo
+    spaces: Spaces
+    near: Counts = field(default_factory=dict)
+    far: Counts = field(default_factory=dict)
+    closed: Counts = field(default_factory=dict)
 
     def clone(self) -> _Domains:
         """A copy for a trial."""
-        return _Domains(Counter(self.near), Counter(self.far), Counter(self.closed), set(self.closing))
+        near, far, closed = ({k: dict(v) for k, v in c.items()} for c in (self.near, self.far, self.closed))
+        return _Domains(self.pod, self.spaces, near, far, closed)
+
+    def count(self, other: PodInfo, info: NodeInfo, step: int) -> None:
+        """Count another pod on a node in or out."""
+        pod, spaces, labels = self.pod, self.spaces, info.labels
+        for term in other.anti_affinity:
+            if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
+                _add(self.closed, term.key, labels[term.key], step)
+        if pod.affinity and all(t.matches(other.namespace, other.labels, spaces) for t in pod.affinity):
+            for term in pod.affinity:
+                if term.key in labels:
+                    _add(self.near, term.key, labels[term.key], step)
+        for term in pod.anti_affinity:
+            if term.key in labels and term.matches(other.namespace, other.labels, spaces):
+                _add(self.far, term.key, labels[term.key], step)
+
+    def is_near(self, labels: Mapping[str, str]) -> bool:
+        """Whether there is a pod near that satisfies all terms, or the pod is the first of its own kind."""
+        pod = self.pod
+        for term in pod.affinity:
+            value = labels.get(term.key)
+            if value is None:
+                return False
+            if value not in self.near.get(term.key, ()):
+                break
+        else:
+            return True
+        if any(t.key not in labels for t in pod.affinity) or any(self.near.values()):
+            return False
+        return all(t.matches(pod.namespace, pod.labels, self.spaces) for t in pod.affinity)
+
+
+@dataclass(slots=True)
+class _Weights:
+    """What preferred terms, the pod's and the others', and the others' required affinity make of domains. A tally."""
+
+    pod: PodInfo
+    spaces: Spaces
+    hard: int
+    found: Counts = field(default_factory=dict)
+
+    def count(self, other: PodInfo, info: NodeInfo, step: int) -> None:
+        """Count another pod on a node in or out."""
+        pod, spaces, labels = self.pod, self.spaces, info.labels
+        for sign, mine, theirs in (
+            (step, pod.preferred_affinity, other.preferred_affinity),
+            (-step, pod.preferred_anti_affinity, other.preferred_anti_affinity),
+        ):
+            for term in mine:
+                if term.key in labels and term.matches(other.namespace, other.labels, spaces):
+                    _add(self.found, term.key, labels[term.key], sign * term.weight)
+            for term in theirs:
+                if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
+                    _add(self.found, term.key, labels[term.key], sign * term.weight)
+        if self.hard:
+            for term in other.affinity:
+                if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
+                    _add(self.found, term.key, labels[term.key], step * self.hard)
 
 
 class InterPodAffinity(Plugin):
@@ -50,16 +113,13 @@ class InterPodAffinity(Plugin):
     def pre_filter(self, cycle: Cycle) -> Prefiltered:
         """Find the domains that terms speak of."""
         pod, cache = cycle.pod, cycle.world.cache
-        found = _Domains()
-        for name in cache.repulsive:
-            info = cache.nodes[name]
-            for other in info.repulsive.values():
-                self._close(cycle, found, other, info, 1)
-        if pod.affinity or pod.anti_affinity:
-            for info in cache.candidates():
-                for other in info.pods.values():
-                    self._meet(cycle, found, other, info, 1)
-        elif not found.closed:
+        own = bool(pod.affinity or pod.anti_affinity)
+        if not own and not cache.repulsive:
+            return SKIP
+        key = ("filter", *_who(pod), *(tuple(t.text for t in terms) for terms in (pod.affinity, pod.anti_affinity)))
+        others = cache.placed() if own else ((p, i) for i in cache.named(cache.repulsive) for p in i.repulsive.values())
+        found = _tallied(cycle, key, _Domains(pod, cycle.world.namespace_labels), others).clone()
+        if not own and not any(found.closed.values()):
             return SKIP
         cycle.states[self.name] = found
         return None
@@ -67,81 +127,48 @@ class InterPodAffinity(Plugin):
     def filter(self, cycle: Cycle, info: NodeInfo) -> Refusal | None:
         """Refuse what is too far, too near, or closed."""
         found: _Domains = cycle.states[self.name]
-        pod, labels = cycle.pod, info.labels
-        if pod.affinity and not _is_near(cycle, found, labels):
+        labels = info.labels
+        if found.pod.affinity and not found.is_near(labels):
             return self.refuse(_NOT_NEAR, final=True)
-        if found.far and any(found.far[t.key, labels[t.key]] > 0 for t in pod.anti_affinity if t.key in labels):
-            return self.refuse(_TOO_NEAR)
-        if any(found.closed[key, labels[key]] > 0 for key in found.closing if key in labels):
-            return self.refuse(_KEPT_AWAY)
+        for key, values in found.far.items():
+            if labels.get(key) in values:
+                return self.refuse(_TOO_NEAR)
+        for key, values in found.closed.items():
+            if labels.get(key) in values:
+                return self.refuse(_KEPT_AWAY)
         return None
 
     def pod_added(self, cycle: Cycle, other: PodInfo, info: NodeInfo) -> None:
         """Count a pod in."""
-        self._count(cycle, other, info, 1)
+        if self.name in cycle.states:
+            cycle.states[self.name].count(other, info, 1)
 
     def pod_removed(self, cycle: Cycle, other: PodInfo, info: NodeInfo) -> None:
         """Count a pod out."""
-        self._count(cycle, other, info, -1)
-
-    def _count(self, cycle: Cycle, other: PodInfo, info: NodeInfo, step: int) -> None:
-        found: _Domains | None = cycle.states.get(self.name)
-        if found is not None:
-            self._close(cycle, found, other, info, step)
-            self._meet(cycle, found, other, info, step)
-
-    def _close(self, cycle: Cycle, found: _Domains, other: PodInfo, info: NodeInfo, step: int) -> None:
-        pod, labels_of_space = cycle.pod, cycle.world.namespace_labels
-        for term in other.anti_affinity:
-            if term.key in info.labels and term.matches(pod.namespace, pod.labels, labels_of_space):
-                _add(found.closed, (term.key, info.labels[term.key]), step)
-                found.closing.add(term.key)
-
-    def _meet(self, cycle: Cycle, found: _Domains, other: PodInfo, info: NodeInfo, step: int) -> None:
-        pod, spaces, labels = cycle.pod, cycle.world.namespace_labels, info.labels
-        if pod.affinity and all(t.matches(other.namespace, other.labels, spaces) for t in pod.affinity):
-            for term in pod.affinity:
-                if term.key in labels:
-                    _add(found.near, (term.key, labels[term.key]), step)
-        for term in pod.anti_affinity:
-            if term.key in labels and term.matches(other.namespace, other.labels, spaces):
-                _add(found.far, (term.key, labels[term.key]), step)
+        if self.name in cycle.states:
+            cycle.states[self.name].count(other, info, -1)
 
     # -- score ------------------------------------------------------------------------------------------------------
 
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[int] | None:
         """The weights of preferred terms, the pod's and the others', and of the others' required affinity."""
         pod, cache = cycle.pod, cycle.world.cache
-        own = bool(pod.preferred_affinity or pod.preferred_anti_affinity)
+        preferred = (pod.preferred_affinity, pod.preferred_anti_affinity)
+        own = any(preferred)
         if not own and (self._ignore or not cache.choosy):
             return None
-        weights: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for info in cache.candidates() if own else [cache.nodes[name] for name in cache.choosy]:
-            if info.labels and info.node:
-                for other in info.pods.values() if own else info.choosy.values():
-                    self._weigh(cycle, weights, other, info.labels)
-        if not weights:
+        terms = (tuple((t.text, t.weight) for t in terms) for terms in preferred)
+        key = ("score", *_who(pod), *terms, self._hard_weight)
+        empty = _Weights(pod, cycle.world.namespace_labels, self._hard_weight)
+        others = cache.placed() if own else ((p, i) for i in cache.named(cache.choosy) for p in i.choosy.values())
+        weights = _tallied(cycle, key, empty, others)
+        found = [(k, values) for k, values in weights.found.items() if values]
+        if not found:
             return None
-        return _stretched([sum(values[n.labels[k]] for k, values in weights.items() if k in n.labels) for n in nodes])
-
-    def _weigh(
-        self, cycle: Cycle, weights: defaultdict[str, Counter[str]], other: PodInfo, labels: Mapping[str, str]
-    ) -> None:
-        pod, spaces = cycle.pod, cycle.world.namespace_labels
-        for sign, mine, theirs in (
-            (1, pod.preferred_affinity, other.preferred_affinity),
-            (-1, pod.preferred_anti_affinity, other.preferred_anti_affinity),
-        ):
-            for term in mine:
-                if term.key in labels and term.matches(other.namespace, other.labels, spaces):
-                    weights[term.key][labels[term.key]] += sign * term.weight
-            for term in theirs:
-                if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
-                    weights[term.key][labels[term.key]] += sign * term.weight
-        if self._hard_weight:
-            for term in other.affinity:
-                if term.key in labels and term.matches(pod.namespace, pod.labels, spaces):
-                    weights[term.key][labels[term.key]] += self._hard_weight
+        if len(found) == 1:
+            topology, values = found[0]
+            return _stretched([values.get(n.labels[topology], 0) if topology in n.labels else 0 for n in nodes])
+        return _stretched([sum(v.get(n.labels[k], 0) for k, v in found if k in n.labels) for n in nodes])
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -153,24 +180,26 @@ class InterPodAffinity(Plugin):
         )
 
 
-def _is_near(cycle: Cycle, found: _Domains, labels: Mapping[str, str]) -> bool:
-    """Whether there is a pod near that satisfies all terms, or the pod is the first of its own kind."""
-    pod = cycle.pod
-    if any(t.key not in labels for t in pod.affinity):
-        return False
-    if all(found.near[t.key, labels[t.key]] > 0 for t in pod.affinity):
-        return True
-    return not found.near and _matches_all(pod.affinity, pod, cycle.world.namespace_labels)
+def _who(pod: PodInfo) -> tuple[str, frozenset[tuple[str, str]]]:
+    """What others' terms look at."""
+    return pod.namespace, frozenset(pod.labels.items())
 
 
-def _matches_all(terms: Iterable[Term], pod: PodInfo, spaces: object) -> bool:
-    return all(t.matches(pod.namespace, pod.labels, spaces) for t in terms)  # type: ignore[arg-type]
+def _tallied(cycle: Cycle, key: Hashable, empty: T, others: Iterable[tuple[PodInfo, NodeInfo]]) -> T:
+    """The tally `key`: that of the cache, or one made for this cycle where a change of namespaces' labels matters."""
+    tallies = cycle.world.cache.tallies
+    if tallies.usable and not chooses_spaces(cycle.pod):
+        return tallies.of(key, empty, others)
+    return Tallies().of(key, empty, others)
 
 
-def _add(counts: Counter[Domain], domain: Domain, step: int) -> None:
-    counts[domain] += step
-    if counts[domain] == 0:
-        del counts[domain]
+def _add(counts: Counts, key: str, value: str, step: int) -> None:
+    values = counts.setdefault(key, {})
+    left = values.get(value, 0) + step
+    if left:
+        values[value] = left
+    else:
+        values.pop(value, None)
 
 
 def _stretched(raw: Sequence[int]) -> list[int]:

@@ -16,6 +16,8 @@ from kumo.kubernetes.scheduler.plugins.base import MAX_SCORE, Plugin, Prefiltere
 from kumo.kubernetes.scheduler.requests import scoring_requests
 
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
+_SCORED = ("cpu", "memory")
+"""Of these a container counts for something when scores are given, even if it asks for nothing."""
 
 
 class Weighted(NamedTuple):
@@ -71,13 +73,17 @@ class Fit(Plugin):
         """Refuse a node with too many pods or too little of something."""
         there, used = info.allocatable, info.requested
         too_many = len(info.pods) + 1 > there.get("pods", 0)
+        for name, value in cycle.states[self.name]:
+            if value > there.get(name, 0) - used.get(name, 0):
+                break
+        else:
+            if not too_many:
+                return None
         short = [
             (name, value > there.get(name, 0))
             for name, value in cycle.states[self.name]
             if value > there.get(name, 0) - used.get(name, 0)
         ]
-        if not too_many and not short:
-            return None
         reasons = ["Too many pods"] if too_many else []
         reasons += [f"Insufficient {name}" for name, _ in short]
         return self.refuse(*reasons, final=any(final for _, final in short))
@@ -118,7 +124,7 @@ def _ordered(requests: Amounts) -> list[tuple[str, int]]:
 
 
 def _used(info: NodeInfo, name: str) -> int:
-    return (info.scoring if name in ("cpu", "memory") else info.requested).get(name, 0)
+    return (info.scoring if name in _SCORED else info.requested).get(name, 0)
 
 
 def _least_of_two(a: Weighted, b: Weighted, wanted: Amounts, nodes: Sequence[NodeInfo]) -> list[int]:
@@ -126,17 +132,18 @@ def _least_of_two(a: Weighted, b: Weighted, wanted: Amounts, nodes: Sequence[Nod
     made = []
     first, second = wanted.get(a.name, 0), wanted.get(b.name, 0)
     name_a, name_b, weight_a, weight_b = a.name, b.name, a.weight, b.weight
+    scored_a, scored_b = name_a in _SCORED, name_b in _SCORED
     for info in nodes:
         there = info.allocatable
         total, weights = 0, 0
         capacity = there.get(name_a, 0)
         if capacity:
-            left = capacity - _used(info, name_a) - first
+            left = capacity - (info.scoring if scored_a else info.requested).get(name_a, 0) - first
             total += (left * MAX_SCORE // capacity) * weight_a if left > 0 else 0
             weights += weight_a
         capacity = there.get(name_b, 0)
         if capacity:
-            left = capacity - _used(info, name_b) - second
+            left = capacity - (info.scoring if scored_b else info.requested).get(name_b, 0) - second
             total += (left * MAX_SCORE // capacity) * weight_b if left > 0 else 0
             weights += weight_b
         made.append(total // weights if weights else 0)
