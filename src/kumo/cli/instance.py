@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kumo.api.pod_ranges import range6
 from kumo.cli.own_address import node_address
+from kumo.host.delegation import pods_group
 
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
 DEFAULT_PORT = 6443
@@ -167,7 +168,7 @@ class Instance:
     @property
     def cgroup_root(self) -> str:
         """The cgroup below which all pods live."""
-        return f"/kumo-{self.id}"
+        return pods_group(self.id)
 
     @property
     def service_cidr4(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from kumo.cli import engines
 from kumo.cli.instance import Instance
 from kumo.host import mounts
+from kumo.host.delegation import unit_group
 from kumo.kubernetes.ingress.settings import CONFIGURATION
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -25,10 +26,10 @@ _END_SECONDS = 10.0
 
 
 def cgroup_directories(instance: Instance) -> list[Path]:
-    """The instance's cgroup in each hierarchy (one in v2, one a controller in v1)."""
-    name = instance.cgroup_root.lstrip("/")
+    """The instance's cgroup in each hierarchy (one in v2, one a controller in v1), and its pods' unit of systemd."""
     roots = [_CGROUPS, *(p for p in _CGROUPS.iterdir() if p.is_dir() and not p.is_symlink())]
-    return [r / name for r in roots if (r / name).is_dir()]
+    names = (f"kumo-{instance.id}", unit_group(instance.id).lstrip("/"))
+    return [r / name for r in roots for name in names if (r / name).is_dir()]
 
 
 def _cgroup_pids(instance: Instance) -> Iterator[int]:

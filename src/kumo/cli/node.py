@@ -18,6 +18,7 @@ from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
 from kumo.cli import engines, prepare
 from kumo.cli.abandoned import Abandoned
+from kumo.cli.api_servers import ApiServers
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
 from kumo.cli.node_access import access
 from kumo.cli.node_ingress import NodeIngress
@@ -27,6 +28,7 @@ from kumo.cli.own_address import node_address6
 from kumo.cli.policies import guarded
 from kumo.cli.process import ended_before, our_turn, run_until_told
 from kumo.cli.report import Reporter
+from kumo.host import delegation
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.process import wait_ready
 from kumo.host.containerd.rpc import EngineError
@@ -121,6 +123,8 @@ class Node:
                 volumes = volume_controllers(self._instance, known.csi, sets[4])
                 driver = LocalCsi(local_driver(self._instance))
                 components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
+                if known.servers is not None:
+                    components.append(ApiServers(self._instance, known.servers, sets[1]))
                 if not self._instance.joined:
                     components.append(NodeIngress(self._instance))
                 await self._run_components(components, sets, kubelet_client, stop)
@@ -130,6 +134,7 @@ class Node:
                     with contextlib.suppress(EngineError):
                         ended = await kubelet.end_pods()
                         _log.info("ended the pods of this node", count=ended)
+                        await asyncio.to_thread(delegation.release, self._instance.id)
                 for network in networks:
                     network.cancel()
         finally:
@@ -159,6 +164,10 @@ class Node:
     async def _prepare_engine(self) -> None:
         settings = engines.containerd(self._instance)
         network = engines.pod_network(self._instance)
+        try:
+            await asyncio.to_thread(delegation.ensure, self._instance.id, engines.native_binary("pause"))
+        except delegation.DelegationError as error:  # pods run without it, in groups that systemd does not know
+            _log.warning("systemd gives the pods no unit of their own", error=str(error))
         with self._reporter.timed("containerd"):
             if not self._instance.cni_conf:
                 await asyncio.to_thread(

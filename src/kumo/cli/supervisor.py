@@ -5,6 +5,9 @@ Processes report to its datagram socket in JSON: `{"process", "step", "seconds"}
 `{"process", "ready": true}`, `{"process", "waiting"}` for what it waits for, `{"process", "error"}` for a fault that a
 restart would not cure.
 
+SIGTERM and SIGINT end the pods and virtual machines too. SIGUSR2 is what systemd's unit sends (`cli/service`): then, too,
+unless the service is only being restarted.
+
 Children are told to end (SIGTERM) when this process dies, however it dies: nothing is left half-supervised, and no
 running container or virtual machine depends on any of them.
 """
@@ -26,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from kumo.cli import systemd
 from kumo.cli.instance import Instance, load
 from kumo.cli.orphans import end_orphans
 
@@ -37,6 +41,7 @@ ALREADY_RUNS = (
 )
 FATAL_EXIT = 78
 """The exit code of a process that a restart would not cure (EX_CONFIG of sysexits.h)."""
+BY_SYSTEMD = signal.SIGUSR2
 _PR_SET_PDEATHSIG = 1
 _QUICK_DEATH_SECONDS = 10.0
 _LONGEST_DELAY = 5.0
@@ -80,6 +85,8 @@ class Supervisor:
     began: float = field(default_factory=time.monotonic)
     announced: bool = False
     stopping: bool = False
+    leave_pods: bool = False
+    """Whether those who stop us want the pods and virtual machines to go on."""
     error: str = ""
     lock: int = -1
     """The descriptor that `take_lock` gave; -1 when there is none."""
@@ -94,6 +101,7 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
+        signal.signal(BY_SYSTEMD, self._asked_by_systemd)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = select.poll()
         poll.register(self.notify, select.POLLIN)
@@ -180,6 +188,8 @@ class Supervisor:
                     self.instance.waiting_path.write_text(str(message["waiting"]))
                 if not self.announced:
                     self._say(f"  … {message['waiting']}")
+                    # Who waits for another machine must not hold this one's boot up.
+                    systemd.notify("READY=1", f"STATUS={message['waiting']}")
             if message.get("error"):
                 self.error = str(message["error"])
             if message.get("ready"):
@@ -206,6 +216,7 @@ class Supervisor:
             self._say("  openstack server list")
         self._say(f"  kumo status{prefix}")
         (self.instance.run_dir / "ready").write_text("")
+        systemd.notify("READY=1", f"STATUS={took}")
         if self.starter >= 0:
             self._part_from_starter()
 
@@ -276,16 +287,21 @@ class Supervisor:
     def _asked_to_stop(self, *_: object) -> None:
         self.stopping = True
 
+    def _asked_by_systemd(self, *_: object) -> None:
+        self.stopping = self.leave_pods = True
+
     def _stop(self) -> None:
         """End the processes in reverse order, each given the time it needs: the node ends its pods and VMs first."""
         if self.error:
             with contextlib.suppress(OSError):
                 print(f"kumo: {self.error}", file=sys.stderr, flush=True)
+        gently = bool(self.error and not self.announced) or (self.leave_pods and systemd.is_restarting())
+        systemd.notify("STOPPING=1", "STATUS=Pods and VMs go on." if gently else "STATUS=Ending pods and VMs.")
         for process in reversed(self.processes):
             child = process.child
             if child is None:
                 continue
-            child.send_signal(signal.SIGTERM if self.error and not self.announced else process.stop_signal)
+            child.send_signal(signal.SIGTERM if gently else process.stop_signal)
             try:
                 child.wait(120)
             except subprocess.TimeoutExpired:

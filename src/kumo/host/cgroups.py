@@ -134,8 +134,9 @@ class Cgroups:
         folder = self._root
         for part in path.strip("/").split("/"):
             offered = (folder / "cgroup.controllers").read_text().split()
+            handed = (folder / "cgroup.subtree_control").read_text().split()
             for controller in _V2_CONTROLLERS:
-                if controller in offered:
+                if controller in offered and controller not in handed:
                     # One by one: a controller that can't be handed down must not keep the others.
                     with contextlib.suppress(OSError):
                         (folder / "cgroup.subtree_control").write_text(f"+{controller}")
