@@ -144,7 +144,7 @@ class NodeInfo:
     repulsive: dict[str, PodInfo] = field(default_factory=dict)
     """Those that keep others away by required anti-affinity."""
     memo: dict[Any, int] = field(default_factory=dict)
-    """Counts of pods that were asked for before; forgotten when a pod comes or goes."""
+    """Counts of pods and scores that were asked for before; forgotten when a pod comes or goes, or the node changes."""
     node_memo: dict[Any, bool] = field(default_factory=dict)
     """What was asked of the node's labels before; forgotten when the node changes."""
 
@@ -170,6 +170,7 @@ class NodeInfo:
             for name in image.get("names") or ()
         }
         self.node_memo = {}
+        self.memo = {}
 
     def add_pod(self, pod: PodInfo) -> None:
         """Count the pod in, in place of an older version of it."""
@@ -206,10 +207,15 @@ class NodeInfo:
         if found is None:
             space = key[0]
             found = sum(p.namespace == space and not p.deleting and matches(p.labels) for p in self.pods.values())
-            if len(self.memo) >= _MEMO:
-                self.memo = {}
-            self.memo[key] = found
+            self.remember(key, found)
         return found
+
+    def remember(self, key: Any, value: int) -> int:
+        """The value, which `memo` has from now on."""
+        if len(self.memo) >= _MEMO:
+            self.memo = {}
+        self.memo[key] = value
+        return value
 
     def asked(self, key: str, answer: Callable[[NodeInfo], bool]) -> bool:
         """What the node answers to a question about itself; `key` identifies the question."""

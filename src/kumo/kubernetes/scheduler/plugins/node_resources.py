@@ -98,7 +98,14 @@ class Fit(Plugin):
         wanted = _without_pod_level(cycle.pod)
         resources = [r for r in strategy.resources if not (is_scalar(r.name) and not wanted.get(r.name))]
         if strategy.kind == "LeastAllocated" and len(resources) == 2:
-            return _least_of_two(resources[0], resources[1], wanted, nodes)
+            first, second = ((r, wanted.get(r.name, 0)) for r in resources)
+            key = (self.name, first, second)
+            return [
+                known
+                if (known := info.memo.get(key)) is not None
+                else info.remember(key, _least_of_two(first, second, info))
+                for info in nodes
+            ]
         worth = _WORTH[strategy.kind](strategy)
         return [_weighed(resources, wanted, info, worth, rounded=bool(strategy.kind[0] == "R")) for info in nodes]
 
@@ -127,27 +134,16 @@ def _used(info: NodeInfo, name: str) -> int:
     return (info.scoring if name in _SCORED else info.requested).get(name, 0)
 
 
-def _least_of_two(a: Weighted, b: Weighted, wanted: Amounts, nodes: Sequence[NodeInfo]) -> list[int]:
-    """`LeastAllocated` over two resources: what nearly every profile asks for, for all nodes at a stretch."""
-    made = []
-    first, second = wanted.get(a.name, 0), wanted.get(b.name, 0)
-    name_a, name_b, weight_a, weight_b = a.name, b.name, a.weight, b.weight
-    scored_a, scored_b = name_a in _SCORED, name_b in _SCORED
-    for info in nodes:
-        there = info.allocatable
-        total, weights = 0, 0
-        capacity = there.get(name_a, 0)
+def _least_of_two(first: tuple[Weighted, int], second: tuple[Weighted, int], info: NodeInfo) -> int:
+    """`LeastAllocated` over two resources and what is asked of them: what nearly every profile asks for."""
+    total = weights = 0
+    for (name, weight), value in (first, second):
+        capacity = info.allocatable.get(name, 0)
         if capacity:
-            left = capacity - (info.scoring if scored_a else info.requested).get(name_a, 0) - first
-            total += (left * MAX_SCORE // capacity) * weight_a if left > 0 else 0
-            weights += weight_a
-        capacity = there.get(name_b, 0)
-        if capacity:
-            left = capacity - (info.scoring if scored_b else info.requested).get(name_b, 0) - second
-            total += (left * MAX_SCORE // capacity) * weight_b if left > 0 else 0
-            weights += weight_b
-        made.append(total // weights if weights else 0)
-    return made
+            left = capacity - _used(info, name) - value
+            total += (left * MAX_SCORE // capacity) * weight if left > 0 else 0
+            weights += weight
+    return total // weights if weights else 0
 
 
 def _weighed(
@@ -240,7 +236,11 @@ class BalancedAllocation(Plugin):
         if not any(value for _, value in asked):
             return None
         asked = [(name, value) for name, value in asked if value or not is_scalar(name)]
-        return [_balance(asked, info) for info in nodes]
+        key = (self.name, *asked)
+        return [
+            known if (known := info.memo.get(key)) is not None else info.remember(key, _balance(asked, info))
+            for info in nodes
+        ]
 
 
 def _balance(asked: Sequence[tuple[str, int]], info: NodeInfo) -> int:
