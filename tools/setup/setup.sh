@@ -84,7 +84,7 @@ packages
 venv python .venv requirements/dev.txt --system-site-packages
 install_kumo
 made stubs src/kumo/kubernetes/kubelet/devices/stubs/__init__.py tools/generate_stubs.py src/kumo/host/containerd/proto/*.proto \
-    src/kumo/host/csi/proto/*.proto src/kumo/kubernetes/kubelet/devices/proto/*.proto src/kumo/store/etcd/proto/*.proto requirements/dev.txt
+    src/kumo/host/csi/proto/*.proto src/kumo/kubernetes/kubelet/{claims,devices}/proto/*.proto src/kumo/store/etcd/proto/*.proto requirements/dev.txt
 made schema src/kumo/api/data/schema.bin tools/generate_schema.py requirements/dev.txt
 made protobuf src/kumo/kubernetes/apiserver/protobuf/fields.txt tools/generate_protobuf.py requirements/dev.txt
 made native src/kumo/host/native/bin/cni tools/build_native.py src/kumo/host/native/*.c

@@ -243,7 +243,7 @@ class PodActions:
         config = self.tools.config
         folder = config.pods_directory / uid_of(pod)
         given = await self.tools.devices.prepare(pod, container)
-        given = joined(given, await self.tools.claims.options(pod, container))
+        given = joined(given, await self.tools.claims.options(pod, container, given.cdi))
         around = Surroundings(
             pod_directory=folder,
             volumes=volumes,

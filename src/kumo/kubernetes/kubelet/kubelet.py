@@ -27,6 +27,8 @@ from kumo.kubernetes.kubelet.image_collector import ImageCollector
 from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
 from kumo.kubernetes.kubelet.parts import Given, make_eviction, make_placement, make_storage, make_tools
+from kumo.kubernetes.kubelet.pod_resources.messages import Holdings
+from kumo.kubernetes.kubelet.pod_resources.server import PodResourcesServer
 from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
@@ -84,6 +86,8 @@ class Kubelet:
         )
         self.placement = make_placement(given, self.devices)
         self.claims = ClaimManager(config.directory, config.node_name, client)
+        holdings = Holdings(self.devices.ledger, self.placement, self.claims)
+        self.pod_resources = PodResourcesServer(config.directory, self._bound, holdings)
         self.storage.plugins |= {"DevicePlugin": self.devices.handler, "DRAPlugin": self.claims}
         self.node.offered = self.devices.offered
         events = PodEvents(recorder)
@@ -146,6 +150,7 @@ class Kubelet:
                 group.create_task(self.devices.run(), name="devices")
                 group.create_task(self.claims.run(), name="claims")
                 group.create_task(self._place(), name="placement")
+                group.create_task(self.pod_resources.run(), name="pod resources")
                 group.create_task(self._follow_engine(), name="engine")
                 group.create_task(self._follow_pods(), name="pods")
                 group.create_task(self._static.run(), name="static pods")

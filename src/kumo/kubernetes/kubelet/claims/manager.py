@@ -147,10 +147,16 @@ class ClaimManager:
                     record.prepared = True
             await self._save()
 
-    async def options(self, pod: Object, container: Mapping[str, Any]) -> DeviceOptions:
-        """What a container gets with its claims. Raises OSError."""
+    def records_of(self, pod: Object, container: Mapping[str, Any]) -> list[ClaimRecord]:
+        """The claims that a container uses, as far as they are prepared."""
+        asked = {c["name"] for c in (container.get("resources") or {}).get("claims") or ()}
+        found = [self._find(namespace_of(pod), n) for e, n in named(pod) if n and e["name"] in asked]
+        return [record for record in found if record is not None]
+
+    async def options(self, pod: Object, container: Mapping[str, Any], more: Sequence[str] = ()) -> DeviceOptions:
+        """What a container gets with its claims, and with the CDI devices in `more`. Raises OSError."""
         asked = (container.get("resources") or {}).get("claims") or ()
-        ids: list[str] = []
+        ids = list(more)
         names = {entry["name"]: name for entry, name in named(pod)}
         for claim in asked:
             name = names.get(claim["name"])

@@ -75,7 +75,7 @@ def _claim(record: ClaimRecord) -> Any:
 
 def _device(device: Any) -> PreparedDevice:
     return PreparedDevice(
-        device.pool_name, device.device_name, tuple(device.request_names), tuple(device.cdi_device_ids)
+        device.pool_name, device.device_name, tuple(device.request_names), tuple(device.cdi_device_ids), device.share_id
     )
 
 

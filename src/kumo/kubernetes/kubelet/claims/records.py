@@ -24,6 +24,8 @@ class PreparedDevice:
     device: str
     requests: tuple[str, ...]
     cdi: tuple[str, ...]
+    share: str = ""
+    """Which part of a device that several claims have."""
 
     def serves(self, request: str) -> bool:
         """Whether a container that names this request of the claim (empty: the whole claim) gets it."""
@@ -63,7 +65,7 @@ def _device(device: PreparedDevice) -> dict[str, Any]:
     return {
         "PoolName": device.pool,
         "DeviceName": device.device,
-        "ShareID": None,
+        "ShareID": device.share or None,
         "RequestNames": list(device.requests),
         "CDIDeviceIDs": list(device.cdi),
     }
@@ -88,7 +90,9 @@ def decode(content: bytes) -> dict[str, ClaimRecord]:
 
 def _prepared(device: Any) -> PreparedDevice:
     requests, cdi = device["RequestNames"] or (), device["CDIDeviceIDs"] or ()
-    return PreparedDevice(device["PoolName"], device["DeviceName"], tuple(requests), tuple(cdi))
+    return PreparedDevice(
+        device["PoolName"], device["DeviceName"], tuple(requests), tuple(cdi), device["ShareID"] or ""
+    )
 
 
 def load(path: Path) -> dict[str, ClaimRecord]:

@@ -21,6 +21,8 @@ class DeviceOptions:
     devices: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     mounts: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    cdi: tuple[str, ...] = ()
+    """Names of CDI devices, whose specs say more."""
 
 
 NOTHING = DeviceOptions()
@@ -32,6 +34,7 @@ def merge(responses: Iterable[bytes]) -> DeviceOptions:
     annotations: dict[str, str] = {}
     devices: dict[str, tuple[str, str]] = {}
     mounts: dict[str, tuple[str, bool]] = {}
+    cdi: dict[str, None] = {}
     for content in responses:
         answer = pb.ContainerAllocateResponse.FromString(content)
         for name, value in sorted(answer.envs.items()):
@@ -42,9 +45,8 @@ def merge(responses: Iterable[bytes]) -> DeviceOptions:
             _put(devices, device.container_path, (device.host_path, device.permissions))
         for mount in answer.mounts:
             _put(mounts, mount.container_path, (mount.host_path, mount.read_only))
-        if answer.cdi_devices:
-            _log.warning("CDI devices of device plugins are ignored", devices=[d.name for d in answer.cdi_devices])
-    return DeviceOptions(environment, devices, mounts, annotations)
+        cdi |= dict.fromkeys(d.name for d in answer.cdi_devices)
+    return DeviceOptions(environment, devices, mounts, annotations, tuple(cdi))
 
 
 def _put(found: dict[str, Any], key: str, value: Any) -> None:
