@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kumo.api.node_components import CSI_USER, DNS_USER, PROXY_USER, VIRT_USER
 from kumo.cli import prepare
+from kumo.cli.api_servers import servers_of
 from kumo.cli.instance import Instance, InstanceError
 from kumo.machinery import tls
 from kumo.machinery.client import Client
+from kumo.machinery.servers import Servers
 from kumo.machinery.transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 CLIENT_FILE, SERVER_FILE = "kubelet-client.pem", "kubelet-server.pem"
 """In `pki/` of a joined node: each a certificate and its key, so that they change together."""
+_CONNECT = 4.0
+"""Seconds for a connection to an API server, after which another one is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class NodeAccess:
     csi: Client
     transports: Sequence[HttpTransport]
     keepers: Sequence[Kept] = ()
+    servers: Servers | None = None
+    """The API servers that a joined node may ask."""
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -68,11 +74,21 @@ def _joined(instance: Instance) -> NodeAccess:
         provisional(server, instance.node_name)
     context = client_context(instance)
     names = ("", PROXY_USER, DNS_USER, VIRT_USER, CSI_USER)
+    servers = servers_of(instance)
     made = [
-        HttpTransport(instance.url, tls=context, headers={"Impersonate-User": name} if name else {}) for name in names
+        HttpTransport(
+            instance.url,
+            tls=context,
+            headers={"Impersonate-User": name} if name else {},
+            connect_timeout=_CONNECT,
+            servers=servers,
+        )
+        for name in names
     ]
     keeper = Renewal(instance, Client(made[0]), context, made)
-    return _made(instance.pki_dir / "ca.crt", tls.KeyPair(server, server), made, (keeper.client, keeper.server))
+    pair = tls.KeyPair(server, server)
+    found = _made(instance.pki_dir / "ca.crt", pair, made, (keeper.client, keeper.server))
+    return replace(found, servers=servers)
 
 
 def _made(ca: Path, server: tls.KeyPair, made: Sequence[HttpTransport], keepers: Sequence[Kept] = ()) -> NodeAccess:

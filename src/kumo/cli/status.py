@@ -81,10 +81,13 @@ async def _objects(instance: Instance) -> dict[str, Any]:
 
 async def _own_objects(instance: Instance) -> dict[str, Any]:
     """What a joined node may know of: itself, and the pods that it runs."""
+    from kumo.cli.api_servers import servers_of
     from kumo.cli.node_access import client_context
     from kumo.machinery.transport import HttpTransport
 
-    transport = HttpTransport(instance.url, tls=client_context(instance))
+    transport = HttpTransport(
+        instance.url, tls=client_context(instance), connect_timeout=_TIMEOUT / 3, servers=servers_of(instance)
+    )
     client, name = Client(transport), instance.node_name
     try:
         async with asyncio.timeout(_TIMEOUT):

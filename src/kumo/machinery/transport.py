@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
@@ -20,12 +21,18 @@ from kumo.api.users import UserInfo
 from kumo.machinery.client import Reply, raise_for_status
 from kumo.machinery.http import Answer, Handler, HeaderLines, Request, Response, Upgrade, WebSocket, header_lines
 from kumo.machinery.listener.replies import close_iterator, status_response
+from kumo.machinery.servers import Servers
 from kumo.machinery.tls import client_context
 from kumo.machinery.websocket import ClientWebSocket, websocket_pair
 
 _log = structlog.get_logger("kumo.transport")
 _LINGER = 5.0
 _LARGEST_MESSAGE = 32 << 20
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_SILENCE = 4
+"""Seconds without a sign of life of a server's machine after which it is asked for one, every second second."""
+_LOST = 12
+"""Seconds after which a machine that does not answer at all is given up."""
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -156,7 +163,9 @@ class HttpTransport:
     string, or a function that gives the newest one. `unix` is the path of a unix socket to connect to.
     `timeout` bounds a whole `request` in seconds (0: none), `connect_timeout` the making of a connection.
     `resolver` finds the host's address anew for each connection, instead of the name service.
-    Without `decompress` (for proxies), bodies are given as they come over the wire.
+    Without `decompress` (for proxies), bodies are given as they come over the wire. `servers`, instead of the one at
+    `base_url`: who can't be connected to is passed over, and who is silent for some seconds though there is something
+    to answer is taken to be gone.
     """
 
     def __init__(
@@ -175,9 +184,11 @@ class HttpTransport:
         server_name: str = "",
         decompress: bool = True,
         resolver: AbstractResolver | None = None,
+        servers: Servers | None = None,
     ) -> None:
         self._resolver = resolver
-        self.base_url = base_url.rstrip("/")
+        self._servers = servers or Servers(base_url)
+        self._several = servers is not None
         self._secure = base_url.startswith("https:")
         if tls is None and self._secure:
             tls = client_context(ca=ca, cert=cert, key=key)
@@ -194,6 +205,11 @@ class HttpTransport:
         self._ending: set[asyncio.Future[None]] = set()
         self._made: dict[str, URL] = {}
 
+    @property
+    def base_url(self) -> str:
+        """The server that is asked now."""
+        return self._servers.current
+
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             connector: aiohttp.BaseConnector
@@ -208,6 +224,7 @@ class HttpTransport:
                     ttl_dns_cache=30,
                     resolver=self._resolver,
                     use_dns_cache=self._resolver is None,
+                    socket_factory=_watchful_socket if self._several else None,
                 )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -221,8 +238,9 @@ class HttpTransport:
             )
         return self._session
 
-    def _target(self, path: str, query: str) -> URL:
-        return URL(f"{self.base_url}{path}?{query}" if query else f"{self.base_url}{path}", encoded="%" in path)
+    @staticmethod
+    def _target(base: str, path: str, query: str) -> URL:
+        return URL(f"{base}{path}?{query}" if query else f"{base}{path}", encoded="%" in path)
 
     def _sent(self, headers: Mapping[str, str] | None) -> MutableMapping[str, str]:
         sent: MutableMapping[str, str]
@@ -254,17 +272,40 @@ class HttpTransport:
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> Reply:
         """Send a request and read the whole answer. Raises ConnectionError when the server can't be reached."""
-        try:
-            async with self._connected().request(
-                method,
-                self._target(path, query),
-                headers=self._sent(headers),
-                data=body or None,
-                **self._options(self._timeout),
-            ) as answer:
+        base, answer = await self._open(method, path, query, headers, body, self._options(self._timeout))
+        async with answer:
+            try:
                 return Reply(answer.status, _lower(answer.headers), await answer.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise self._lost(base, error) from error
+
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str] | None,
+        body: bytes | AsyncIterator[bytes],
+        options: Mapping[str, Any],
+    ) -> tuple[str, aiohttp.ClientResponse]:
+        """The server that answers, and the beginning of its answer. Raises ConnectionError."""
+        others = len(self._servers.urls) - 1
+        while True:
+            base = self.base_url
+            try:
+                return base, await self._connected().request(
+                    method,
+                    self._target(base, path, query),
+                    headers=self._sent(headers),
+                    data=body or None,
+                    **options,
+                )
+            except (aiohttp.ClientError, TimeoutError) as error:
+                unreachable = self._lost(base, error)
+                # Only who was not even connected to has certainly not done it.
+                if others <= 0 or not isinstance(error, _NOT_CONNECTED):
+                    raise unreachable from error
+                others -= 1
 
     @asynccontextmanager
     async def stream(
@@ -291,28 +332,20 @@ class HttpTransport:
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> AsyncIterator[tuple[Reply, AsyncIterator[bytes]]]:
         """As `stream`, with the answer's headers: a Reply without body, and the body's chunks (what a proxy needs)."""
+        # What the client did not say, nobody says for it.
+        options = {"skip_auto_headers": ("Content-Type",), **self._options(0)}
+        base, answer = await self._open(method, path, query, headers, body, options)
         try:
-            answer = await self._connected().request(
-                method,
-                self._target(path, query),
-                headers=self._sent(headers),
-                data=body or None,
-                skip_auto_headers=("Content-Type",),  # What the client did not say, nobody says for it.
-                **self._options(0),
-            )
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
-        try:
-            yield Reply(answer.status, _lower(answer.headers), b""), self._received(answer)
+            yield Reply(answer.status, _lower(answer.headers), b""), self._received(base, answer)
         finally:
             answer.close()
 
-    async def _received(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _received(self, base: str, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
             async for chunk in answer.content.iter_any():
                 yield chunk
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+            raise self._lost(base, error) from error
 
     @asynccontextmanager
     async def websocket(
@@ -324,9 +357,10 @@ class HttpTransport:
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[WebSocket]:
         """Open a WebSocket. Raises StatusError when the server refuses, ConnectionError when it can't be reached."""
+        base = self.base_url
         try:
             opened = await self._connected().ws_connect(
-                self._target(path, query),
+                self._target(base, path, query),
                 protocols=protocols,
                 headers=self._sent(headers),
                 max_msg_size=_LARGEST_MESSAGE,
@@ -337,16 +371,19 @@ class HttpTransport:
         except aiohttp.WSServerHandshakeError as error:
             raise StatusError(error.status, "", f"{error.message} at {path}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
-        socket = ClientWebSocket(opened, opened.protocol or "")
+            raise self._lost(base, error) from error
+        stream = ClientWebSocket(opened, opened.protocol or "")
         try:
-            yield socket
+            yield stream
         finally:
-            await socket.close()
+            await stream.close()
 
-    def _unreachable(self, error: BaseException) -> ConnectionError:
+    def _lost(self, base: str, error: BaseException) -> ConnectionError:
+        """What to raise for a server that failed; another one is asked from now on, if there is one."""
+        if self._servers.failed(base):
+            _log.info("another server is asked from now on", failed=base, now=self.base_url)
         why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-        return ConnectionError(f"{self._unix or self.base_url} can't be reached: {why}")
+        return ConnectionError(f"{self._unix or base} can't be reached: {why}")
 
     async def close(self) -> None:
         """Let go of connections; a later request makes new ones."""
@@ -371,6 +408,18 @@ class HttpTransport:
             task = asyncio.ensure_future(session.close())
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+
+def _watchful_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that breaks when the machine at its other end is gone, also while nothing is said."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _LOST * 1000)
+    return made
 
 
 async def _refusals(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
