@@ -73,6 +73,9 @@ class NodeIpamController:
         self._recorder = EventRecorder(client, "cidrAllocator")
         self._nodes = informers.informer(NODES)
         self._given: dict[str, str] = {}
+        self._full = False
+        """Whether all parts are given away: a thousand nodes without one need not each look at a thousand others."""
+        self._nodes.on_change(self._changed)
         self._controller = Controller(self.name, self._reconcile, workers=1)
         self._controller.watch(self._nodes)
 
@@ -83,10 +86,14 @@ class NodeIpamController:
     async def _reconcile(self, key: Key) -> float | None:
         node = self._nodes.get_key(key)
         if node is None or (node.get("spec") or {}).get("podCIDR"):
-            self._given.pop(key.name, None)
+            if self._given.pop(key.name, None) is not None and node is None:
+                self._full = False
             return None
-        part = self._given.get(key.name) or next_free(self._config, self._taken())
+        part = self._given.get(key.name)
+        if part is None and not self._full:
+            part = next_free(self._config, self._taken())
         if part is None:
+            self._full = True
             text = f"Node {key.name} status is now: CIDRNotAvailable"
             self._recorder.event(node, NORMAL, "CIDRNotAvailable", text)
             raise Temporary("all pod networks are given away", 30.0)
@@ -94,6 +101,10 @@ class NodeIpamController:
         patch = {"spec": {"podCIDR": part, "podCIDRs": self._config.ranges(part)}}
         await self._client.patch(NODES, name_of(node), patch, kind=STRATEGIC_MERGE_PATCH)
         return None
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and _cidrs(old) and (new is None or _cidrs(new) != _cidrs(old)):
+            self._full = False
 
     def _taken(self) -> list[str]:
         return [cidr for node in self._nodes.objects() for cidr in _cidrs(node)] + list(self._given.values())
