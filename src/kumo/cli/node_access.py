@@ -1,7 +1,8 @@
 """How the node process proves itself: by the machine's own CA beside the control plane, by signed requests elsewhere.
 
 A joined node has one client certificate, its kubelet's (`kubelet-client.pem`), and acts as kube-proxy, cluster DNS,
-virt-handler and the volumes' controllers by impersonation. Both of its certificates are renewed while it runs.
+virt-handler, the volumes' controllers and (where it is labelled so) the Ingresses' by impersonation. Both of its
+certificates are renewed while it runs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kumo.api.node_components import CSI_USER, DNS_USER, PROXY_USER, VIRT_USER
+from kumo.api.node_components import CSI_USER, DNS_USER, INGRESS_USER, PROXY_USER, VIRT_USER
 from kumo.cli import prepare
 from kumo.cli.api_servers import servers_of
 from kumo.cli.instance import Instance, InstanceError
@@ -41,6 +42,7 @@ class NodeAccess:
     dns: Client
     virt: Client
     csi: Client
+    ingress: Client
     transports: Sequence[HttpTransport]
     keepers: Sequence[Kept] = ()
     servers: Servers | None = None
@@ -61,7 +63,7 @@ def _beside(instance: Instance) -> NodeAccess:
     pki = prepare.certificates(instance)
     made = [
         HttpTransport(instance.url, ca=pki.ca, cert=pair.cert, key=pair.key)
-        for pair in (pki.node, pki.kube_proxy, pki.dns, pki.virt_handler, pki.csi)
+        for pair in (pki.node, pki.kube_proxy, pki.dns, pki.virt_handler, pki.csi, pki.ingress)
     ]
     return _made(pki.ca, pki.node_server, made)
 
@@ -73,7 +75,7 @@ def _joined(instance: Instance) -> NodeAccess:
     if not server.exists():
         provisional(server, instance.node_name)
     context = client_context(instance)
-    names = ("", PROXY_USER, DNS_USER, VIRT_USER, CSI_USER)
+    names = ("", PROXY_USER, DNS_USER, VIRT_USER, CSI_USER, INGRESS_USER)
     servers = servers_of(instance)
     made = [
         HttpTransport(
@@ -92,8 +94,8 @@ def _joined(instance: Instance) -> NodeAccess:
 
 
 def _made(ca: Path, server: tls.KeyPair, made: Sequence[HttpTransport], keepers: Sequence[Kept] = ()) -> NodeAccess:
-    kubelet, proxy, dns, virt, csi = map(Client, made)
-    return NodeAccess(ca, server, kubelet, proxy, dns, virt, csi, made, keepers)
+    kubelet, proxy, dns, virt, csi, ingress = map(Client, made)
+    return NodeAccess(ca, server, kubelet, proxy, dns, virt, csi, ingress, made, keepers)
 
 
 def client_context(instance: Instance) -> ssl.SSLContext:

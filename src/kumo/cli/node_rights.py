@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kumo.api.node_components import CSI_USER, DNS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
+from kumo.api.node_components import CSI_USER, DNS_USER, INGRESS_USER, PROXY_USER, VIRT_ACCOUNT, VIRT_NAMESPACE
 from kumo.api.objects import Object
 from kumo.api.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, CONFIGMAPS, GVR, ROLEBINDINGS, ROLES
 
@@ -127,7 +127,7 @@ def _impersonation() -> Object:
 
     The API server notes for which node they do, and holds them to it (`apiserver.admission.node_components`).
     """
-    users = [PROXY_USER, DNS_USER, CSI_USER]
+    users = [PROXY_USER, DNS_USER, CSI_USER, INGRESS_USER]
     return {"apiGroups": [""], "resources": ["users"], "resourceNames": users, "verbs": ["impersonate"]}
 
 

@@ -51,9 +51,10 @@ def test_headless_and_external_names_are_not_ours(spec: dict[str, Any], ours: bo
     assert is_ours(service(**spec)) is ours
 
 
-def test_another_proxys_service_is_left_alone() -> None:
+@pytest.mark.parametrize("label", ["service-proxy-name", "headless"])
+def test_another_proxys_service_is_left_alone(label: str) -> None:
     found = service()
-    found["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "other"}
+    found["metadata"]["labels"] = {f"service.kubernetes.io/{label}": "other"}
     assert service_ports(found, [], HERE) == []
 
 

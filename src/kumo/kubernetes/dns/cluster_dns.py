@@ -88,7 +88,7 @@ class ClusterDns:
 
     async def _keep_published(self, ports: Ports, page: Listener | None) -> None:
         await self._catalog.wait_synced()  # nobody is led here before we know the answers
-        delay = _RETRY_FIRST
+        delay, served = _RETRY_FIRST, False
         while True:
             self._wake.clear()
             try:
@@ -99,7 +99,8 @@ class ClusterDns:
                 delay = min(delay * 2, _RETRY_LONGEST)
                 continue
             delay = _RETRY_FIRST
-            if page is not None and not self.ready.is_set():  # The bridge has its address now.
+            if page is not None and not served:  # The bridge has its address now.
+                served = True
                 try:
                     await page.start()
                 except ListenError as error:
@@ -120,7 +121,11 @@ class ClusterDns:
                 fix="kubectl -n kube-system delete service kube-dns",
             )
         elif patch := publication.amendment(service):
-            await client.patch(SERVICES, publication.SERVICE, patch, publication.NAMESPACE)
+            try:
+                await client.patch(SERVICES, publication.SERVICE, patch, publication.NAMESPACE)
+            except StatusError as error:
+                if error.code != 403:  # That of a joined node is not its own to change.
+                    raise
         wanted = publication.endpoint_slice(config, ports, await client.get(NODES, config.node_name))
         found = self._slices.get(name_of(wanted), publication.NAMESPACE)
         if found is None:

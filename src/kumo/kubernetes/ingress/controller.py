@@ -17,6 +17,7 @@ from kumo.kubernetes.ingress.config import NAMESPACE, SERVICE, IngressConfig
 from kumo.kubernetes.ingress.engine import EngineError, Haproxy
 from kumo.kubernetes.ingress.names import Names
 from kumo.kubernetes.ingress.publication import INGRESSES
+from kumo.kubernetes.ingress.secret_sources import AllSecrets, NamedSecrets, SecretSource
 from kumo.kubernetes.ingress.world import Plan, World, title
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informers
@@ -42,7 +43,11 @@ class IngressController:
         self._default = default
         self._wake = asyncio.Event()
         self._names = Names(config.dns, self._wake.set, config.addresses) if config.dns else None
-        self._world = World(informers, self._wake.set, self._names)
+        told = self._wake.set
+        self._secrets: SecretSource = NamedSecrets(self._client, told)
+        if config.leading:
+            self._secrets = AllSecrets(informers, told)
+        self._world = World(informers, told, self._secrets, self._names)
         self._engine = Haproxy(config.directory, config.binary)
         self._served: Plan | None = None
         self._told: Mapping[Key, tuple[str, ...]] = {}
@@ -59,6 +64,7 @@ class IngressController:
                 self._watcher.cancel()
             if self._names is not None:
                 await self._names.close()
+            await self._secrets.close()
             await self._engine.stop()
 
     async def _keep(self) -> None:
@@ -81,15 +87,19 @@ class IngressController:
 
     async def _look(self) -> None:
         ours = self._world.ours
+        await self._world.wait_secrets(ours)
         if not ours:
             await self._rest()
             return
         slots = {t: b.slots for t, b in self._served.backends.items()} if self._served else {}
         plan = self._world.plan(ours, slots)
         await self._serve(plan)
-        self._complain(ours, plan)
+        if self._config.leading:
+            self._complain(ours, plan)
+            await self._make_balancer()
         await self._publish()
-        await self._show(ours)
+        if self._config.leading:
+            await self._show(ours)
 
     async def _rest(self) -> None:
         """Nobody wants anything: no haproxy, nor one that a killed process has left."""
@@ -140,8 +150,7 @@ class IngressController:
                 self._recorder.event(ingress, NORMAL, "Sync", "Scheduled for sync")
         self._told = {key_of(i): plan.troubles.get(key_of(i), ()) for i in ours}
 
-    async def _publish(self) -> None:
-        """Make the load balancer and this node's endpoint, where they are not as they must be."""
+    async def _make_balancer(self) -> None:
         client, config = self._client, self._config
         balancer = self._world.balancer
         if balancer is None:
@@ -149,6 +158,10 @@ class IngressController:
         elif config.address6 and publication.is_single(balancer):
             patch = {"spec": {"ipFamilyPolicy": "PreferDualStack"}}
             await client.patch(SERVICES, SERVICE, patch, NAMESPACE)
+
+    async def _publish(self) -> None:
+        """Make this node's endpoints, where they are not as they must be."""
+        client, config = self._client, self._config
         if self._node is None or any(self._world.piece(n) is None for n in publication.slice_names(config)):
             self._node = await client.get(NODES, config.node_name)
         for wanted in publication.endpoint_slices(config, self._node):
@@ -158,6 +171,16 @@ class IngressController:
             elif differs(wanted, found):
                 wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
                 await client.update(ENDPOINTSLICES, wanted)
+
+    async def withdraw(self) -> None:
+        """Take this node's endpoints away, and end what an earlier process left. Raises StatusError."""
+        await self._engine.stop()
+        for name in publication.slice_names(self._config):
+            try:
+                await self._client.delete(ENDPOINTSLICES, name, NAMESPACE)
+            except StatusError as error:
+                if not is_not_found(error):
+                    raise
 
     async def _show(self, ours: list[Object]) -> None:
         """Write where the Ingresses are reached into those that do not say it yet."""

@@ -20,8 +20,9 @@ def write(config: IngressConfig, plan: Plan, default: KeyPair) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted: dict[str, bytes] = {file_name(key): c.pem for key, c in plan.certificates.items()}
     shown = plan.default
-    own = shown.pem if shown is not None else Path(default.cert).read_bytes() + Path(default.key).read_bytes()
-    wanted[DEFAULT_CERTIFICATE] = own
+    files_of_default = dict.fromkeys((Path(default.cert), Path(default.key)))  # it may be one for both
+    own = b"".join(path.read_bytes() for path in files_of_default)
+    wanted[DEFAULT_CERTIFICATE] = shown.pem if shown is not None else own
     wanted[CERTIFICATES] = listing(str(directory), plan.certificates, DEFAULT_CERTIFICATE).encode()
     wanted |= {name: text.encode() for name, text in files(config, plan.rules, plan.backends).items()}
     _replace(directory, wanted)

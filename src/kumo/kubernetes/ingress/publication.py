@@ -36,7 +36,7 @@ def objects() -> list[tuple[GVR, Object]]:
     ]
     here = [
         {"apiGroups": [""], "resources": ["services"], "verbs": ["create", "patch", "update"]},
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["create", "update"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["create", "delete", "update"]},
     ]
     meta, local = {"name": USER}, {"name": USER, "namespace": NAMESPACE}
     return [

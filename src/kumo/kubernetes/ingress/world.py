@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import structlog
 
 from kumo.api.objects import Key, Object, key_of, labels_of, name_of, namespace_of
-from kumo.api.resources import ENDPOINTSLICES, SECRETS, SERVICES
+from kumo.api.resources import ENDPOINTSLICES, SERVICES
 from kumo.kubernetes.ingress.backends import Backend, Server, Slots, place, port_of, protocol, servers
 from kumo.kubernetes.ingress.certificates import BadCertificate, Certificate, certificate
 from kumo.kubernetes.ingress.config import DEFAULT_SECRET, NAMESPACE, SERVICE
 from kumo.kubernetes.ingress.names import Names
 from kumo.kubernetes.ingress.publication import INGRESS_CLASSES, INGRESSES
 from kumo.kubernetes.ingress.routes import Rule, Target, is_ours, own_classes, routing
+from kumo.kubernetes.ingress.secret_sources import SecretSource
 from kumo.machinery.informer import Informers
 
 _log = structlog.get_logger("kumo.ingress")
@@ -51,27 +52,37 @@ class World:
     `names` tells what ExternalName Services mean; without it they are not led to.
     """
 
-    def __init__(self, informers: Informers, changed: Callable[[], None], names: Names | None = None) -> None:
+    def __init__(
+        self,
+        informers: Informers,
+        changed: Callable[[], None],
+        secrets: SecretSource,
+        names: Names | None = None,
+    ) -> None:
         self._names = names
+        self._secrets = secrets
         self._ingresses = informers.informer(INGRESSES)
         self._classes = informers.informer(INGRESS_CLASSES)
         self._services = informers.informer(SERVICES)
         self._slices = informers.informer(ENDPOINTSLICES)
-        self._secrets = informers.informer(SECRETS, field_selector="type=kubernetes.io/tls")
         self._slices.add_index(_INDEX, _service_of)
         self._named: frozenset[Key] = frozenset()
         self._seen: dict[Key, tuple[object, Certificate | BadCertificate]] = {}
         """What the wanted secrets hold, with the version and hosts that this holds for."""
         self._changed = changed
-        for informer in (self._ingresses, self._classes, self._secrets):
+        for informer in (self._ingresses, self._classes):
             informer.on_change(lambda _old, _new: changed())
         self._services.on_change(self._service_changed)
         self._slices.on_change(self._slice_changed)
 
     async def wait_synced(self) -> None:
         """Return once everything was listed."""
-        for informer in (self._ingresses, self._classes, self._services, self._slices, self._secrets):
+        for informer in (self._ingresses, self._classes, self._services, self._slices):
             await informer.wait_synced()
+
+    async def wait_secrets(self, ingresses: list[Object]) -> None:
+        """Return once it is known what the secrets that these Ingresses name hold."""
+        await self._secrets.want({_DEFAULT, *routing(ingresses).secrets} if ingresses else ())
 
     @property
     def ours(self) -> list[Object]:

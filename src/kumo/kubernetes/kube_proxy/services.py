@@ -17,6 +17,7 @@ from kumo.kubernetes.kube_proxy.endpoints import Endpoint, Place, addresses_of, 
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 DEFAULT_AFFINITY_SECONDS = 10800
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -69,10 +70,16 @@ class ServicePort:
         return bool(self.node_port or self.external_addresses or self.balanced)
 
 
+def is_left_out(obj: Object) -> bool:
+    """Whether a Service's or EndpointSlice's labels say that it is another proxy's, or no proxy's."""
+    labels = labels_of(obj)
+    return PROXY_NAME_LABEL in labels or HEADLESS_LABEL in labels
+
+
 def is_ours(service: Object) -> bool:
     """Whether a proxy has to do with the Service: neither headless nor ExternalName, nor another proxy's."""
     spec = service.get("spec") or {}
-    if spec.get("type") == "ExternalName" or PROXY_NAME_LABEL in labels_of(service):
+    if spec.get("type") == "ExternalName" or is_left_out(service):
         return False
     return spec.get("clusterIP") not in (None, "", "None")
 

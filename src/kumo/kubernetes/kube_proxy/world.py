@@ -13,6 +13,7 @@ from kumo.kubernetes.kube_proxy.services import (
     SERVICE_NAME_LABEL,
     ServicePort,
     health_port,
+    is_left_out,
     local_count,
     service_ports,
 )
@@ -40,7 +41,7 @@ class World:
         self._services = informers.informer(SERVICES)
         self._slices = informers.informer(ENDPOINTSLICES)
         self._nodes = informers.informer(NODES)
-        self._slices.add_index(_INDEX, lambda o: [str(k)] if (k := _service_of(o)) else [])
+        self._slices.add_index(_INDEX, lambda o: [str(k)] if (k := _service_of(o)) and not is_left_out(o) else [])
         self._changed = changed
         self._moved = moved
         self._seen: object = None

@@ -14,6 +14,9 @@ from kumo.api.node_components import (
     DNS_NAMESPACE,
     DNS_SERVICE,
     DNS_USER,
+    INGRESS_NAMESPACE,
+    INGRESS_SERVICE,
+    INGRESS_USER,
     LOCAL_DRIVER,
     LOCAL_TOPOLOGY,
     VIRT_USER,
@@ -27,6 +30,7 @@ from kumo.kubernetes.apiserver.admission.node_restriction import NodeRestriction
 from kumo.kubernetes.apiserver.admission.refusals import refused
 from kumo.kubernetes.apiserver.attributes import AdmissionAttributes, Reader
 from kumo.kubernetes.apiserver.authorization.node_components import nodes_of
+from kumo.kubernetes.apiserver.authorization.node_ingress import own_slices
 
 CLAIMS, VOLUMES = core("persistentvolumeclaims"), core("persistentvolumes", False)
 _SNAPSHOT = "snapshot.storage.k8s.io"
@@ -65,6 +69,7 @@ class ComponentRestriction:
             (VIRT_USER, "virtualmachineinstances"): _instance,
             (DNS_USER, "services"): _dns_service,
             (DNS_USER, "endpointslices"): _dns_slice,
+            (INGRESS_USER, "endpointslices"): _ingress_slice,
         }
 
     def validate(self, attrs: AdmissionAttributes) -> None:
@@ -205,6 +210,17 @@ def _dns_slice(attrs: AdmissionAttributes, node: str) -> str:
     if own and all(e.get("nodeName") == node for e in obj.get("endpoints") or ()):
         return ""
     return "can only publish its own server"
+
+
+def _ingress_slice(attrs: AdmissionAttributes, node: str) -> str:
+    obj = attrs.object or {}
+    if attrs.operation == "DELETE":
+        return ""
+    service = labels_of(obj).get("kubernetes.io/service-name")
+    own = (namespace_of(obj) or attrs.namespace) == INGRESS_NAMESPACE and name_of(obj) in own_slices(node)
+    if own and service == INGRESS_SERVICE and all(e.get("nodeName") == node for e in obj.get("endpoints") or ()):
+        return ""
+    return "can only publish its own server of Ingresses"
 
 
 def _only(new: Object, old: Object, **changing: tuple[str, ...] | None) -> str:

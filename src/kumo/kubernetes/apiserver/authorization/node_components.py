@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kumo.api.node_components import CSI_USER, DNS_NAMESPACE, DNS_SERVICE, DNS_USER, VIRT_USER
+from kumo.api.node_components import CSI_USER, DNS_NAMESPACE, DNS_SERVICE, DNS_USER, INGRESS_USER, VIRT_USER
 from kumo.api.node_slices import slice_name
 from kumo.api.objects import Object
 from kumo.api.resources import GVR
 from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
+from kumo.kubernetes.apiserver.authorization import node_ingress
 
 INSTANCES = GVR("kubevirt.io", "v1", "virtualmachineinstances")
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
@@ -56,6 +57,8 @@ class NodeComponents:
 
     def refusal(self, user: str, node: str, info: RequestInfo) -> str:
         """Why the user may not do this for the node; empty if he may."""
+        if user == INGRESS_USER:
+            return node_ingress.refusal(self._reader, node, info)
         judge = self._judges.get((user, info.group, info.resource))
         return judge(node, info) if judge is not None else ""
 
