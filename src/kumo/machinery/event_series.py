@@ -27,6 +27,8 @@ _REMEMBERED = 4096
 _WAITING = 2000
 _FINISHED = 360.0
 _LONGEST_NOTE = 1024
+_TRIES = 12
+_LONGEST_PAUSE = 10.0
 
 
 @dataclass(slots=True)
@@ -44,8 +46,10 @@ class _Series:
 class SeriesRecorder:
     """Records events as `reportingController`; the instance is that and the host's name, as upstream's."""
 
-    def __init__(self, client: Client, controller: str, host: str = "") -> None:
+    def __init__(self, client: Client, controller: str, host: str = "", *, pause: float = 0.5) -> None:
+        """`pause` is how many seconds an unreachable server is left alone at first."""
         self._client = client
+        self._pause = pause
         self._controller = controller
         self._host = host or socket.gethostname()
         self._seen: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
@@ -152,14 +156,27 @@ class SeriesRecorder:
         while True:
             verb, body, identity = await self._queue.get()
             try:
+                await self._write(verb, body, identity[2])
+            except Exception:
+                _log.exception("event not written", reason=identity[2])
+
+    async def _write(self, verb: str, body: dict[str, Any], reason: str) -> None:
+        """Write it; while the server can't be reached, again and again, two minutes long. What it refuses is lost."""
+        for number in range(_TRIES):
+            try:
                 if verb == "create":
                     await self._client.create(EVENTS, body)
                 else:
                     await self._client.patch(EVENTS, body["name"], body["patch"], body["namespace"])
-            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
-                _log.debug("event not written", reason=identity[2], error=str(error))
-            except Exception:
-                _log.exception("event not written", reason=identity[2])
+                return
+            except StatusError as error:
+                # A creation whose answer was lost has been carried out.
+                _log.debug("event refused", reason=reason, error=str(error))
+                return
+            except (ConnectionError, OSError, TimeoutError) as error:
+                _log.debug("event not written", reason=reason, error=str(error))
+            await asyncio.sleep(min(self._pause * 2**number, _LONGEST_PAUSE))
+        _log.warning("event dropped", reason=reason)
 
 
 def _flat(reference: dict[str, Any]) -> tuple[str, ...]:

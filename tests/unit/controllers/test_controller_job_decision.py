@@ -32,6 +32,8 @@ class Play:
         self.now = 1_000_000.0
         self.record = Record()
         self.slow = slow
+        self.ending = False
+        """Whether the namespace is going: the server creates nothing in it."""
         self.events: list[str] = []
 
     def step(self, *, die: str = "") -> Orders:
@@ -48,7 +50,8 @@ class Play:
             made = orders(view, self.now, Backoff())
             self.delete(made.delete, release=True)
             view.terminating += len(made.delete)
-            for index in made.create:
+            view.ending = self.ending
+            for index in () if self.ending else made.create:
                 self.create(pod_for(self.job, index, (view.delayed or {}).get(-1 if index is None else index)))
             left = len(view.active) - len(made.delete) + len(made.create)
             if verdict.is_complete(view, left):
@@ -282,6 +285,19 @@ def test_controller_job_limits_failures_of_each_index() -> None:
     play.end("Succeeded", index=1)
     play.settle()
     assert (play.reason("Failed"), play.status["completedIndexes"]) == ("FailedIndexes", "1")
+
+
+def test_controller_job_keeps_no_pod_in_a_namespace_that_ends() -> None:
+    play = Play(completions=2, parallelism=2, completionMode="Indexed", backoffLimitPerIndex=1, backoffLimit=2**31 - 1)
+    play.settle()
+    play.ending = True
+    for pod in list(play.pods.values()):
+        pod["metadata"]["deletionTimestamp"] = timestamp(play.now)
+        pod["status"]["phase"] = "Failed"
+    play.now += 15
+    play.step()
+    assert not play.pods
+    assert play.status["failed"] == 2
 
 
 def test_controller_job_fails_with_too_many_failed_indexes() -> None:

@@ -87,3 +87,38 @@ async def test_event_series_that_has_ended_is_counted_to_its_end(monkeypatch: py
         while len(made) < 3:
             await asyncio.sleep(0.01)
     assert made[2][1]["series"]["count"] == 4
+
+
+class Away(Server):
+    """A server that can't be reached for a while."""
+
+    def __init__(self, outages: int) -> None:
+        super().__init__()
+        self.left = outages
+        self.asked = 0
+
+    async def create(self, gvr: Any, body: Any) -> None:
+        self.asked += 1
+        if self.left:
+            self.left -= 1
+            raise ConnectionError("refused")
+        await super().create(gvr, body)
+
+
+async def test_event_series_waits_for_a_server_that_is_away() -> None:
+    server = Away(3)
+    recorder = SeriesRecorder(server, "default-scheduler", "host", pause=0.0)  # type: ignore[arg-type]
+    recorder.event(POD, NORMAL, "Scheduled", "Binding", "one")
+    recorder.event(POD, WARNING, "FailedScheduling", "Scheduling", "two")
+    made = await written(server, 2)
+    assert [body["note"] for _, body in made] == ["one", "two"]
+    assert server.asked == 5
+
+
+async def test_event_series_gives_an_event_up_in_the_end() -> None:
+    server = Away(event_series._TRIES)
+    recorder = SeriesRecorder(server, "default-scheduler", "host", pause=0.0)  # type: ignore[arg-type]
+    recorder.event(POD, NORMAL, "Scheduled", "Binding", "one")
+    recorder.event(POD, WARNING, "FailedScheduling", "Scheduling", "two")
+    made = await written(server, 1)
+    assert [body["note"] for _, body in made] == ["two"]

@@ -65,6 +65,8 @@ def _may_go(view: View, pod: Object) -> bool:
         return True
     if not view.has_failed(pod):
         return False
+    if view.ending:  # upstream keeps the last failed pod of an index for ever then, and the namespace with it
+        return True
     kept = (view.delayed or {}).get(_order(pod))
     return kept is None or uid_of(kept) != uid_of(pod)
 

@@ -232,6 +232,7 @@ class JobController:
 
         done, error = await slow_start(len(wanted), create)
         self._expectations.created(key, len(wanted) - done)
+        view.ending = is_namespace_ending(error)
         return done, None if is_namespace_ending(error) else error
 
     # -- the books ----------------------------------------------------------------------------------------------------

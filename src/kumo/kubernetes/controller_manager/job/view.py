@@ -68,6 +68,8 @@ class View:
     failed_indexes: Intervals | None = None
     delayed: dict[int, Object] | None = None
     finished: Condition | None = None
+    ending: bool = False
+    """Whether the namespace is going: no pod is created any more, so none is kept for another's sake."""
 
     @property
     def spec(self) -> dict[str, Any]:
