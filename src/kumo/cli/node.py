@@ -125,8 +125,7 @@ class Node:
                 components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
                 if known.servers is not None:
                     components.append(ApiServers(self._instance, known.servers, sets[1]))
-                if not self._instance.joined:
-                    components.append(NodeIngress(self._instance))
+                components.append(NodeIngress(self._instance, known))
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
                     if self._instance.joined:
