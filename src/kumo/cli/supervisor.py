@@ -5,8 +5,8 @@ Processes report to its datagram socket in JSON: `{"process", "step", "seconds"}
 `{"process", "ready": true}`, `{"process", "waiting"}` for what it waits for, `{"process", "error"}` for a fault that a
 restart would not cure.
 
-SIGTERM and SIGINT end the pods and virtual machines too. SIGUSR2 is what systemd's unit sends (`cli/service`): then, too,
-unless the service is only being restarted.
+SIGTERM and SIGINT end the pods and virtual machines too. SIGUSR2 is what systemd's unit sends (`cli/service`): then
+too, unless the service is only being restarted.
 
 Children are told to end (SIGTERM) when this process dies, however it dies: nothing is left half-supervised, and no
 running container or virtual machine depends on any of them.
@@ -158,7 +158,7 @@ class Supervisor:
         with log, os.fdopen(stdin, "rb") as given:
             process.child = subprocess.Popen(
                 process.argv,
-                env=os.environ | process.env,
+                env=systemd.without_notification(os.environ) | process.env,
                 stdin=given,
                 stdout=log,
                 stderr=log,

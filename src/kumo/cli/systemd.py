@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -18,6 +18,11 @@ def notify(*lines: str) -> None:
     address = f"\0{path[1:]}" if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.sendto("\n".join(lines).encode(), address)
+
+
+def without_notification(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for children: containerd, for one, would tell systemd itself that it is ready."""
+    return {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
 
 
 def is_restarting() -> bool:
