@@ -24,6 +24,8 @@ class CgroupLimits:
     cpu_quota: int = 0
     cpu_period: int = 100_000
     memory: int = 0
+    pids: int = 0
+    """How many processes there may be."""
 
 
 class Cgroups:
@@ -129,6 +131,8 @@ class Cgroups:
             _write(self._file("cpu", path, "cpu.cfs_quota_us"), str(limits.cpu_quota))
         if limits.memory:
             _write(self._file("memory", path, "memory.limit_in_bytes"), str(limits.memory))
+        if limits.pids:
+            _write(self._file("pids", path, "pids.max"), str(limits.pids))
 
     def _create_v2(self, path: str, limits: CgroupLimits) -> None:
         folder = self._root
@@ -147,6 +151,8 @@ class Cgroups:
             _write(folder / "cpu.max", f"{limits.cpu_quota} {limits.cpu_period}")
         if limits.memory:
             _write(folder / "memory.max", str(limits.memory))
+        if limits.pids:
+            _write(folder / "pids.max", str(limits.pids))
 
 
 def _weight(shares: int) -> int:

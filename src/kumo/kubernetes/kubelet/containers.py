@@ -46,6 +46,8 @@ class Surroundings:
     given: DeviceOptions = NOTHING
     """What comes with the devices of device plugins; `environment` has its variables already."""
     place: Place = ANYWHERE
+    seccomp_default: bool = False
+    """Whether a container that says nothing of seccomp gets the runtime's profile."""
 
 
 def log_path(container: str, restarts: int) -> str:
@@ -109,7 +111,14 @@ def container_config(
                 memory_limit_in_bytes=limits.memory,
                 oom_score_adj=oom_score(pod, container, around.node_memory),
             ),
-            security_context=container_context(pod, container, around.profiles, around.target, around.image),
+            security_context=container_context(
+                pod,
+                container,
+                around.profiles,
+                around.target,
+                around.image,
+                seccomp_default=around.seccomp_default,
+            ),
         ),
     )
 

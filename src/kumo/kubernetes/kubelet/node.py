@@ -29,7 +29,6 @@ from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 LEASE_NAMESPACE = "kube-node-lease"
 ATTACHED = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 """Volumes are attached by the control plane, not by the kubelet."""
-_MAX_IMAGES = 50
 _FEATURES = (
     "InPlacePodLevelResourcesVerticalScaling",
     "InPlacePodVerticalScalingInitContainers",
@@ -147,6 +146,11 @@ def runtime_abilities(runtime: cri.StatusResponse) -> dict[str, Any]:
 
 def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, Any]) -> Object:
     """The Node to create."""
+    spec: dict[str, Any] = {"podCIDR": config.pod_cidr, "podCIDRs": config.pod_cidrs} if config.pod_cidr else {}
+    if config.taints:
+        spec["taints"] = [dict(taint) for taint in config.taints]
+    if config.provider_id:
+        spec["providerID"] = config.provider_id
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -155,7 +159,7 @@ def node_object(config: KubeletConfig, machine: Machine, status: Mapping[str, An
             "labels": node_labels(config, machine),
             "annotations": ATTACHED | dict(config.annotations),
         },
-        "spec": {"podCIDR": config.pod_cidr, "podCIDRs": config.pod_cidrs} if config.pod_cidr else {},
+        "spec": spec,
         "status": dict(status),
     }
 
@@ -210,7 +214,8 @@ class NodeKeeper:
         self.offered: Callable[[], tuple[Mapping[str, str], Mapping[str, str]]] = lambda: ({}, {})
         """Capacity and allocatable of what plugins offer."""
         self.pressures: Callable[[], Collection[str]] = tuple
-        """The volumes that must not be detached, by their unique names."""
+        self.shutting_down: Callable[[], bool] = lambda: False
+        """Whether the machine is about to be shut down."""
         self.registered = asyncio.Event()
 
     def poke(self) -> None:
@@ -260,6 +265,11 @@ class NodeKeeper:
             group.create_task(self._keep_status())
 
     async def _register(self) -> None:
+        if not self._config.register:
+            # Somebody else makes it: until then there is nothing to keep.
+            self._node = await self._client.get(NODES, self._config.node_name)
+            await self._write_status()
+            return
         status = await self._status()
         status["conditions"] = node_conditions((), self._problem, timestamp(), self.pressures())
         try:
@@ -298,10 +308,12 @@ class NodeKeeper:
                     images.append({"names": names[:5], "sizeBytes": image.size})
         except EngineError as error:
             self._problem = f"container runtime is down: {error.message}"
-        if self._leaving:
+        if self._leaving or self.shutting_down():
             self._problem = "node is shutting down"
         images.sort(key=lambda i: -i["sizeBytes"])
-        status = node_status(self._config, self._machine, version, images[:_MAX_IMAGES]) | abilities
+        if self._config.max_images >= 0:
+            images = images[: self._config.max_images]
+        status = node_status(self._config, self._machine, version, images) | abilities
         capacity, allocatable = self.offered()
         status["capacity"] = {**capacity, **status["capacity"]}
         status["allocatable"] = {**allocatable, **status["allocatable"]}
@@ -334,6 +346,10 @@ class NodeKeeper:
     def warn(self, reason: str, message: str) -> None:
         """Record a warning about the Node."""
         self._say(WARNING, reason, message)
+
+    def tell(self, reason: str, message: str) -> None:
+        """Record an event about the Node that nobody has to worry about."""
+        self._say(NORMAL, reason, message)
 
     def _say(self, kind: str, reason: str, message: str) -> None:
         if self._recorder is not None and self._node is not None:

@@ -74,9 +74,18 @@ def _groups(wanted: Mapping[str, Any]) -> list[int]:
 
 
 def container_context(
-    pod: Object, container: Container, profiles: Path, target: str = "", image: cri.Image | None = None
+    pod: Object,
+    container: Container,
+    profiles: Path,
+    target: str = "",
+    image: cri.Image | None = None,
+    *,
+    seccomp_default: bool = False,
 ) -> cri.LinuxContainerSecurityContext:
-    """A container's security context; `profiles` is the directory of seccomp profiles of type Localhost."""
+    """A container's security context; `profiles` is the directory of seccomp profiles of type Localhost.
+
+    `seccomp_default`: who says nothing of seccomp gets the runtime's own profile.
+    """
     own, shared = container_security(container), pod_security(pod)
     masked = own.get("procMount") != "Unmasked"
     capabilities = own.get("capabilities") or {}
@@ -91,7 +100,7 @@ def container_context(
         supplemental_groups=_groups(shared),
         masked_paths=_MASKED if masked else (),
         readonly_paths=_READ_ONLY if masked else (),
-        seccomp=_seccomp(own, shared, profiles),
+        seccomp=_seccomp(own, shared, profiles, confined=seccomp_default),
     )
     user = run_as(container, pod, "runAsUser")
     group = run_as(container, pod, "runAsGroup")
@@ -132,9 +141,11 @@ def wants_apparmor(pod: Object) -> bool:
     return any(p and p.get("type") != "Unconfined" for p in found)
 
 
-def _seccomp(own: Mapping[str, Any], shared: Mapping[str, Any], profiles: Path) -> cri.SecurityProfile:
+def _seccomp(
+    own: Mapping[str, Any], shared: Mapping[str, Any], profiles: Path, *, confined: bool
+) -> cri.SecurityProfile:
     wanted = own.get("seccompProfile") or shared.get("seccompProfile") or {}
-    kind = wanted.get("type") or "Unconfined"
+    kind = wanted.get("type") or ("RuntimeDefault" if confined else "Unconfined")
     if own.get("privileged") or kind == "Unconfined":
         return cri.SecurityProfile(profile_type=_UNCONFINED)
     if kind == "Localhost":

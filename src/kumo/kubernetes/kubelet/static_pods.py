@@ -160,7 +160,14 @@ def read_directory(directory: Path, node: str) -> dict[str, Object]:
 class StaticPods:
     """Follows the directory. `changed` is called with a pod that has come (None, pod) or gone (pod, None)."""
 
-    def __init__(self, directory: Path, node: str, changed: Callable[[Object | None, Object | None], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        changed: Callable[[Object | None, Object | None], None],
+        look_again: float = _LOOK_AGAIN,
+    ) -> None:
+        self._look_again = look_again
         self._directory = directory
         self._node = node
         self._changed = changed
@@ -194,7 +201,7 @@ class StaticPods:
             notify.watch(self._directory, removals=True)
             while True:
                 await self.look()
-                await notify.wait(_LOOK_AGAIN)
+                await notify.wait(self._look_again)
 
 
 class Mirrors:

@@ -36,8 +36,9 @@ class StaticSide:
         node: Callable[[], Object | None],
         employ: Callable[[Object], object],
         tell: Callable[[Object], None],
+        look_again: float = 20.0,
     ) -> None:
-        self._pods = StaticPods(directory, node_name, self._changed)
+        self._pods = StaticPods(directory, node_name, self._changed, look_again)
         self._mirrors = Mirrors(client, node)
         self._employ = employ
         self._tell = tell

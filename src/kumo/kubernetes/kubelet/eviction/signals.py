@@ -44,10 +44,18 @@ def _total_memory() -> int:
     return 0
 
 
-def _processes() -> Observation | None:
+def most_processes() -> int:
+    """How many processes the machine may have; 0 if it does not tell."""
     try:
-        most = min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
+        return min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _processes() -> Observation | None:
+    most = most_processes()
+    try:
         running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
     except (OSError, ValueError, IndexError):
         return None
-    return Observation(max(most - running, 0), most)
+    return Observation(max(most - running, 0), most) if most else None

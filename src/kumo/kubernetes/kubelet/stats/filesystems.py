@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_FRESH = 60.0
 _MOST = 1_000_000
 """Entries of one directory tree that are looked at: beyond them the number is what was found until then."""
 
@@ -80,9 +79,10 @@ def walked(paths: Iterable[Path | str]) -> tuple[int, int]:
 
 
 class DirectorySizes:
-    """Sizes of directories, looked at anew a minute after the last time."""
+    """Sizes of directories, looked at anew so many seconds after the last time."""
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: float = 60.0) -> None:
+        self._fresh = fresh
         self._known: dict[str, tuple[float, int, int]] = {}
 
     def of(self, path: Path) -> DiskUse | None:
@@ -91,10 +91,10 @@ class DirectorySizes:
         if whole is None:
             return None
         now = time.monotonic()
-        at, used, inodes = self._known.get(str(path), (-_FRESH, 0, 0))
-        if now - at >= _FRESH:
+        at, used, inodes = self._known.get(str(path), (-self._fresh, 0, 0))
+        if now - at >= self._fresh:
             used, inodes = walked([path])
             self._known[str(path)] = (now, used, inodes)
-            for old in [p for p, (then, _, _) in self._known.items() if now - then > 10 * _FRESH]:
+            for old in [p for p, (then, _, _) in self._known.items() if now - then > 10 * self._fresh]:
                 del self._known[old]
         return DiskUse(whole.available, whole.capacity, used, whole.inodes_free, whole.inodes, inodes)

@@ -39,7 +39,7 @@ class PodFiles:
 
     def __init__(self, config: KubeletConfig) -> None:
         self._config = config
-        self._sizes = DirectorySizes()
+        self._sizes = DirectorySizes(config.sizes_seconds)
 
     def volumes(self, pod: Object) -> Iterator[VolumeUse]:
         """The volumes that have a size of their own: not hostPath, not images, as upstream."""
