@@ -14,12 +14,24 @@ import pytest
 import pytest_asyncio
 
 from kumo.api.errors import StatusError
-from kumo.api.node_components import CSI_USER, DNS_USER, LOCAL_DRIVER, LOCAL_TOPOLOGY, NODE_NAME, PROXY_USER, VIRT_USER
+from kumo.api.node_components import (
+    CSI_USER,
+    DNS_USER,
+    INGRESS_LABEL,
+    INGRESS_USER,
+    LOCAL_DRIVER,
+    LOCAL_TOPOLOGY,
+    NODE_NAME,
+    PROXY_USER,
+    VIRT_USER,
+)
 from kumo.api.objects import Object
 from kumo.api.resources import ENDPOINTSLICES, GVR, NAMESPACES, NODES, SECRETS, SERVICES, core
 from kumo.cli.node_rights import ClusterSettings, node_objects, virt_rights
 from kumo.cli.node_storage import snapshot_objects, storage_rights
 from kumo.cli.rights import rights
+from kumo.kubernetes.ingress.publication import INGRESSES
+from kumo.kubernetes.ingress.publication import objects as ingress_objects
 from kumo.kubevirt.virt_api.install import install
 from kumo.machinery import tls
 from kumo.machinery.client import Client
@@ -29,7 +41,14 @@ from support.rbac_matrix import RESOURCES, VERBS, Resource, read_table
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 GOLDEN = Path(__file__).parents[2] / "golden" / "node_rights.txt"
-IDENTITIES = {"kubelet": "", "kube-proxy": PROXY_USER, "dns": DNS_USER, "csi": CSI_USER, "virt-handler": VIRT_USER}
+IDENTITIES = {
+    "kubelet": "",
+    "kube-proxy": PROXY_USER,
+    "dns": DNS_USER,
+    "csi": CSI_USER,
+    "virt-handler": VIRT_USER,
+    "ingress": INGRESS_USER,
+}
 CLAIMS, VOLUMES = core("persistentvolumeclaims"), core("persistentvolumes", False)
 ATTACHMENTS = GVR("storage.k8s.io", "v1", "volumeattachments", False)
 CAPACITIES = GVR("storage.k8s.io", "v1", "csistoragecapacities")
@@ -84,7 +103,7 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     objects = [*rights(), *node_objects(ClusterSettings("10.1.0.0/16", "10.96.0.0/16"))]
-    objects += [*storage_rights(), *snapshot_objects()]
+    objects += [*storage_rights(), *snapshot_objects(), *ingress_objects()]
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             running_apiserver(tmp_path_factory.mktemp("nodes"), https=True, default_objects=objects)
@@ -417,3 +436,56 @@ async def test_the_dns_server_of_a_node(world: World) -> None:
     await world.refused("dns", "update", ENDPOINTSLICES, endpoints("m3"), "its own server")
     made["endpoints"][0]["nodeName"] = "m3"
     await world.refused("dns", "update", ENDPOINTSLICES, made, "its own server")
+
+
+async def test_a_node_that_serves_ingresses(world: World) -> None:
+    """It reads the certificates that Ingresses of the cloud's class name, once the administrator has labelled it."""
+    for name in ("shown", "private", "elsewhere"):
+        secret = {"metadata": {"name": name, "namespace": "somewhere"}, "type": "Opaque"}
+        await world.admin.create(SECRETS, secret, "somewhere")
+    rules = [{"host": "a.example.com"}]
+    for name, of in (("shown", "kumo"), ("elsewhere", "nginx")):
+        spec = {"ingressClassName": of, "rules": rules, "tls": [{"secretName": name}]}
+        await world.admin.create(INGRESSES, {"metadata": {"name": name}, "spec": spec}, "somewhere")
+    mine = world.own["ingress"]
+    where = {"namespace": "somewhere", "field_selector": "metadata.name=shown"}
+    with pytest.raises(StatusError, match="it has no label"):
+        await mine.list(SECRETS, **where)
+    with pytest.raises(StatusError, match="it has no label"):
+        await mine.list(INGRESSES)
+    label = {"metadata": {"labels": {INGRESS_LABEL: "true"}}}
+    with pytest.raises(StatusError) as told:  # nobody can give it to himself
+        await world.own["kubelet"].patch(NODES, "m2", label)
+    assert told.value.code == 403
+    await world.admin.patch(NODES, "m2", label)
+    assert [s["metadata"]["name"] for s in (await mine.list(SECRETS, **where)).items] == ["shown"]
+    assert len((await mine.list(INGRESSES)).items) == 2
+    for name in ("private", "elsewhere"):
+        with pytest.raises(StatusError, match="no relationship found"):
+            await mine.get(SECRETS, name, "somewhere")
+    for everything in ({}, {"namespace": "somewhere"}, {"field_selector": "type=kubernetes.io/tls"}):
+        with pytest.raises(StatusError, match="only read individual secrets"):
+            await mine.list(SECRETS, **everything)
+    status = {"metadata": {"name": "shown", "namespace": "somewhere"}, "status": {"loadBalancer": {}}}
+    await world.refused("ingress", "patch", INGRESSES, status, "only serve Ingresses", subresource="status")
+    balancer = {"metadata": {"name": "kumo-ingress", "namespace": "kube-system"}, "spec": {"ports": [{"port": 80}]}}
+    await world.refused("ingress", "create", SERVICES, balancer, "only serve Ingresses")
+
+    def endpoints(name: str, node: str = "m2", of: str = "kumo-ingress") -> Object:
+        meta = {"name": name, "namespace": "kube-system", "labels": {"kubernetes.io/service-name": of}}
+        where = [{"addresses": ["10.1.2.1"], "nodeName": node}]
+        return {"metadata": meta, "addressType": "IPv4", "ports": [], "endpoints": where}
+
+    for wrong in (
+        endpoints("kumo-ingress-m3"),
+        endpoints("kumo-ingress-m2", "m3"),
+        endpoints("kumo-ingress-m2", of="x"),
+    ):
+        await world.refused("ingress", "create", ENDPOINTSLICES, wrong, "its own server")
+    for name in ("kumo-ingress-m2", "kumo-ingress-m2-6"):
+        await world.do("ingress", "create", ENDPOINTSLICES, endpoints(name))
+    await world.admin.create(ENDPOINTSLICES, endpoints("kumo-ingress-m3", "m3"), "kube-system")
+    await world.refused("ingress", "delete", ENDPOINTSLICES, endpoints("kumo-ingress-m3"), "its own server")
+    await world.admin.patch(NODES, "m2", {"metadata": {"labels": {INGRESS_LABEL: None}}})
+    await world.refused("ingress", "update", ENDPOINTSLICES, endpoints("kumo-ingress-m2"), "it has no label")
+    await world.do("ingress", "delete", ENDPOINTSLICES, endpoints("kumo-ingress-m2"))

@@ -20,6 +20,7 @@ from kumo.kubernetes.apiserver.attributes import Reader, RequestInfo
 
 INGRESSES = GVR("networking.k8s.io", "v1", "ingresses")
 CLASSES = GVR("networking.k8s.io", "v1", "ingressclasses", False)
+_ABOUT_HIMSELF = ("authentication.k8s.io", "authorization.k8s.io")
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -31,6 +32,8 @@ def own_slices(node: str) -> tuple[str, str]:
 
 def refusal(reader: Reader, node: str, info: RequestInfo) -> str:
     """Why the ingress controller of the node may not do this; empty if it may."""
+    if not info.resource or info.group in _ABOUT_HIMSELF:
+        return ""
     if info.resource == "endpointslices" and info.verb in _WRITES:
         own = info.namespace == INGRESS_NAMESPACE and info.name in own_slices(node)
         if own and info.verb == "delete":
