@@ -1,14 +1,20 @@
-"""`kumo up --store etcd://...`: two control planes that share etcd and a token, and a restart of each."""
+"""`kumo up --store etcd://...`: two control planes that share etcd and a token, restarts, and a node of both."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kumo.cli.instance import load
+from kumo.cli.leftovers import end_processes
+from kumo.cli.status import children
+from kumo.cli.supervisor import lock_holder
 from support.cloud import Cloud, fresh
 from support.etcd import EtcdCluster
 
@@ -36,7 +42,8 @@ def planes(etcd: list[str]) -> Iterator[tuple[Cloud, Cloud]]:
     clouds = [fresh(DIRECTORY.with_name(f"{DIRECTORY.name}-{n}"), PORT + 100 + 10 * i) for i, n in enumerate("ab")]
     first, second = clouds
     try:
-        first.up("--no-node", "--encrypt-secrets", f"--service-cidr={RANGES}", *etcd)
+        grace = ("--node-monitor-grace-period", "8")  # nodes tell every two seconds that they live
+        first.up("--no-node", "--encrypt-secrets", f"--service-cidr={RANGES}", *grace, *etcd)
         refused = second.kumo("up", "--detach", "--no-node", "--port", str(second.port), *etcd, check=False)
         assert refused.returncode == 1 and "--server-token FILE" in refused.stderr
         second.up("--no-node", f"--server-token={first.data_dir / 'server-token'}", *etcd)
@@ -96,3 +103,47 @@ def test_they_come_back(planes: tuple[Cloud, Cloud], etcd: list[str]) -> None:
     second.kumo("down")
     second.up("--no-node")
     assert second.get("secret", "shared")["data"] == {"word": "aGVsbG8="}
+
+
+def test_a_joined_node_turns_to_the_control_plane_that_lives(planes: tuple[Cloud, Cloud]) -> None:
+    """The one that it joined is killed: the node's heartbeat and its pods go on by the other one."""
+    first, second = planes
+    node = fresh(DIRECTORY.with_name(f"{DIRECTORY.name}-n"), PORT + 130)
+    words = first.kumo("token", "create", "--print-join-command").stdout.split()[1:]
+    try:
+        node.kumo(*words, "--node-name", "far", "--port", str(node.port), "--detach")
+        urls = node.data_dir / "api-servers.json"
+        node.wait(lambda: len(json.loads(urls.read_text())) == 2, 60, "it knows both")
+        lease = ("lease", "far", "-n", "kube-node-lease")
+        heard = second.get(*lease)["spec"]["renewTime"]
+        kill(first)
+        began = time.monotonic()
+        second.kubectl("label", "node", "far", "seen=yes")
+        second.wait(
+            lambda: second.get("lease", "far", "-n", "kube-node-lease")["spec"]["renewTime"] > heard,
+            60,
+            "its heartbeat",
+        )
+        assert time.monotonic() - began < 30, "seconds, not until somebody calls it lost"
+        log = (node.data_dir / "logs" / "node.log").read_text()
+        assert "another API server is asked from now on" in log
+        node.kumo("down")
+        node.kumo("join", "--detach")  # The one that it knows by name is away still.
+        assert json.loads(node.kumo("status", "-o", "json").stdout)["nodes"] == {"far": True}
+        conditions = second.get("node", "far")["status"]["conditions"]
+        assert next(c["status"] for c in conditions if c["type"] == "Ready") == "True"
+    finally:
+        if (node.data_dir / "instance.json").exists():
+            node.reset()
+        first.up("--no-node")
+    second.kubectl("delete", "node", "far")
+
+
+def kill(cloud: Cloud) -> None:
+    """The machine of a control plane loses its power: nothing is written or told."""
+    instance = load(cloud.data_dir)
+    assert instance is not None
+    pid = lock_holder(instance)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    end_processes([pid, *children(pid)])

@@ -25,9 +25,13 @@ _SERVICE = ("default", "kubernetes")
 _log = structlog.get_logger("kumo.api-servers")
 
 
-def servers_of(instance: Instance) -> Servers:
-    """The servers of a joined node as they were last known."""
-    return Servers(instance.server, _remembered(instance.root / FILE))
+def servers_of(instance: Instance, *, told: bool = False) -> Servers:
+    """The servers of a joined node as they were last known. `told`: the log says when another one is asked."""
+    return Servers(instance.server, _remembered(instance.root / FILE), _tell if told else None)
+
+
+def _tell(failed: str, now: str) -> None:
+    _log.warning("another API server is asked from now on", failed=failed, now=now)
 
 
 def _remembered(path: Path) -> list[str]:

@@ -76,7 +76,7 @@ def _joined(instance: Instance) -> NodeAccess:
         provisional(server, instance.node_name)
     context = client_context(instance)
     names = ("", PROXY_USER, DNS_USER, VIRT_USER, CSI_USER, INGRESS_USER)
-    servers = servers_of(instance)
+    servers = servers_of(instance, told=True)
     made = [
         HttpTransport(
             instance.url,

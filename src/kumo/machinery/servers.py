@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class Servers:
     """URLs of servers, in the order in which they are tried; `current` is the one that is asked until it fails.
 
-    Shared by the transports of a process, so that all of them turn to another server at once.
+    Shared by the transports of a process, so that all of them turn to another server at once; `turned` is then called
+    with the one that failed and the one that is asked from now on.
     """
 
-    def __init__(self, first: str, others: Iterable[str] = ()) -> None:
+    def __init__(
+        self, first: str, others: Iterable[str] = (), turned: Callable[[str, str], None] | None = None
+    ) -> None:
+        self._turned = turned
         self._first = first.rstrip("/")
         self._urls = self._ordered(others)
         self.current = self._first
@@ -41,4 +45,6 @@ class Servers:
         """
         if url == self.current:
             self.current = self._urls[(self._urls.index(url) + 1) % len(self._urls)]
+            if self._turned is not None and self.current != url:
+                self._turned(url, self.current)
         return self.current != url

@@ -380,8 +380,7 @@ class HttpTransport:
 
     def _lost(self, base: str, error: BaseException) -> ConnectionError:
         """What to raise for a server that failed; another one is asked from now on, if there is one."""
-        if self._servers.failed(base):
-            _log.info("another server is asked from now on", failed=base, now=self.base_url)
+        self._servers.failed(base)
         why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return ConnectionError(f"{self._unix or base} can't be reached: {why}")
 

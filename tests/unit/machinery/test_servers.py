@@ -16,12 +16,14 @@ A, B, C = (f"https://192.0.2.{n}:6443" for n in range(3))
 
 @pytest.mark.unit
 def test_the_next_one_is_asked_when_one_fails() -> None:
-    servers = Servers(f"{A}/", [B, A, C])
+    turned: list[tuple[str, str]] = []
+    servers = Servers(f"{A}/", [B, A, C], lambda *turn: turned.append(turn))
     assert servers.urls == (A, B, C) and servers.current == A
     assert servers.failed(B) and servers.current == A, "nobody asks it"
     assert servers.failed(A) and servers.current == B
     assert servers.failed(A) and servers.current == B, "another transport noticed the same"
     assert servers.failed(B) and servers.failed(C) and servers.current == A
+    assert turned == [(A, B), (B, C), (C, A)]
     assert not Servers(A).failed(A)
 
 
