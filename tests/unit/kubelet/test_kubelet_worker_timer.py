@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 
 def worker() -> PodWorker:
-    tools = SimpleNamespace(engine=SimpleNamespace(runtime=None), events=None, probes=None)
+    tools = SimpleNamespace(engine=SimpleNamespace(runtime=None), events=None, probes=None, times=Mock())
     shared = cast("Shared", cast(Any, SimpleNamespace(actions=SimpleNamespace(tools=tools))))
     return PodWorker({"metadata": {"name": "p", "namespace": "n", "uid": "u"}}, shared)
 

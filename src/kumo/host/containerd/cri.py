@@ -6,7 +6,9 @@ Messages are those of `stubs.cri_pb2`. Every call raises `EngineError`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -17,6 +19,15 @@ from kumo.host.containerd.stubs import cri_pb2 as cri
 FOREVER = 24 * 3600.0
 
 T = TypeVar("T")
+_OPERATIONS = {
+    "RunPodSandbox": "run_podsandbox",
+    "StopPodSandbox": "stop_podsandbox",
+    "RemovePodSandbox": "remove_podsandbox",
+    "PodSandboxStatus": "podsandbox_status",
+    "ListPodSandbox": "list_podsandbox",
+    "UpdateContainerResources": "update_container",
+}
+"""Upstream's names of operations in its metrics, where they are not made of the method's."""
 
 
 async def uninterrupted(call: Coroutine[Any, Any, T]) -> T:
@@ -34,13 +45,36 @@ async def uninterrupted(call: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+class Told:
+    """A method whose every call is told of when it has ended."""
+
+    def __init__(self, method: Method[Any, Any], name: str, tell: Callable[[str, float, bool], None]) -> None:
+        self._method = method
+        self._name = _OPERATIONS.get(name) or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        self._tell = tell
+
+    async def __call__(self, request: Any, timeout: float | None = 120.0) -> Any:
+        """As `Method`."""
+        began, failed = time.monotonic(), True
+        try:
+            answer = await self._method(request, timeout)
+            failed = False
+            return answer
+        finally:
+            self._tell(self._name, time.monotonic() - began, failed)
+
+
 class RuntimeService:
     """Sandboxes and containers."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        def method(name: str) -> Method[Any, Any]:
+        def method(name: str) -> Told:
             request, answer = getattr(cri, f"{name}Request"), getattr(cri, f"{name}Response")
-            return Method(channel, f"/runtime.v1.RuntimeService/{name}", request, answer)
+            found: Method[Any, Any] = Method(channel, f"/runtime.v1.RuntimeService/{name}", request, answer)
+            return Told(found, name, lambda *said: self.told(*said))
+
+        self.told: Callable[[str, float, bool], None] = lambda operation, seconds, failed: None
+        """Hears of every call that has ended: upstream's name of it, seconds, whether it failed."""
 
         self._version = method("Version")
         self._status = method("Status")
@@ -158,9 +192,13 @@ class ImageService:
     """Images as CRI sees them: by name, tag or digest."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        def method(name: str) -> Method[Any, Any]:
+        def method(name: str) -> Told:
             request, answer = getattr(cri, f"{name}Request"), getattr(cri, f"{name}Response")
-            return Method(channel, f"/runtime.v1.ImageService/{name}", request, answer)
+            found: Method[Any, Any] = Method(channel, f"/runtime.v1.ImageService/{name}", request, answer)
+            return Told(found, name, lambda *said: self.told(*said))
+
+        self.told: Callable[[str, float, bool], None] = lambda operation, seconds, failed: None
+        """As that of RuntimeService."""
 
         self._list = method("ListImages")
         self._status = method("ImageStatus")

@@ -47,8 +47,13 @@ from kumo.kubernetes.kubelet.spec import (
     grace_period,
     host_network,
 )
+from kumo.kubernetes.kubelet.stats.action_counts import ActionCounts
+from kumo.kubernetes.kubelet.stats.meter import Meter
+from kumo.kubernetes.kubelet.stats.pod_times import PodTimes
 from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
+from kumo.kubernetes.kubelet.stats.runtime_figures import RuntimeFigures
 from kumo.kubernetes.kubelet.stopping import Stopper
+from kumo.kubernetes.kubelet.user_namespaces import UserNamespaces, map_container, map_sandbox
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
 
@@ -84,6 +89,11 @@ class Tools:
     devices: DeviceManager
     claims: ClaimManager
     placement: Placement
+    meter: Meter
+    times: PodTimes
+    counts: ActionCounts
+    figures: RuntimeFigures
+    user_namespaces: UserNamespaces
     probes: ProbeCounts = field(default_factory=ProbeCounts)
 
 
@@ -131,7 +141,7 @@ class PodActions:
         dns, too_much = within_limits(pod_dns(pod, host, config.cluster_dns, config.cluster_domain))
         for text in too_much if attempt_is_new else ():
             self.tools.events.record(pod, WARNING, "DNSConfigForming", text)
-        return sandbox_config(
+        made = sandbox_config(
             pod,
             attempt=attempt,
             logs=config.logs_directory,
@@ -139,9 +149,14 @@ class PodActions:
             dns=dns,
             domain=config.cluster_domain,
         )
+        return map_sandbox(made, self.tools.user_namespaces.known(pod))
 
     async def create_sandbox(self, pod: Object, attempt: int) -> str:
         """Make the pod's cgroup and sandbox; the sandbox's id. Raises EngineError or OSError after an event."""
+        with self.tools.counts.pod(pod):
+            return await self._create_sandbox(pod, attempt)
+
+    async def _create_sandbox(self, pod: Object, attempt: int) -> str:
         config = self.tools.config
         limits = pod_limits(pod)
         quota = 0 if self.tools.placement.has_exclusive(uid_of(pod)) else limits.cpu_quota
@@ -162,10 +177,12 @@ class PodActions:
             if pod["spec"].get("hostUsers") is False:
                 raise OSError('runtime "" does not support user namespaces')
             handler = await self._runtime_handler(pod)
-            await asyncio.to_thread(make)
-            return await self.tools.engine.runtime.run_sandbox(
-                self.sandbox_config(pod, attempt, attempt_is_new=True), handler
-            )
+            await self.tools.user_namespaces.first_id(pod, handler)
+            with self.tools.counts.cgroup("create"):
+                await asyncio.to_thread(make)
+            described = self.sandbox_config(pod, attempt, attempt_is_new=True)
+            with self.tools.counts.sandbox(handler):
+                return await self.tools.engine.runtime.run_sandbox(described, handler)
         except (EngineError, OSError) as error:
             text = error.wire if isinstance(error, EngineError) else str(error)
             self.tools.events.record(pod, WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
@@ -191,6 +208,22 @@ class PodActions:
         volumes: Mapping[str, Volume],
         restarts: int,
         ips: Sequence[str],
+        self.tools.counts.container(pod, container)
+        try:
+            return await self._start_container(pod, container, state, volumes, restarts, ips)
+        except StartFailed as error:
+            self.tools.counts.container_failed(pod, container, error.reason)
+            raise
+
+    async def _start_container(
+        self,
+        pod: Object,
+        container: Container,
+        state: PodState,
+        volumes: Mapping[str, Volume],
+        restarts: int,
+        ips: Sequence[str],
+    ) -> str:
     ) -> str:
         """Start the container in the pod's sandbox; its id. Raises StartFailed after an event."""
         path = field_path(pod, container)
@@ -256,6 +289,7 @@ class PodActions:
             given=given,
             place=place,
         )
+        first_id = await self.tools.user_namespaces.first_id(pod, await self._runtime_handler(pod))
         termination = termination_file(folder, container["name"])
 
         def make() -> cri.ContainerConfig:
@@ -263,7 +297,8 @@ class PodActions:
             write_files(folder, termination, hosts_file(pod, ips, config.cluster_domain, host_file))
             log = config.logs_directory / labels.log_folder(pod) / container["name"]
             log.mkdir(parents=True, exist_ok=True)
-            return container_config(pod, container, restarts, around, termination)
+            made = container_config(pod, container, restarts, around, termination)
+            return map_container(made, first_id)
 
         return await asyncio.to_thread(make)
 
@@ -327,6 +362,8 @@ class PodActions:
         for sandbox in state.sandboxes:
             await self.tools.engine.runtime.remove_sandbox(sandbox.id)
         await self.release(uid)
+        self.tools.times.forget(uid)
+        await asyncio.to_thread(self.tools.user_namespaces.release, uid)
         self.tools.images.forget_pod(uid)
 
         def clean() -> None:

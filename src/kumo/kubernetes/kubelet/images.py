@@ -164,6 +164,7 @@ class ImageManager:
             self.spent[key[0]] = self.spent.get(key[0], 0.0) + took
             if not recorded:
                 await asyncio.shield(self._ledger.failed(image))
+            self.tell_sizes()
         if found is None:
             raise ImageTrouble("ErrImagePull", f'image "{image}" vanished after it was pulled', 1.0)
         self._backoff.forget(key)
@@ -207,9 +208,16 @@ class ImageManager:
         node = await asyncio.to_thread(_content, self._node_config)
         return lookup(name, [s for s in secrets.values() if s is not None], node)
 
+    def tell_sizes(self) -> None:
+        """Set the gauges that say how many records there are."""
+        intents, records = self._ledger.sizes
+        self._meter.put("kubelet_imagemanager_ondisk_pullintents", intents)
+        self._meter.put("kubelet_imagemanager_ondisk_pulledrecords", records)
+
     async def prune(self, images: Sequence[str], until: float) -> None:
         """The node has these images (ids) now: records of others, unless newer than `until`, are forgotten."""
         await self._ledger.prune(set(images), until)
+        self.tell_sizes()
 
     def forget_pod(self, uid: str) -> None:
         """The pod is gone."""

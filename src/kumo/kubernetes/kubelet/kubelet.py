@@ -23,10 +23,16 @@ from kumo.kubernetes.kubelet.claims.manager import ClaimManager
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.devices.manager import DeviceManager
 from kumo.kubernetes.kubelet.events import PodEvents
-from kumo.kubernetes.kubelet.image_collector import ImageCollector
 from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
-from kumo.kubernetes.kubelet.parts import Given, make_eviction, make_placement, make_storage, make_tools
+from kumo.kubernetes.kubelet.parts import (
+    Given,
+    make_eviction,
+    make_image_collector,
+    make_placement,
+    make_storage,
+    make_tools,
+)
 from kumo.kubernetes.kubelet.pod_resources.messages import Holdings
 from kumo.kubernetes.kubelet.pod_resources.server import PodResourcesServer
 from kumo.kubernetes.kubelet.podstate import Observer
@@ -102,15 +108,16 @@ class Kubelet:
         self._shared = Shared(
             client,
             self._actions,
-            Observer(engine.runtime, self._claim, engine.tasks),
+            Observer(engine.runtime, self._claim, engine.tasks, tools.figures.looked),
             self._writer,
             Backoff(config.crash_backoff_base, config.crash_backoff_ceiling, time.time),
             self._released,
             LiveReferences(client, references, self._outdated),
             self._static.published,
         )
-        statistics = NodeStatistics(config, engine, facts, tools.probes, self._workers.values)
-        self._images = ImageCollector(engine, self._image_volumes, self.node.warn)
+        self._writer.said, self._writer.sent = tools.times.said, tools.times.written
+        statistics = NodeStatistics(config, engine, facts, tools, self._workers.values)
+        self._images = make_image_collector(given, tools, self._image_volumes, self.node.warn)
         self._eviction = make_eviction(given, lambda: list(self._workers.values()), statistics, self._images, self.node)
         self.node.pressures = lambda: self._eviction.conditions
         allocations.pressure = self._eviction.refusal
@@ -233,6 +240,7 @@ class Kubelet:
             else:
                 found.wake()
 
+                self._actions.tools.figures.connected()
     def _outdated(self, uid: str) -> None:
         worker = self._workers.get(uid)
         if worker is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from kumo.api.objects import Object
 from kumo.api.resources import SERVICES
@@ -31,9 +32,13 @@ from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
 from kumo.kubernetes.kubelet.pulls.puller import Puller
 from kumo.kubernetes.kubelet.pulls.verification import make_policy
 from kumo.kubernetes.kubelet.references import References
+from kumo.kubernetes.kubelet.stats.action_counts import ActionCounts
 from kumo.kubernetes.kubelet.stats.families import FAMILIES
 from kumo.kubernetes.kubelet.stats.meter import Meter
+from kumo.kubernetes.kubelet.stats.pod_times import PodTimes
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
+from kumo.kubernetes.kubelet.stats.runtime_figures import RuntimeFigures
+from kumo.kubernetes.kubelet.user_namespaces import UserNamespaces
 from kumo.kubernetes.kubelet.volumes.manager import NoImage, VolumeManager
 from kumo.kubernetes.kubelet.worker import PodWorker
 from kumo.machinery.client import Client
@@ -95,6 +100,8 @@ def make_tools(
     events = PodEvents(given.recorder)
     pulls = Backoff(config.pull_backoff_base, config.pull_backoff_ceiling, time.time)
     meter = Meter(FAMILIES)
+    figures = RuntimeFigures(meter)
+    engine.runtime.told = engine.image_service.told = figures.operation
     policy = make_policy(config.pull_verification, config.pull_allowlist)
     images = ImageManager(
         engine.image_service,
@@ -130,8 +137,40 @@ def make_tools(
         devices,
         claims,
         placement,
-        meter=meter,
+        meter,
+        PodTimes(meter, lambda uid: images.spent.get(uid, 0.0)),
+        ActionCounts(meter),
+        figures,
+        UserNamespaces(config.pods_directory, partial(_maps_users, engine)),
     )
+
+
+def make_image_collector(
+    given: Given, tools: Tools, mounted: Callable[[], Iterable[str]], say: Callable[[str, str], None]
+) -> ImageCollector:
+    """Who removes images that nobody uses."""
+    config = given.config
+    made = ImageCollector(
+        given.engine,
+        mounted,
+        say,
+        high=config.image_high_percent,
+        low=config.image_low_percent,
+        minimum_age=config.image_minimum_age,
+        maximum_age=config.image_maximum_age,
+    )
+    made.listed = tools.images.prune
+    made.collected = partial(tools.meter.count, "kubelet_image_garbage_collected_total")
+    return made
+
+
+async def _maps_users(engine: Containerd, handler: str) -> bool:
+    """Whether the handler can make user namespaces. Raises OSError for one that the runtime does not know."""
+    handlers = (await engine.runtime.whole_status()).runtime_handlers
+    found = next((h for h in handlers if h.name == handler), None)
+    if handlers and found is None:
+        raise OSError(f'the handler "{handler}" is not known')
+    return found is not None and found.features.user_namespaces
 
 
 def make_eviction(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,24 +105,34 @@ class PodState:
 
 
 class Observer:
-    """Reads pods' states from containerd. `remember` hears of every id it meets, so that events find their pod."""
+    """Reads pods' states from containerd. `remember` hears of every id it meets, so that events find their pod.
+
+    `looked` hears how many seconds each look has taken.
+    """
 
     def __init__(
-        self, runtime: RuntimeService, remember: Callable[[str, str], None], tasks: Tasks | None = None
+        self,
+        runtime: RuntimeService,
+        remember: Callable[[str, str], None],
+        tasks: Tasks | None = None,
+        looked: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._runtime = runtime
         self._remember = remember
         self._tasks = tasks
+        self._looked = looked
         self._users: OrderedDict[str, User] = OrderedDict()
 
     async def observe(self, uid: str) -> PodState:
         """The pod's state now. Raises EngineError when containerd can't be asked."""
+        began = time.monotonic()
         wanted = {labels.POD_UID: uid}
         boxes, listed = await asyncio.gather(
             self._runtime.list_sandboxes(wanted), self._runtime.list_containers(wanted)
         )
         sandboxes = await asyncio.gather(*(self._sandbox(b, uid) for b in boxes))
         containers = await asyncio.gather(*(self._container(c.id, uid, c.pod_sandbox_id) for c in listed))
+        self._looked(time.monotonic() - began)
         return PodState(
             sorted((s for s in sandboxes if s), key=lambda s: s.created_at, reverse=True),
             sorted((c for c in containers if c), key=lambda c: (c.created_at, c.restarts), reverse=True),

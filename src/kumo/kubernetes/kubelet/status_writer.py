@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,11 +41,19 @@ class StatusWriter:
         """The revision of our last write, what was written, and what the server made of it."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._written = written
+        self._since: dict[str, float] = {}
+        """When the oldest status that is not written yet was made."""
+        self.said: Callable[[Object, Status], None] = lambda pod, status: None
+        """Hears of every status that is to be written."""
+        self.sent: Callable[[Object, float], None] = lambda pod, seconds: None
+        """Hears of every pod whose status was written, and how long after it was made."""
 
     def set(self, pod: Object, status: Status) -> None:
         """Have the status written soon; a newer one for the same pod replaces it."""
         uid = uid_of(pod)
         self._wanted[uid] = (pod, status)
+        self._since.setdefault(uid, time.monotonic())
+        self.said(pod, status)
         if uid not in self._tasks:
             self._tasks[uid] = asyncio.create_task(self._write(uid), name="pod status")
 
@@ -58,6 +67,7 @@ class StatusWriter:
         """The pod is gone: nothing more to write."""
         self._wanted.pop(uid, None)
         self._known.pop(uid, None)
+        self._since.pop(uid, None)
         task = self._tasks.pop(uid, None)
         if task is not None:
             task.cancel()
@@ -87,7 +97,9 @@ class StatusWriter:
                 pod, status = self._wanted.pop(uid)
                 change = difference(self._base(uid, pod), status)
                 if not change:
+                    self._since.pop(uid, None)
                     continue
+                since = self._since.get(uid, time.monotonic())
                 body = {"metadata": {"uid": uid}, "status": change}
                 try:
                     made = await self._client.patch(
@@ -95,6 +107,9 @@ class StatusWriter:
                     )
                     self._known[uid] = (_revision(made), status, made.get("status") or {})
                     self._written(made)
+                    if uid not in self._wanted:
+                        self._since.pop(uid, None)
+                    self.sent(made, time.monotonic() - since)
                     delay = 0.1
                 except StatusError as error:
                     if error.code in (404, 409):  # gone, or another pod of that name

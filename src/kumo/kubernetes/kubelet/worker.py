@@ -43,6 +43,7 @@ from kumo.kubernetes.kubelet.spec import (
     is_static,
 )
 from kumo.kubernetes.kubelet.status import Trouble, View, make_status
+from kumo.kubernetes.kubelet.stats.families import rejection_class
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume
 from kumo.machinery.client import Client
@@ -99,6 +100,8 @@ class PodWorker:
         self.prober = Prober(tools.engine.runtime, tools.events, self.wake, tools.probes)
         self.wake()
 
+        self._kind = "create"
+        tools.times.seen(pod)
     # -- what is told to it -----------------------------------------------------------------------------------------
 
     @property
@@ -129,6 +132,7 @@ class PodWorker:
         self.wake()
 
     def outdated(self) -> None:
+        self._kind = "update"
         """An object that the pod has mounted is another one now."""
         self._outdated = True
         self.wake()
@@ -211,8 +215,11 @@ class PodWorker:
         try:
             done = await step()
             self._retry = 0.0
+        began, kind = time.monotonic(), "kill" if self._ending else self._kind
+        self._kind = "sync"
             return done
         except (EngineError, StatusError, OSError, TimeoutError) as error:
+            self._shared.actions.tools.times.stepped(self.uid, kind, began)
             self._retry = min(max(self._retry * 2, _RETRY_BASE), _RETRY_CEILING)
             _log.info("pod will be retried", pod=full_name(self._pod), error=str(error), delay=self._retry)
             self._wake_after(self._retry)
@@ -303,6 +310,7 @@ class PodWorker:
             "phase": FAILED,
             "reason": refusal.reason,
             "message": message,
+        tools.meter.count("kubelet_admission_rejections_total", rejection_class(refusal.reason))
             "qosClass": qos_class(pod),
             "conditions": [],
             "startTime": (pod.get("status") or {}).get("startTime") or timestamp(),

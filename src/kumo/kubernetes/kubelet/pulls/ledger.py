@@ -106,8 +106,12 @@ class PullLedger:
         await self._load()
         async with self._one:
             for ref, record in list(self._records.items()):
-                if record is not None and ref not in images and record.updated_at < until:
-                    await asyncio.to_thread(self._files.remove, ref)
+                if record is not None and ref not in images and record.updated_at < until - 1:  # whole seconds
+                    try:
+                        await asyncio.to_thread(self._files.remove, ref)
+                    except OSError as error:
+                        _log.warning("a record of an image pull can't be removed", image=ref, error=str(error))
+                        continue
                     del self._records[ref]
 
     async def _remember(self, image: str, ref: str, access: Access | None) -> bool:

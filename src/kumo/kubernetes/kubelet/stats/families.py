@@ -38,6 +38,39 @@ def size_class(size: int) -> str:
     return next(label for least, label in _SIZES if size >= least)
 
 
+_REJECTIONS = frozenset(
+    (
+        "AppArmor",
+        "PodOSSelectorNodeLabelDoesNotMatch",
+        "PodOSNotSupported",
+        "InvalidNodeInfo",
+        "Evicted",
+        "InitContainerRestartPolicyForbidden",
+        "SupplementalGroupsPolicyNotSupported",
+        "UnexpectedAdmissionError",
+        "UnknownReason",
+        "UnexpectedPredicateFailureType",
+        "OutOfcpu",
+        "OutOfmemory",
+        "OutOfephemeral-storage",
+        "OutOfpods",
+        "PodLevelResourcesNotSupported",
+        "PodFeatureUnsupported",
+        "SysctlForbidden",
+        "NodeShutdown",
+        "TopologyAffinityError",
+        "VolumeAttachmentLimitExceeded",
+    )
+)
+
+
+def rejection_class(reason: str) -> str:
+    """The label of a pod's rejection for that reason in `kubelet_admission_rejections_total`: a known few."""
+    if reason in _REJECTIONS:
+        return reason
+    return "OutOfExtendedResources" if reason.startswith("OutOf") else "Other"
+
+
 def _counter(text: str, *labels: str) -> Family:
     return Family(COUNTER, f"[ALPHA] {text}", labels)
 

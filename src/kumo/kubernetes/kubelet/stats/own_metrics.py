@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from kumo.api.kubernetes_version import GIT_VERSION, VERSION
 from kumo.api.objects import Object, annotations_of, namespace_of
 from kumo.kubernetes.kubelet.podstate import PodState
+from kumo.kubernetes.kubelet.stats.meter import Meter
 from kumo.kubernetes.kubelet.stats.pod_files import PodFiles
 from kumo.machinery.exposition import Histogram, Sample, counts, family, histograms
 from kumo.machinery.http import Request
@@ -15,6 +17,7 @@ from kumo.machinery.http import Request
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _NODE_NAME = "[ALPHA] The node's name. The count is always 1."
 _MIRROR = "kubernetes.io/config.mirror"
+_SOURCE = "kubernetes.io/config.source"
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "TRACE"))
 _LONG = frozenset(("attach", "containerLogs", "exec", "portForward"))
 _PAGES = ("metrics", "metrics/cadvisor", "metrics/probes", "metrics/resource")
@@ -96,6 +99,16 @@ def pod_lines(node: str, pods: Iterable[tuple[Object, PodState]]) -> list[str]:
             [((), running)],
         ),
     ]
+
+
+def fill(meter: Meter, pods: Sequence[Object]) -> None:
+    """Set the gauges that say how many pods there are."""
+    static = sum(1 for pod in pods if annotations_of(pod).get(_SOURCE) == "file")
+    meter.fill("kubelet_desired_pods", {("",): len(pods) - static, ("true",): static})
+    meter.put("kubelet_mirror_pods", static)
+    extra = sum(len(pod["spec"].get("ephemeralContainers") or ()) for pod in pods)
+    meter.put("kubelet_managed_ephemeral_containers", extra)
+    meter.put("kubelet_cgroup_version", 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1)
 
 
 def volume_lines(pods: Iterable[Object], files: PodFiles) -> list[str]:

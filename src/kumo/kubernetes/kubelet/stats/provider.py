@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from kumo.host.cgroup_usage import CgroupReader
 from kumo.host.containerd.engine import Containerd
@@ -13,11 +13,26 @@ from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.machine import Machine
 from kumo.kubernetes.kubelet.stats import own_metrics, process
 from kumo.kubernetes.kubelet.stats.cadvisor import cadvisor_metrics
+from kumo.kubernetes.kubelet.stats.meter import Meter
 from kumo.kubernetes.kubelet.stats.pod_files import PodFiles
 from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
 from kumo.kubernetes.kubelet.stats.resource_metrics import resource_metrics
 from kumo.kubernetes.kubelet.stats.summary import ImageDisk, SummaryMaker, Writable
 from kumo.kubernetes.kubelet.stats.usage import NodeUse, PodView, UsageReader
+
+
+class Figures(Protocol):
+    """What the kubelet's parts have counted."""
+
+    @property
+    def probes(self) -> ProbeCounts:
+        """Probes."""
+        ...
+
+    @property
+    def meter(self) -> Meter:
+        """All the rest."""
+        ...
 
 
 class NodeStatistics:
@@ -28,7 +43,7 @@ class NodeStatistics:
         config: KubeletConfig,
         engine: Containerd,
         machine: Machine,
-        probes: ProbeCounts,
+        figures: Figures,
         pods: Callable[[], Iterable[PodView]],
     ) -> None:
         self._config = config
@@ -41,7 +56,8 @@ class NodeStatistics:
         self._maker = SummaryMaker(config, self._cgroups, self._files, process.booted(), engine.socket)
         self._one = asyncio.Lock()
         self.requests = own_metrics.RequestCounts()
-        self._probes = probes
+        self._probes = figures.probes
+        self._meter = figures.meter
 
     async def summary(self, *, only_cpu_and_memory: bool = False) -> dict[str, Any]:
         """The Summary of `/stats/summary`. Without containerd it has no layers and no images."""
@@ -81,8 +97,10 @@ class NodeStatistics:
     async def own_metrics(self) -> str:
         """The page `/metrics`."""
         pods = [(view.pod, view.state) for view in self._pods()]
+        own_metrics.fill(self._meter, [pod for pod, _ in pods])
         lines = [
             *own_metrics.pod_lines(self._config.node_name, pods),
+            *self._meter.lines(),
             *self.requests.lines(),
             *own_metrics.build_lines(),
         ]
