@@ -1,7 +1,9 @@
 """A copy of a collection, kept up to date by list and watch, with indexes and handlers.
 
-Objects in the copy are shared: readers must not change them (copy first). Handlers are called in order, on the event
-loop, after the copy has changed; they must be quick and must not await.
+Objects in the copy are shared: readers must not change them (copy first). They have no `metadata.managedFields`, which
+are half of an object and nobody's business here (a write without them leaves them as they are), as in upstream's own
+controllers. Handlers are called in order, on the event loop, after the copy has changed; they must be quick and must
+not await.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from kumo.machinery.client import Client, WatchEvent
 Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): (None, new) for an addition, (old, None) for a deletion."""
 Indexer = Callable[[Object], Iterable[str]]
+Trim = Callable[[Object], None]
+"""Takes out of a new object, in place, what no reader asks for."""
 
 _log = structlog.get_logger("kumo.informer")
 _SHORTEST = 0.05
@@ -46,8 +50,10 @@ class Informer:
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        trim: Trim | None = None,
     ) -> None:
         self.gvr = gvr
+        self._trim = trim
         self._client = client
         self._scope = _Scope(namespace, label_selector, field_selector)
         self._objects: dict[Key, Object] = {}
@@ -148,9 +154,9 @@ class Informer:
     def _apply(self, event: WatchEvent) -> str:
         """Bring the copy up to the event; the revision it shows then."""
         if event.type == "DELETED":
-            self._remove(key_of(event.object), event.object)
+            self._remove(key_of(event.object), self._trimmed(event.object))
         elif event.type != "BOOKMARK":
-            self._store(event.object)
+            self._store(self._trimmed(event.object))
         revision: str = event.object["metadata"]["resourceVersion"]
         return revision
 
@@ -162,13 +168,19 @@ class Informer:
             label_selector=scope.label_selector,
             field_selector=scope.field_selector,
         )
-        fresh = {key_of(o): o for o in answer.items}
+        fresh = {key_of(o): self._trimmed(o) for o in answer.items}
         for key in [k for k in self._objects if k not in fresh]:
             self._remove(key, self._objects[key])
         for obj in fresh.values():
             self._store(obj)
         self._synced.set()
         return answer.resource_version
+
+    def _trimmed(self, obj: Object) -> Object:
+        obj["metadata"].pop("managedFields", None)
+        if self._trim is not None:
+            self._trim(obj)
+        return obj
 
     def _store(self, obj: Object) -> None:
         key = key_of(obj)
@@ -221,9 +233,15 @@ class Informers:
         self._running = False
 
     def informer(
-        self, gvr: GVR, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+        self,
+        gvr: GVR,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        trim: Trim | None = None,
     ) -> Informer:
-        """The shared informer of that collection, made at the first call."""
+        """The shared informer of that collection, made at the first call, whose `trim` holds for all its readers."""
         key = (gvr, namespace, label_selector, field_selector)
         if key not in self._made:
             self._made[key] = Informer(
@@ -232,6 +250,7 @@ class Informers:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                trim=trim,
             )
             if self._running:
                 self._start(key)

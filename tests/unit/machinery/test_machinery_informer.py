@@ -227,3 +227,26 @@ async def test_informers_are_shared_and_run_when_made_late() -> None:
         await late.wait_synced()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_no_reader_asks_for_is_left_out() -> None:
+    def managed(found: Object) -> Object:
+        return {**found, "metadata": {**found["metadata"], "managedFields": [{"manager": "someone"}]}}
+
+    def smaller(found: Object) -> None:
+        found["data"].pop("large", None)
+
+    listed, changed = managed(obj("a", 3, large="x" * 1000, color="red")), managed(obj("b", 6, large="y", color="blue"))
+    last = managed(obj("a", 7, large="z", color="green"))
+    script = Script([(5, [listed])], [[event("ADDED", changed), event("DELETED", last), event("ADDED", obj("z", 8))]])
+    informer = Informer(Client(script), CONFIGMAPS, trim=smaller)
+    told: list[Object] = []
+    informer.on_change(lambda old, new: told.append(new or old or {}))
+    task = asyncio.create_task(informer.run())
+    async with asyncio.timeout(5):
+        while not at("z", 8)(informer):
+            await asyncio.sleep(0.001)
+    assert [o["data"] for o in told] == [{"color": "red"}, {"color": "blue"}, {"color": "green"}, {}]
+    assert not any("managedFields" in o["metadata"] for o in told)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

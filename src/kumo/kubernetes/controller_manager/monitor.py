@@ -42,7 +42,7 @@ class ResourceMonitor:
     def __init__(self, client: Client, informers: Informers) -> None:
         self._client = client
         self._informers = informers
-        self._definitions = informers.informer(CRDS)
+        self._definitions = informers.informer(CRDS, trim=_without_schemas)
         self._definitions.on_change(self._definition_changed)
         self._observers: list[Observer] = []
         self._resource_observers: list[Callable[[], None]] = []
@@ -190,3 +190,9 @@ def _served(definition: Object) -> list[GVR]:
         for version in spec.get("versions") or ()
         if version.get("served")
     ]
+
+
+def _without_schemas(definition: Object) -> None:
+    """Leave out what makes definitions large (megabytes, once decoded), and what nobody here reads."""
+    for version in (definition.get("spec") or {}).get("versions") or ():
+        version.pop("schema", None)
