@@ -174,8 +174,6 @@ class PodActions:
             self.tools.events.record(pod, WARNING, "FailedPrepareDynamicResources", text)
             raise
         try:
-            if pod["spec"].get("hostUsers") is False:
-                raise OSError('runtime "" does not support user namespaces')
             handler = await self._runtime_handler(pod)
             await self.tools.user_namespaces.first_id(pod, handler)
             with self.tools.counts.cgroup("create"):
