@@ -7,11 +7,14 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kumo.api.node_components import INGRESS_LABEL
+from kumo.machinery import tls
 from support.cloud import vm_manifest
 from support.machines import NETWORK, Machine, machines
 
@@ -21,6 +24,8 @@ LAB = f"kl{int(os.environ.get('KUMO_E2E_PORT', '16443')) % 1000}"
 GRACE = "8"
 BALANCERS = f"{NETWORK}.128/28"
 """On the machines' own segment: who wants to talk to a load balancer asks his neighbours for it."""
+OPTIONS = ("--node-monitor-grace-period", GRACE, "--load-balancer-range", BALANCERS)
+OPTIONS += ("--service-cidr", "10.97.0.0/16,fd00:97::/112")
 SERVE = "mkdir /www; echo $NODE > /www/index.html; echo serves on $NODE; exec httpd -f -v -p 8080 -h /www"
 WAIT = 90
 
@@ -57,14 +62,15 @@ def lab() -> Iterator[list[Machine]]:
     """m1 with the control plane and a node, m2 and m3 with nodes; a DaemonSet `web` with a Service on all."""
     with machines(LAB, 3, DIRECTORY) as made:
         first = made[0]
-        first.up("--node-monitor-grace-period", GRACE, "--load-balancer-range", BALANCERS)
+        first.up(*OPTIONS)
         for machine in made[1:]:
             machine.join(first)
         for machine in made:
             equip(first, machine)
         first.apply(workload("DaemonSet", "web", pod_spec(nodeSelector={"images": "there"})))
         ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
-        spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": ports}
+        families = {"ipFamilyPolicy": "RequireDualStack"}
+        spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": ports, **families}
         first.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
         first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
         yield made
@@ -141,6 +147,30 @@ def test_pods_of_all_nodes_reach_each_other_and_services(lab: list[Machine]) -> 
     assert {s["endpoints"][0]["nodeName"] for s in slices} == set(nodes)
 
 
+def test_pods_of_all_nodes_reach_each_other_by_ipv6(lab: list[Machine]) -> None:
+    """Both families over one overlay: pods, the Service, node ports, and packets as large as they may be."""
+    first = lab[0]
+    pods = {node: found[0] for node, found in pods_by_node(first, "web").items()}
+    addresses = {node: pod["status"]["podIPs"][1]["ip"] for node, pod in pods.items()}
+    ranges = {n["metadata"]["name"]: n["spec"]["podCIDRs"][1] for n in first.get("nodes")["items"]}
+    assert all(IPv6Address(addresses[n]) in IPv6Network(ranges[n]) for n in ranges) and len(set(ranges.values())) == 3
+    (service,) = [a for a in first.get("service", "web")["spec"]["clusterIPs"] if ":" in a]
+    for node, pod in pods.items():
+        assert ask(first, name(pod), list(addresses.values()), 8080) == list(addresses)
+        assert set(ask(first, name(pod), [service] * 12, 80)) == set(pods), f"the Service, from {node}"
+    heard = first.kubectl("logs", name(pods["m3"])).stdout
+    assert all(f"[{addresses[n]}]" in heard for n in pods), "between pods nothing is masqueraded"
+    largest = 1500 - 50 - 40 - 8  # VXLAN's share, IPv6's header, ICMP's
+    ping = ("ping", "-6", "-c", "1", "-W", "5", "-s", str(largest), addresses["m2"])
+    assert " 0% packet loss" in first.kubectl("exec", name(pods["m3"]), "--", *ping).stdout
+    for machine in lab:  # from outside, to each node's own address
+        url = f"http://[{machine.address6}]:30080/"
+        answers = {first.run(["curl", "-s", "-m", "5", url]).stdout.strip() for _ in range(12)}
+        assert answers == set(pods)
+    internal = {a["address"] for a in first.get("node", "m2")["status"]["addresses"] if a["type"] == "InternalIP"}
+    assert internal == {lab[1].address, lab[1].address6}
+
+
 def test_network_policies_hold_over_nodes(lab: list[Machine]) -> None:
     first = lab[0]
     pods = {node: found[0] for node, found in pods_by_node(first, "web").items()}
@@ -183,6 +213,34 @@ def test_one_node_answers_for_a_balancers_address(lab: list[Machine]) -> None:
         assert answers == {"m1", "m2", "m3"}
     first.kubectl("delete", "service", "balanced")
     first.wait(lambda: not holders(), WAIT, "nobody to hold it")
+
+
+def test_a_labelled_node_serves_ingresses(lab: list[Machine], tmp_path: Path) -> None:
+    first, second = lab[:2]
+    ca = tls.ensure_ca(tmp_path)
+    pair = tls.ensure_server_certificate(ca, tmp_path, "site", names=("site.example.com",))
+    first.kubectl("create", "secret", "tls", "site", f"--cert={pair.cert}", f"--key={pair.key}")
+    first.kubectl("create", "ingress", "site", "--rule=site.example.com/*=web:80,tls=site")
+
+    def served() -> dict[str, str]:
+        selector = "kubernetes.io/service-name=kumo-ingress"
+        found = first.get("endpointslices", "-n", "kube-system", "-l", selector)["items"]
+        return {s["endpoints"][0]["nodeName"]: s["endpoints"][0]["addresses"][0] for s in found}
+
+    def asked(machine: Machine, scheme: str = "https", port: int = 10443) -> str:
+        """What haproxy on the machine itself answers."""
+        host = f"site.example.com:{port}"
+        command = ["curl", "-s", "-m", "5", "--cacert", str(ca.files.cert), "-w", "%{redirect_url}"]
+        return machine.run([*command, "--resolve", f"{host}:{served()[machine.name]}", f"{scheme}://{host}/"]).stdout
+
+    first.wait(lambda: set(served()) == {"m1"}, WAIT, "the control plane's node alone to serve")
+    first.kubectl("label", "node", "m2", f"{INGRESS_LABEL}=true")
+    first.wait(lambda: set(served()) == {"m1", "m2"}, WAIT, "the labelled node to serve")
+    first.wait(lambda: asked(second).strip() in pods_by_node(first, "web"), WAIT, "the page, with its certificate")
+    assert asked(second, "http", 10080) == "https://site.example.com/"
+    first.kubectl("label", "node", "m2", f"{INGRESS_LABEL}-")
+    first.wait(lambda: set(served()) == {"m1"}, WAIT, "it to serve no more")
+    first.kubectl("delete", "ingress/site", "secret/site")
 
 
 def test_a_port_is_forwarded_to_a_pod_on_another_node(lab: list[Machine]) -> None:

@@ -306,10 +306,15 @@ async def test_a_new_pod_passes_the_gate_only_with_its_policies(setting: Setting
 
     setting.lab.network.gate = gate
     waiting = asyncio.create_task(setting.lab.pod("x/new", "u1"))
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(20):
+        while not order:
+            await asyncio.sleep(0.005)
+    body = {"nodeName": "node1", "containers": [{"name": "c"}]}
+    meta = {"name": "other", "namespace": "x", "uid": "u2"}
+    setting.api.put(PODS, {"metadata": meta, "spec": body, "status": {"phase": "Pending"}})
+    await setting.enforcer.admit("x/other", "u2", ("10.255.255.9",))  # whom everybody knows passes meanwhile
     assert order == ["x/new"]
     assert not waiting.done()  # nobody knows the pod yet, so nobody knows its policies
-    body = {"nodeName": "node1", "containers": [{"name": "c"}]}
     meta = {"name": "new", "namespace": "x", "uid": "u1"}
     setting.api.put(PODS, {"metadata": meta, "spec": body, "status": {"phase": "Pending"}})
     fresh = await waiting
