@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kumo.api.names import check_subdomain
-from kumo.cli import addresses, facts, leftovers, prepare, up
+from kumo.cli import addresses, facts, kubelet_options, leftovers, prepare, up
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, choose, load, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, lock_holder
@@ -36,6 +36,7 @@ from kumo.host import kvm
     "--mirror", "mirrors", multiple=True, metavar="HOST=URL", help="Pull images of HOST from URL. Repeatable."
 )
 @addresses.node_options
+@kubelet_options.options
 @click.option("--detach", is_flag=True, help="Return when the node is ready; it goes on in the background.")
 def command(
     server: str,
@@ -61,6 +62,7 @@ def command(
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(up.mirror(m) for m in mirrors))
     instance = addresses.choose(instance, given)
+    kubelet_options.keep(instance.root, given)
     up.step("This machine has what a node needs", lambda: up.look(instance, node=True))
     if load(instance.root) is None or _lapsed(instance, token):
         instance = _joined(instance, token, ca_cert_hash, ca_file)

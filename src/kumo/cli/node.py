@@ -16,7 +16,7 @@ from kumo.api.conditions import is_true
 from kumo.api.errors import StatusError
 from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
-from kumo.cli import engines, prepare
+from kumo.cli import engines, kubelet_options, prepare
 from kumo.cli.abandoned import Abandoned
 from kumo.cli.api_servers import ApiServers
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
@@ -217,7 +217,7 @@ class Node:
 
     def _kubelet_config(self, devices: dict[str, DeviceResource]) -> KubeletConfig:
         instance = self._instance
-        return KubeletConfig(
+        config = KubeletConfig(
             node_name=instance.node_name,
             node_ip=self._address,
             directory=instance.node_dir,
@@ -230,6 +230,10 @@ class Node:
             cluster_dns=(instance.cluster_dns,),
             devices=devices,
         )
+        config, without_effect = kubelet_options.configured(instance, config)
+        if without_effect:
+            _log.warning(kubelet_options.warning(without_effect))
+        return config
 
     def _virt_handler_config(self) -> VirtHandlerConfig:
         instance = self._instance

@@ -22,6 +22,7 @@ from kumo.cli import (
     autoscaling,
     facts,
     identity,
+    kubelet_options,
     leftovers,
     operation,
     prepare,
@@ -54,6 +55,7 @@ JOINED = (
 @identity.options
 @admission.options
 @scheduling.options
+@kubelet_options.options
 @operation.options
 @stores.options
 @ranges.options
@@ -90,6 +92,7 @@ def command(
     identity.keep(instance.root, providers)
     admission.keep(instance.root, providers)
     scheduling.keep(instance.root, providers)
+    kubelet_options.keep(instance.root, providers)
     operation.keep(instance.root, providers)
     save(instance)
     prepare.directories(instance)

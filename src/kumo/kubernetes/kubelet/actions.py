@@ -206,6 +206,8 @@ class PodActions:
         volumes: Mapping[str, Volume],
         restarts: int,
         ips: Sequence[str],
+    ) -> str:
+        """Start the container in the pod's sandbox; its id. Raises StartFailed after an event."""
         self.tools.counts.container(pod, container)
         try:
             return await self._start_container(pod, container, state, volumes, restarts, ips)
@@ -222,8 +224,6 @@ class PodActions:
         restarts: int,
         ips: Sequence[str],
     ) -> str:
-    ) -> str:
-        """Start the container in the pod's sandbox; its id. Raises StartFailed after an event."""
         path = field_path(pod, container)
         events, runtime = self.tools.events, self.tools.engine.runtime
         box = state.sandboxes[0]
@@ -282,13 +282,14 @@ class PodActions:
             devices=config.devices,
             node_memory=self.tools.machine.memory,
             profiles=config.directory / "seccomp",
+            seccomp_default=config.seccomp_default,
             target=target,
             image=image,
             given=given,
             place=place,
         )
-        first_id = await self.tools.user_namespaces.first_id(pod, await self._runtime_handler(pod))
         termination = termination_file(folder, container["name"])
+        first_id = await self.tools.user_namespaces.first_id(pod, await self._runtime_handler(pod))
 
         def make() -> cri.ContainerConfig:
             host_file = Path("/etc/hosts").read_text() if host_network(pod) else ""
@@ -360,9 +361,9 @@ class PodActions:
         for sandbox in state.sandboxes:
             await self.tools.engine.runtime.remove_sandbox(sandbox.id)
         await self.release(uid)
+        self.tools.images.forget_pod(uid)
         self.tools.times.forget(uid)
         await asyncio.to_thread(self.tools.user_namespaces.release, uid)
-        self.tools.images.forget_pod(uid)
 
         def clean() -> None:
             for folder in self.tools.config.logs_directory.glob(f"*_{uid}"):

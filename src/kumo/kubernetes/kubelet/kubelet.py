@@ -21,7 +21,9 @@ from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.claims.manager import ClaimManager
 from kumo.kubernetes.kubelet.config import KubeletConfig
+from kumo.kubernetes.kubelet.configuration.configz import configz
 from kumo.kubernetes.kubelet.devices.manager import DeviceManager
+from kumo.kubernetes.kubelet.enforcing import enforce
 from kumo.kubernetes.kubelet.events import PodEvents
 from kumo.kubernetes.kubelet.live_references import LiveReferences
 from kumo.kubernetes.kubelet.node import NodeKeeper
@@ -36,13 +38,16 @@ from kumo.kubernetes.kubelet.parts import (
 from kumo.kubernetes.kubelet.pod_resources.messages import Holdings
 from kumo.kubernetes.kubelet.pod_resources.server import PodResourcesServer
 from kumo.kubernetes.kubelet.podstate import Observer
+from kumo.kubernetes.kubelet.preemption.preemptor import Preemptor
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
+from kumo.kubernetes.kubelet.shutdown.manager import ShutdownManager
 from kumo.kubernetes.kubelet.spec import grace_period, is_critical
 from kumo.kubernetes.kubelet.static_pods import mirror_hash
 from kumo.kubernetes.kubelet.static_side import StaticSide
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
+from kumo.kubernetes.kubelet.sysctls import Allowlist
 from kumo.kubernetes.kubelet.worker import PodWorker, Shared
 from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
@@ -50,7 +55,6 @@ from kumo.machinery.http import Answer, Request
 from kumo.machinery.informer import Informers
 
 _log = structlog.get_logger("kumo.kubelet")
-_ROTATION_SECONDS = 10.0
 _UNCLAIMED_MAX = 1024
 
 
@@ -97,12 +101,25 @@ class Kubelet:
         self.storage.plugins |= {"DevicePlugin": self.devices.handler, "DRAPlugin": self.claims}
         self.node.offered = self.devices.offered
         events = PodEvents(recorder)
-        allocations = Allocations(config.pods_directory, events, self._bound, given.node, apparmor=has_apparmor())
+        allocations = Allocations(
+            config.pods_directory,
+            events,
+            self._bound,
+            given.node,
+            apparmor=has_apparmor(),
+            allowed=Allowlist(config.allowed_sysctls),
+        )
         allocations.roomy, allocations.unresizable = self.devices.roomy, self.placement.unresizable
         tools = make_tools(given, references, self.storage, allocations, self.devices, self.claims, self.placement)
         self._services = tools.services
         self._static = StaticSide(
-            config.manifests_directory, config.node_name, client, given.node, self._employ, self._tell
+            config.manifests_directory,
+            config.node_name,
+            client,
+            given.node,
+            self._employ,
+            self._tell,
+            config.manifests_seconds,
         )
         self._actions = PodActions(tools)
         self._shared = Shared(
@@ -114,14 +131,19 @@ class Kubelet:
             self._released,
             LiveReferences(client, references, self._outdated),
             self._static.published,
+            Preemptor(allocations, lambda: list(self._workers.values())).admit,
         )
         self._writer.said, self._writer.sent = tools.times.said, tools.times.written
         statistics = NodeStatistics(config, engine, facts, tools, self._workers.values)
         self._images = make_image_collector(given, tools, self._image_volumes, self.node.warn)
         self._eviction = make_eviction(given, lambda: list(self._workers.values()), statistics, self._images, self.node)
         self.node.pressures = lambda: self._eviction.conditions
-        allocations.pressure = self._eviction.refusal
-        self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects)
+        self.shutdown = ShutdownManager(
+            config.shutdown, lambda: list(self._workers.values()), self.node.tell, self.node.poke, self._flush
+        )
+        self.node.shutting_down = lambda: self.shutdown.is_shutting_down
+        allocations.pressure = lambda pod: self.shutdown.refusal() or self._eviction.refusal(pod)
+        self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects, lambda: configz(config))
 
     async def handler(self, request: Request) -> Answer:
         """The node's own HTTP API: logs, exec, attach, port-forward, pods, healthz."""
@@ -163,6 +185,8 @@ class Kubelet:
                 group.create_task(self._static.run(), name="static pods")
                 group.create_task(self._rotate_logs(), name="log rotation")
                 group.create_task(self._eviction.run(), name="eviction")
+                group.create_task(self.shutdown.run(), name="shutdown")
+                group.create_task(enforce(self._actions.tools, self.node), name="allocatable")
                 group.create_task(self._images.run(), name="image collection")
         finally:
             for task in self._tasks.values():
@@ -217,6 +241,7 @@ class Kubelet:
         """Wake workers by containerd's events; pods of the node itself run even while nobody answers for the API."""
         async for event in self._engine.events.follow():
             if event.kind == "connected":
+                self._actions.tools.figures.connected()
                 # Whatever happened while nobody listened: look at everything once.
                 if self._synced:
                     await self._adopt()
@@ -240,7 +265,12 @@ class Kubelet:
             else:
                 found.wake()
 
-                self._actions.tools.figures.connected()
+    async def _flush(self, pod: Object) -> None:
+        """Wait until the pod's newest status has been written."""
+        shown = self._static.published(pod)
+        if shown is not None:
+            await self._writer.flush(uid_of(shown))
+
     def _outdated(self, uid: str) -> None:
         worker = self._workers.get(uid)
         if worker is not None:
@@ -338,7 +368,7 @@ class Kubelet:
     async def _rotate_logs(self) -> None:
         config = self.config
         while True:
-            await asyncio.sleep(_ROTATION_SECONDS)
+            await asyncio.sleep(config.log_check_seconds)
             for worker in list(self._workers.values()):
                 for container in worker.state.containers:
                     if container.running and container.log_path:

@@ -20,6 +20,7 @@ from kumo.api.resources import NODES, PODS
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet import resizer
 from kumo.kubernetes.kubelet.actions import PodActions, StartFailed
+from kumo.kubernetes.kubelet.admission import Refusal
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.conditions import OWNED, RESIZE
 from kumo.kubernetes.kubelet.ending import Ending
@@ -42,8 +43,8 @@ from kumo.kubernetes.kubelet.spec import (
     host_network,
     is_static,
 )
-from kumo.kubernetes.kubelet.status import Trouble, View, make_status
 from kumo.kubernetes.kubelet.stats.families import rejection_class
+from kumo.kubernetes.kubelet.status import Trouble, View, make_status
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume
 from kumo.machinery.client import Client
@@ -70,6 +71,8 @@ class Shared:
     live: LiveReferences
     published: Callable[[Object], Object | None] = lambda pod: pod
     """The object that shows a pod: itself, or a static pod's mirror."""
+    make_room: Callable[[Object, Refusal], Awaitable[Refusal | None]] | None = None
+    """Takes a pod after all for which others can end, or says why not."""
 
 
 class PodWorker:
@@ -97,11 +100,11 @@ class PodWorker:
         self.over = asyncio.Event()
         """Set once nothing of the pod runs any more, and what it used is free."""
         tools = shared.actions.tools
+        self._kind = "create"
+        tools.times.seen(pod)
         self.prober = Prober(tools.engine.runtime, tools.events, self.wake, tools.probes)
         self.wake()
 
-        self._kind = "create"
-        tools.times.seen(pod)
     # -- what is told to it -----------------------------------------------------------------------------------------
 
     @property
@@ -129,10 +132,10 @@ class PodWorker:
             self._pod = pod
         if self._ending and before != (self._ending, self._grace):
             self._interrupt.set()
+        self._kind = "update"
         self.wake()
 
     def outdated(self) -> None:
-        self._kind = "update"
         """An object that the pod has mounted is another one now."""
         self._outdated = True
         self.wake()
@@ -212,14 +215,14 @@ class PodWorker:
                 await asyncio.wait([work])
 
     async def _guarded(self, step: Callable[[], Awaitable[bool]]) -> bool:
-        try:
-            done = await step()
-            self._retry = 0.0
         began, kind = time.monotonic(), "kill" if self._ending else self._kind
         self._kind = "sync"
+        try:
+            done = await step()
+            self._shared.actions.tools.times.stepped(self.uid, kind, began)
+            self._retry = 0.0
             return done
         except (EngineError, StatusError, OSError, TimeoutError) as error:
-            self._shared.actions.tools.times.stepped(self.uid, kind, began)
             self._retry = min(max(self._retry * 2, _RETRY_BASE), _RETRY_CEILING)
             _log.info("pod will be retried", pod=full_name(self._pod), error=str(error), delay=self._retry)
             self._wake_after(self._retry)
@@ -301,16 +304,18 @@ class PodWorker:
             # The node may have got its labels a moment ago.
             tools.allocations.refresh(await self._shared.client.get(NODES, tools.config.node_name))
             refusal = tools.allocations.admit(pod)
+        if refusal is not None and self._shared.make_room is not None:
+            refusal = await self._shared.make_room(pod, refusal)
         if refusal is None:
             return True
         tools.placement.forget(self.uid)
         tools.events.record(pod, WARNING, refusal.reason, refusal.message)
+        tools.meter.count("kubelet_admission_rejections_total", rejection_class(refusal.reason))
         message = f"Pod was rejected: {refusal.message}"
         self._status = {
             "phase": FAILED,
             "reason": refusal.reason,
             "message": message,
-        tools.meter.count("kubelet_admission_rejections_total", rejection_class(refusal.reason))
             "qosClass": qos_class(pod),
             "conditions": [],
             "startTime": (pod.get("status") or {}).get("startTime") or timestamp(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kumo.api import quantities
-from kumo.api.durations import go_duration, go_text
+from kumo.api.durations import go_duration
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.configuration.fields import FIELDS
 from kumo.kubernetes.kubelet.configuration.reading import ConfigurationError, Document, completed
@@ -208,24 +208,6 @@ def check_machine(document: Document, *, unified: bool, swaps: Path = _SWAPS) ->
             "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false. "
             f"/proc/swaps contained: [{listed}]"
         )
-
-
-def shown(config: KubeletConfig) -> Mapping[str, Any]:
-    """The document that holds, with the facts of this node."""
-    document = {**(config.document or checked({})), "port": config.port, "clusterDomain": config.cluster_domain}
-    for name, field in FIELDS.items():
-        if name not in HONOURED and name not in document:
-            document[name] = field.default
-    facts = {
-        "clusterDNS": list(config.cluster_dns),
-        "nodeLeaseDurationSeconds": max(1, round(4 * config.lease_seconds)),
-        "resolvConf": str(config.resolv_conf),
-        "staticPodPath": str(config.manifests_directory),
-        "podLogsDir": str(config.logs_directory),
-        "cgroupRoot": config.cgroup_parent,
-        "nodeStatusReportFrequency": go_text(config.status_seconds),
-    }
-    return document | facts
 
 
 _EVICTION = "evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionMinimumReclaim"

@@ -56,7 +56,9 @@ class NodeServer:
         statistics: NodeStatistics,
         find: FindWorker,
         pods: Callable[[], list[Object]],
+        configz: Callable[[], bytes],
     ) -> None:
+        self._configz = configz
         self._engine = engine
         self._statistics = statistics
         self._find = find
@@ -82,6 +84,8 @@ class NodeServer:
         match [p for p in request.path.split("/") if p]:
             case ["healthz"]:
                 return Response(200, b"ok", _TEXT)
+            case ["configz"]:
+                return Response(200, self._configz())
             case ["pods"]:
                 body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._pods()}
                 return Response(200, msgspec.json.encode(body))
