@@ -143,7 +143,9 @@ class Kubelet:
         )
         self.node.shutting_down = lambda: self.shutdown.is_shutting_down
         allocations.pressure = lambda pod: self.shutdown.refusal() or self._eviction.refusal(pod)
-        self._server = NodeServer(engine, statistics, self.find_worker, self._pods.objects, lambda: configz(config))
+        self._server = NodeServer(
+            engine, statistics, self.find_worker, self._pods.objects, lambda: configz(config, engine.socket)
+        )
 
     async def handler(self, request: Request) -> Answer:
         """The node's own HTTP API: logs, exec, attach, port-forward, pods, healthz."""

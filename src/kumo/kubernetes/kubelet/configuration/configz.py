@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,12 +22,12 @@ _LOGGING = {
 }
 
 
-def configz(config: KubeletConfig) -> bytes:
-    """The page, as JSON."""
-    return msgspec.json.encode({"kubeletconfig": effective(config)})
+def configz(config: KubeletConfig, socket: Path) -> bytes:
+    """The page, as JSON; `socket` is containerd's."""
+    return msgspec.json.encode({"kubeletconfig": effective(config, f"unix://{socket}")})
 
 
-def effective(config: KubeletConfig) -> dict[str, Any]:
+def effective(config: KubeletConfig, endpoint: str) -> dict[str, Any]:
     """The document that holds: what was given where the kubelet follows it, defaults elsewhere, and its own facts."""
     default = completed({})
     document = dict(config.document or checked({}))
@@ -40,6 +41,7 @@ def effective(config: KubeletConfig) -> dict[str, Any]:
         "resolvConf": str(config.resolv_conf),
         "staticPodPath": str(config.manifests_directory),
         "podLogsDir": str(config.logs_directory),
+        "containerRuntimeEndpoint": endpoint,
         "cgroupRoot": config.cgroup_parent,
         "nodeLeaseDurationSeconds": max(1, round(4 * config.lease_seconds)),
         "nodeStatusReportFrequency": go_text(config.status_seconds),

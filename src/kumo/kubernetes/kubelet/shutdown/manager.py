@@ -76,15 +76,17 @@ class ShutdownManager:
         """Hold the lock and wait for a shutdown, until cancelled; return at once if nobody is to wait."""
         if not self._periods:
             return
-        pause = _AGAIN_FIRST
+        pause, said = _AGAIN_FIRST, ""
         try:
             while True:
                 try:
                     await self._watch()
                     _log.info("D-Bus or logind has ended")
-                    pause = _AGAIN_FIRST
+                    pause, said = _AGAIN_FIRST, ""
                 except LogindError as error:
-                    _log.warning("can't delay shutdowns of this machine", error=str(error))
+                    if str(error) != said:  # once: it is tried again and again
+                        said = str(error)
+                        _log.warning("can't delay shutdowns of this machine", error=said)
                     pause = min(pause * 2, _AGAIN_LAST)
                 self.watching.clear()
                 await asyncio.sleep(pause)
