@@ -8,7 +8,7 @@ import pytest
 
 from kumo.kubernetes.scheduler.devices import allocator as searching
 from kumo.kubernetes.scheduler.devices.allocator import Allocator, NotHere, TooLong
-from kumo.kubernetes.scheduler.devices.pools import DeviceId, Spot
+from kumo.kubernetes.scheduler.devices.pools import DeviceId, InUse, Spot
 from kumo.kubernetes.scheduler.devices.selecting import CelSelectors
 from kumo.kubernetes.scheduler.devices.wishes import Impossible
 
@@ -46,8 +46,8 @@ CLASSES: dict[str, Any] = {
 
 
 def allocate(slices: Any, *claims: Any, node: Spot = A, taken: Any = ()) -> Any:
-    held = {DeviceId(D, "p", name) for name in taken}
-    return Allocator(slices, held, CLASSES.get, CelSelectors()).allocate(node, claims)
+    used = taken if isinstance(taken, InUse) else InUse(frozenset(DeviceId(D, "p", name) for name in taken))
+    return Allocator(slices, used, CLASSES.get, CelSelectors()).allocate(node, claims)
 
 
 def names(found: Any) -> Any:
@@ -110,7 +110,7 @@ def test_devices_of_one_kind_are_searched_for_until_they_match() -> None:
         ([slice_of(LARGE, name="t", count=2), slice_of(SMALL, count=2)], A, ["r0=g0"]),
         ([slice_of(device("g0", taints=[{"key": "k", "effect": "NoSchedule"}]))], A, None),
         ([slice_of(device("g0", taints=[{"key": "k", "effect": "None"}]))], A, ["r0=g0"]),
-        ([slice_of(device("g0", bindingConditions=["ready"]))], A, None),
+        ([slice_of(device("g0", bindingConditions=["ready"]))], A, ["r0=g0"]),
     ],
 )
 def test_devices_of_pools(slices: Any, node: Spot, expected: Any) -> None:

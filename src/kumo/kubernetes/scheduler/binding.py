@@ -64,6 +64,10 @@ class Binder:
                 await self._reporter.patch(pod, {"nominatedNodeName": node})
             await self._volumes.bind(pod, volumes, node, needs.timeout)
             await self._claims.reserve(pod, needs.claims)
+            awaited = self._claims.awaited(needs.claims)
+            if awaited:
+                self._reporter.waiting(pod, node)
+                await self._claims.wait_ready(awaited)
             if extender is not None:
                 await extender.bind(pod, node)
             else:

@@ -34,6 +34,12 @@ class Reporter:
         text = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
         self._recorder.event(pod.pod, NORMAL, "Scheduled", "Binding", text, controller=scheduler_of(pod.pod))
 
+    def waiting(self, pod: PodInfo, node: str) -> None:
+        """The pod's devices are still to become ready."""
+        text = f"waiting for binding conditions for device on node {node}"
+        who = scheduler_of(pod.pod)
+        self._recorder.event(pod.pod, NORMAL, "BindingConditionsPending", "Scheduling", text, controller=who)
+
     def preempted(self, victim: PodInfo, pod: PodInfo, node: str) -> None:
         """The victim was deleted to make room for the pod."""
         text = f"Preempted by pod {pod.uid} on node {node}"

@@ -44,14 +44,14 @@ class Volumes:
 class Devices:
     """Look-ups of ResourceClaims (namespace, name) and DeviceClasses (name); all ResourceSlices.
 
-    `taken` are the devices that claims have (driver, pool, device), `is_pending` says of a claim's uid whether it is
+    `taken` are the devices that claims have (`devices.pools.InUse`), `is_pending` says of a claim's uid whether it is
     being allocated, `selectors` judges CEL expressions.
     """
 
     claim: Callable[[str, str], Object | None] = _nothing
     slices: Callable[[], list[Object]] = list
     device_class: Callable[[str], Object | None] = _nothing
-    taken: Callable[[], frozenset[Any]] = frozenset
+    taken: Callable[[], Any] = _nothing
     is_pending: Callable[[str], bool] = field(default=lambda _: False)
     selectors: Any = None
 

@@ -6,13 +6,15 @@ and lists; a dead end goes back to the device before. What can be found is what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
 from kumo.api import quantities
 from kumo.api.objects import Object, name_of
-from kumo.kubernetes.scheduler.devices.pools import Counters, Device, DeviceId, Pool, Spot, gather, matches
+from kumo.api.pod_resources import add
+from kumo.kubernetes.scheduler.devices.capacity import consumed, fits, parsed
+from kumo.kubernetes.scheduler.devices.pools import Counters, Device, DeviceId, InUse, Pool, Spot, gather, matches
 from kumo.kubernetes.scheduler.devices.results import Taken, allocation
 from kumo.kubernetes.scheduler.devices.wishes import (
     MOST_DEVICES,
@@ -52,9 +54,7 @@ class Selectors(Protocol):
 class Allocator:
     """Allocates claims as long as nothing changes: `taken` are the devices that others have."""
 
-    def __init__(
-        self, slices: Sequence[Object], taken: Collection[DeviceId], find_class: FindClass, selectors: Selectors
-    ) -> None:
+    def __init__(self, slices: Sequence[Object], taken: InUse, find_class: FindClass, selectors: Selectors) -> None:
         self.slices = slices
         self.taken = taken
         self.find_class = find_class
@@ -89,6 +89,8 @@ class _Search:
         self.chosen: list[list[Wish]] = [[] for _ in claims]
         self._fits: dict[tuple[int, str, DeviceId], bool] = {}
         self._holders: dict[DeviceId, list[int]] = {}
+        self._shared: dict[DeviceId, list[dict[str, Fraction]]] = {}
+        self._usable = [d for pool in self.pools if pool.usable for d in pool.devices()]
         self._counters: dict[tuple[str, str], Counters] = {}
         self._steps = 0
         self._constraints = [constraints_of(c) for c in claims]
@@ -116,7 +118,7 @@ class _Search:
                 state = "being updated" if pool.incomplete else "invalid"
                 where = f"claim {full_name(self._claims[index])}, request {wish.name.rpartition('/')[2]}"
                 raise Impossible(f"{where}: asks for all devices, but resource pool {pool} is currently {state}")
-            found += [d for d in pool.devices() if self._selects(index, wish, d)]
+            found += [d for d in pool.devices() if self._selects(index, wish, d) and self._has_room(wish, d)]
         return found
 
     # -- the search -------------------------------------------------------------------------------------------------
@@ -144,8 +146,11 @@ class _Search:
             raise _TooMany
         return False
 
-    def _devices(self, claim: int, request: int, wish: Wish, index: int) -> bool:
-        """Find the request's devices from the `index`-th on, and everything after."""
+    def _devices(self, claim: int, request: int, wish: Wish, index: int, start: int = 0) -> bool:
+        """Find the request's devices from the `index`-th on, and everything after.
+
+        Within a request only devices from the `start`-th on are looked at: their order does not matter.
+        """
         if wish.all is not None and not wish.all:
             return False
         if index >= wish.count:
@@ -153,25 +158,25 @@ class _Search:
         if len(self.results[claim]) + wish.count - index > MOST_DEVICES:
             raise _TooMany
         if wish.all is not None:
-            return self._with(claim, request, wish, index, wish.all[index], must=True)
-        for pool in self.pools:
-            if not pool.usable:
+            return self._with(claim, request, wish, index, wish.all[index], 0, must=True)
+        for place in range(start, len(self._usable)):
+            device = self._usable[place]
+            if not self._free(claim, wish, device.id) or not self._selects(claim, wish, device):
                 continue
-            for device in pool.devices():
-                if not self._free(claim, wish, device.id) or not self._selects(claim, wish, device):
-                    continue
-                if self._with(claim, request, wish, index, device, must=False):
-                    return True
+            if self._has_room(wish, device) and self._with(claim, request, wish, index, device, place + 1):
+                return True
         return False
 
-    def _with(self, claim: int, request: int, wish: Wish, index: int, device: Device, *, must: bool) -> bool:
+    def _with(
+        self, claim: int, request: int, wish: Wish, index: int, device: Device, start: int, *, must: bool = False
+    ) -> bool:
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise TooLong
         if not self._take(claim, wish, device, must=must):
             return False
         try:
-            done = self._devices(claim, request, wish, index + 1)
+            done = self._devices(claim, request, wish, index + 1, start)
         except _TooMany:
             self._give_back(claim, wish, device)
             raise
@@ -185,7 +190,15 @@ class _Search:
         holders = self._holders.get(device) or ()
         if wish.admin:
             return claim not in holders
-        return not holders and device not in self._given.taken
+        return not holders and device not in self._given.taken.devices
+
+    def _has_room(self, wish: Wish, device: Device) -> bool:
+        """Whether the device has what is asked for of its capacity, less what others have of it."""
+        before, now = self._given.taken.shared.get(device.id) or {}, self._shared.get(device.id) or ()
+        used = dict(before)
+        for amounts in now:
+            add(used, amounts)
+        return fits(wish.capacity, device.spec, used)
 
     def _selects(self, index: int, wish: Wish, device: Device) -> bool:
         key = (index, wish.name, device.id)
@@ -195,8 +208,6 @@ class _Search:
         return known
 
     def _judge(self, index: int, wish: Wish, device: Device) -> bool:
-        if device.spec.get("bindingConditions"):
-            return False
         of_class = (wish.device_class.get("spec") or {}).get("selectors") or ()
         asked = self._given.selectors.matches
         if not asked(f"class {name_of(wish.device_class)}", of_class, device):
@@ -208,7 +219,7 @@ class _Search:
     def _take(self, claim: int, wish: Wish, device: Device, *, must: bool) -> bool:
         if not self._free(claim, wish, device.id) or _is_tainted(device, wish):
             return False
-        if not self._has_counters(device):
+        if not self._has_room(wish, device) or not self._has_counters(device):
             return False
         for i, constraint in enumerate(self._constraints[claim]):
             if constraint.add(wish, device):
@@ -220,22 +231,39 @@ class _Search:
             for earlier in self._constraints[claim][:i]:
                 earlier.remove(wish)
             return False
-        self._count(device, -1)
-        self._holders.setdefault(device.id, []).append(claim)
-        self.results[claim].append(Taken(wish, device))
+        if not device.spec.get("allowMultipleAllocations"):
+            self._count(device, -1)
+            self._holders.setdefault(device.id, []).append(claim)
+            self.results[claim].append(Taken(wish, device))
+            return True
+        if not self._is_shared(device):
+            self._count(device, -1)
+        amounts = consumed(wish.capacity, device.spec)
+        self._shared.setdefault(device.id, []).append(parsed(amounts))
+        self.results[claim].append(Taken(wish, device, amounts))
         return True
+
+    def _is_shared(self, device: Device) -> bool:
+        """Whether somebody has a part of the device: then its counters are taken already."""
+        return device.id in self._given.taken.shared or bool(self._shared.get(device.id))
 
     def _give_back(self, claim: int, wish: Wish, device: Device) -> None:
         for constraint in self._constraints[claim]:
             constraint.remove(wish)
+        self.results[claim].pop()
+        if device.spec.get("allowMultipleAllocations"):
+            self._shared[device.id].pop()
+            if not self._is_shared(device):
+                self._count(device, 1)
+            return
         self._count(device, 1)
         self._holders[device.id].remove(claim)
-        self.results[claim].pop()
 
     # -- counters ---------------------------------------------------------------------------------------------------
 
     def _has_counters(self, device: Device) -> bool:
-        if not device.spec.get("consumesCounters"):
+        shared = device.spec.get("allowMultipleAllocations") and self._is_shared(device)
+        if shared or not device.spec.get("consumesCounters"):
             return True
         left, wanted = self._left(device.pool), _consumed(device.spec)
         return all(left[s][n] >= amount for s, counters in wanted.items() for n, amount in counters.items())
@@ -251,7 +279,7 @@ class _Search:
             left = self._counters[key] = {name: dict(counters) for name, counters in pool.counters.items()}
             for spec in (*pool.here, *pool.elsewhere):
                 for device in spec.get("devices") or ():
-                    if DeviceId(*key, device["name"]) in self._given.taken:
+                    if self._given.taken.has(DeviceId(*key, device["name"])):
                         _add(left, _consumed(device), -1)
         return self._counters[key]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from kumo.api.objects import Object, uid_of
 from kumo.api.resources import GVR
 from kumo.kubernetes.scheduler.cluster_events import Resource
-from kumo.kubernetes.scheduler.devices.pools import DeviceId
+from kumo.kubernetes.scheduler.devices.capacity import parsed
+from kumo.kubernetes.scheduler.devices.pools import DeviceId, InUse
 from kumo.kubernetes.scheduler.devices.selecting import CelSelectors
 from kumo.kubernetes.scheduler.world import Devices
 from kumo.machinery.informer import Informer, Informers
@@ -29,6 +32,7 @@ class AssumedClaims:
         self._pending: dict[str, Mapping[str, Any]] = {}
         self._written: dict[str, Object] = {}
         self._selectors = CelSelectors()
+        self._moved = asyncio.Event()
         self._claims.on_change(self._seen)
 
     def informers(self) -> list[tuple[Resource, Informer]]:
@@ -54,11 +58,15 @@ class AssumedClaims:
         """Whether an allocation of the claim is being written."""
         return uid in self._pending
 
-    def taken(self) -> frozenset[DeviceId]:
+    def taken(self) -> InUse:
         """The devices that claims have or are about to have."""
         claims = (self._written.get(uid_of(c), c) for c in self._claims.objects())
         allocations = [(c.get("status") or {}).get("allocation") for c in claims]
-        return frozenset(taken_by(a for a in (*allocations, *self._pending.values()) if a))
+        return taken_by(a for a in (*allocations, *self._pending.values()) if a)
+
+    async def moved(self) -> None:
+        """Return once some claim is another one."""
+        await self._moved.wait()
 
     def promise(self, uid: str, allocation: Mapping[str, Any]) -> None:
         """The claim gets these devices."""
@@ -75,18 +83,30 @@ class AssumedClaims:
             self._written[uid_of(claim)] = claim
 
     def _seen(self, old: Object | None, new: Object | None) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
         uid = uid_of(new or old or {})
         written = self._written.get(uid)
         if written is not None and (new is None or _version(new) >= _version(written)):
             del self._written[uid]
 
 
-def taken_by(allocations: Iterable[Mapping[str, Any]]) -> Iterable[DeviceId]:
-    """The devices of allocations that nobody else may have."""
+def taken_by(allocations: Iterable[Mapping[str, Any]]) -> InUse:
+    """The devices of allocations that nobody else may have, and what is gone of those that are shared."""
+    devices: set[DeviceId] = set()
+    shared: dict[DeviceId, dict[str, Fraction]] = {}
     for allocation in allocations:
         for result in (allocation.get("devices") or {}).get("results") or ():
-            if not result.get("adminAccess"):
-                yield DeviceId(result["driver"], result["pool"], result["device"])
+            if result.get("adminAccess"):
+                continue
+            device = DeviceId(result["driver"], result["pool"], result["device"])
+            if not result.get("shareID"):
+                devices.add(device)
+                continue
+            used = shared.setdefault(device, {})
+            for name, amount in parsed(result.get("consumedCapacity") or {}).items():
+                used[name] = used.get(name, Fraction(0)) + amount
+    return InUse(frozenset(devices), shared)
 
 
 def _version(claim: Object) -> int:

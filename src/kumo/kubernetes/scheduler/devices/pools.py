@@ -26,6 +26,17 @@ class DeviceId(NamedTuple):
         return "/".join(self)
 
 
+class InUse(NamedTuple):
+    """The devices that claims have for themselves, and how much claims that share devices have of each of them."""
+
+    devices: frozenset[DeviceId] = frozenset()
+    shared: Mapping[DeviceId, Mapping[str, Fraction]] = {}
+
+    def has(self, device: DeviceId) -> bool:
+        """Whether any claim has it, or a part of it."""
+        return device in self.devices or device in self.shared
+
+
 class Spot(NamedTuple):
     """A node as far as it is matched."""
 

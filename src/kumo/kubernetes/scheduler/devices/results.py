@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from kumo.api.objects import Object, name_of
 from kumo.kubernetes.scheduler.devices.pools import Device
@@ -15,6 +16,8 @@ class Taken(NamedTuple):
 
     wish: Wish
     device: Device
+    amounts: Mapping[str, str] | None = None
+    """What is taken of the capacity of a device that others may share."""
 
 
 def allocation(claim: Object, taken: Sequence[Taken], chosen: Sequence[Wish]) -> dict[str, Any]:
@@ -31,13 +34,20 @@ def allocation(claim: Object, taken: Sequence[Taken], chosen: Sequence[Wish]) ->
 
 
 def _result(taken: Taken) -> dict[str, Any]:
-    wish, device = taken
+    wish, device, amounts = taken
     driver, pool, name = device.id
     made: dict[str, Any] = {"request": wish.name, "driver": driver, "pool": pool, "device": name}
     if wish.admin:
         made["adminAccess"] = True
     if wish.tolerations:
         made["tolerations"] = list(wish.tolerations)
+    if amounts is not None:
+        made["shareID"] = str(uuid4())
+        if amounts:
+            made["consumedCapacity"] = dict(amounts)
+    for name in ("bindingConditions", "bindingFailureConditions"):
+        if device.spec.get(name):
+            made[name] = list(device.spec[name])
     return made
 
 

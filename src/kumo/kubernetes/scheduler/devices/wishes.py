@@ -36,6 +36,11 @@ class Wish:
         return bool(self.spec.get("adminAccess"))
 
     @property
+    def capacity(self) -> Mapping[str, Any]:
+        """What is asked for of a device's capacity."""
+        return (self.spec.get("capacity") or {}).get("requests") or {}
+
+    @property
     def tolerations(self) -> list[Mapping[str, Any]]:
         """The taints of devices that don't matter."""
         return self.spec.get("tolerations") or []
@@ -67,6 +72,33 @@ class MatchAttribute:
         """The last device that was added is not taken after all."""
         if wish.is_named(self.requests):
             self.values.pop()
+
+
+@dataclass(slots=True)
+class DistinctAttribute:
+    """No two devices of some requests share an attribute's value."""
+
+    attribute: str
+    requests: frozenset[str]
+    values: list[Any] = field(default_factory=list)
+
+    def add(self, wish: Wish, device: Device) -> bool:
+        """Whether the device fits those that are there; then it is one of them."""
+        if not wish.is_named(self.requests):
+            return True
+        value = attribute_of(device, self.attribute)
+        if value is None or value in self.values:
+            return False
+        self.values.append(value)
+        return True
+
+    def remove(self, wish: Wish) -> None:
+        """The last device that was added is not taken after all."""
+        if wish.is_named(self.requests):
+            self.values.pop()
+
+
+Constraint = MatchAttribute | DistinctAttribute
 
 
 def attribute_of(device: Device, name: str) -> tuple[str, Any] | None:
@@ -121,12 +153,16 @@ def wish_for(claim: Object, parent: str, name: str, spec: Mapping[str, Any], fin
     raise Impossible(f"{where}: unsupported count mode {mode}")
 
 
-def constraints_of(claim: Object) -> list[MatchAttribute]:
+def constraints_of(claim: Object) -> list[Constraint]:
     """What the claim's devices must have in common. Raises Impossible."""
-    made = []
+    made: list[Constraint] = []
     for i, item in enumerate(((claim.get("spec") or {}).get("devices") or {}).get("constraints") or ()):
+        requests = frozenset(item.get("requests") or ())
+        if item.get("distinctAttribute") and not item.get("matchAttribute"):
+            made.append(DistinctAttribute(item["distinctAttribute"], requests))
+            continue
         if not item.get("matchAttribute"):
             text = "empty constraint (unsupported constraint type?)"
             raise Impossible(f"claim {full_name(claim)}, constraint #{i}: {text}")
-        made.append(MatchAttribute(item["matchAttribute"], frozenset(item.get("requests") or ())))
+        made.append(MatchAttribute(item["matchAttribute"], requests))
     return made

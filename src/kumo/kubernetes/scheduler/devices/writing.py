@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from kumo.api.errors import StatusError, is_conflict
 from kumo.api.objects import Object, is_deleting, name_of, namespace_of, timestamp, uid_of
 from kumo.kubernetes.scheduler.cycle import CycleError
 from kumo.kubernetes.scheduler.devices.claims import RESOURCE_CLAIMS, AssumedClaims
+from kumo.kubernetes.scheduler.devices.readiness import NotReady, deadline, has_conditions, is_ready
 from kumo.kubernetes.scheduler.devices.wishes import full_name
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.machinery.client import Client
@@ -27,6 +30,8 @@ class Reservation:
 
     claim: Object
     allocation: Mapping[str, Any] | None = None
+    held: bool = False
+    """The pod is in it already; its devices are still to become ready."""
 
 
 class ClaimWriter:
@@ -51,7 +56,33 @@ class ClaimWriter:
     async def reserve(self, pod: PodInfo, reservations: Sequence[Reservation]) -> None:
         """Write all of them. Raises CycleError, and StatusError or OSError."""
         for found in reservations:
-            self._assumed.wrote(await self._reserve(pod, found))
+            if not found.held:
+                self._assumed.wrote(await self._reserve(pod, found))
+
+    def awaited(self, reservations: Sequence[Reservation]) -> list[Object]:
+        """The claims, as they are now, whose devices have to become ready."""
+        found = [self._assumed.claim(namespace_of(r.claim), name_of(r.claim)) for r in reservations]
+        return [c for c in found if c is not None and has_conditions(c)]
+
+    async def wait_ready(self, claims: Sequence[Object]) -> None:
+        """Return once the devices of all claims are ready for the pod. Raises CycleError if they won't be."""
+        for before in claims:
+            try:
+                await self._ready(before)
+            except (NotReady, TimeoutError) as error:
+                text = str(error) or f"device binding timeout: claim={name_of(before)}"
+                raise CycleError(f'running PreBind plugin "DynamicResources": {text}') from None
+
+    async def _ready(self, claim: Object) -> None:
+        until = deadline(claim)
+        async with asyncio.timeout(None if until is None else max(0.0, until - time.time())):
+            while True:
+                found = self._assumed.claim(namespace_of(claim), name_of(claim))
+                if found is None or uid_of(found) != uid_of(claim):
+                    raise NotReady(f'resourceclaim.resource.k8s.io "{name_of(claim)}" not found')
+                if is_ready(found):
+                    return
+                await self._assumed.moved()
 
     async def release(self, pod: PodInfo, reservations: Sequence[Reservation]) -> None:
         """The pod is not bound after all: the claims are free for others; their allocations stay."""

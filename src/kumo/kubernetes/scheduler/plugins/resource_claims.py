@@ -7,6 +7,7 @@ what was found and are reserved for it (`status.reservedFor`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Interest
 from kumo.kubernetes.scheduler.cycle import Cycle, CycleError, Refusal
 from kumo.kubernetes.scheduler.devices.allocator import Allocator, NotHere, TooLong
 from kumo.kubernetes.scheduler.devices.pools import Spot
+from kumo.kubernetes.scheduler.devices.readiness import has_conditions, is_hopeless
 from kumo.kubernetes.scheduler.devices.wishes import Impossible, alternatives, full_name, requests_of
 from kumo.kubernetes.scheduler.devices.writing import Reservation
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
@@ -117,11 +119,15 @@ class DynamicResources(Plugin):
     def filter(self, cycle: Cycle, info: NodeInfo) -> Refusal | None:
         """Refuse a node that an allocation is not for, and one without enough devices. Raises CycleError."""
         state: Claims = cycle.states[self.name]
+        now = time.time()
         elsewhere = {
             i
             for i, claim in enumerate(state.claims)
-            if (selector := (allocation_of(claim) or {}).get("nodeSelector"))
-            and not matches_terms(selector, info.name, info.labels)
+            if (
+                (selector := (allocation_of(claim) or {}).get("nodeSelector"))
+                and not matches_terms(selector, info.name, info.labels)
+            )
+            or is_hopeless(claim, now)
         }
         refusal = self._allocate(state, info) if state.allocator is not None else None
         if refusal is not None:
@@ -216,6 +222,8 @@ def reservations(cycle: Cycle, node: str) -> tuple[Reservation, ...]:
     for claim in state.claims:
         if allocation_of(claim) is None:
             made.append(Reservation(claim, next(found)))
+        elif has_conditions(claim) and any(h.get("uid") == cycle.pod.uid for h in holders_of(claim)):
+            made.append(Reservation(claim, held=True))
         elif not any(h.get("uid") == cycle.pod.uid for h in holders_of(claim)):
             made.append(Reservation(claim))
     return tuple(made)
