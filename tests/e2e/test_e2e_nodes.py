@@ -119,6 +119,11 @@ def living(first: Machine, app: str) -> list[dict[str, Any]]:
     ]
 
 
+def on_node(first: Machine, node: str) -> list[dict[str, Any]]:
+    """The DaemonSet's ready pods on a node: a rollout may be called done before its pod is made."""
+    return [p for p in living(first, "web") if p["spec"]["nodeName"] == node]
+
+
 def test_pods_of_all_nodes_reach_each_other_and_services(lab: list[Machine]) -> None:
     first = lab[0]
     nodes = {n["metadata"]["name"]: n for n in first.get("nodes")["items"]}
@@ -476,9 +481,8 @@ def test_down_and_join_again_then_a_node_leaves_for_good(lab: list[Machine]) -> 
     )
     third.join(first)
     equip(first, third)
-    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
+    (new,) = first.wait(lambda: on_node(first, "m3"), WAIT, "the pod there")
     assert first.get("node", "m3")["metadata"]["uid"] != gone["metadata"]["uid"]
-    (new,) = [p for p in pods_by_node(first, "web")["m3"] if "deletionTimestamp" not in p["metadata"]]
     assert fetch(first, name(pods_by_node(first, "web")["m2"][0]), new["status"]["podIP"]) == "m3"
 
 
@@ -501,8 +505,7 @@ def test_the_pod_network_may_be_anothers(lab: list[Machine], tmp_path: Path) -> 
     (tmp_path / "10-other.conflist").write_text(json.dumps(config))
     third.join(first, "--cni-conf", str(tmp_path), "--ca-file", str(first.data_dir / "pki" / "ca.crt"))
     equip(first, third)
-    first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
-    (new,) = [p for p in pods_by_node(first, "web")["m3"] if "deletionTimestamp" not in p["metadata"]]
+    (new,) = first.wait(lambda: on_node(first, "m3"), WAIT, "the pod there")
     assert new["status"]["podIP"].startswith("10.199.7.")
     knock = "nc -w 5 kubernetes.default 443 < /dev/null && echo reached"
     assert first.kubectl("exec", name(new), "--", "sh", "-c", knock).stdout.strip() == "reached", "a name and a Service"

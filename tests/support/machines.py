@@ -18,6 +18,7 @@ from kumo.host.containerd.archive import BuiltImage
 from support.cloud import DISK_IMAGE, ROOT, Cloud, fresh
 
 NETWORK = "198.18.77"
+NETWORK6 = "fd77:18::"
 PORT = 6443
 _BUSYBOX = "docker.io/library/busybox:latest"
 _CACHE = ROOT / ".cache" / "demo"
@@ -30,6 +31,7 @@ class Machine(Cloud):
         super().__init__(data_dir, PORT)
         self.name = f"m{number}"
         self.address = f"{NETWORK}.{10 + number}"
+        self.address6 = f"{NETWORK6}{10 + number}"
         self.namespace = f"{lab}-{self.name}"
         self.port_of_switch = f"{self.name}"
         self.prefix = ["nsenter", f"--net=/run/netns/{self.namespace}"]
@@ -112,8 +114,10 @@ def _plug(lab: str, machine: Machine) -> None:
     _run(*inside, "link", "add", "eth0", "type", "veth", *peer)
     _run("ip", "-n", f"{lab}-sw", "link", "set", machine.port_of_switch, "master", "br0", "up")
     _run(*inside, "addr", "add", f"{machine.address}/24", "dev", "eth0")
+    _run(*inside, "addr", "add", f"{machine.address6}/64", "dev", "eth0", "nodad")
     _run(*inside, "link", "set", "eth0", "up")
     _run(*inside, "route", "add", "default", "via", f"{NETWORK}.1")
+    _run(*inside, "-6", "route", "add", "default", "via", f"{NETWORK6}1")
 
 
 def _remove(lab: str, made: list[Machine]) -> None:
