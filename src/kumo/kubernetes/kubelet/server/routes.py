@@ -155,7 +155,7 @@ class NodeServer:
         wanted = _wanted(request)
 
         async def run(socket: WebSocket) -> None:
-            await run_attach(socket, self._engine, container.id, wanted)
+            await run_attach(socket, self._engine, container.id, wanted, Path(container.log_path))
 
         return Upgrade(_protocol(request), run)
 

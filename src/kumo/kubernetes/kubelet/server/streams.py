@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 
@@ -13,6 +14,7 @@ from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.tasks import ExecProcess, FifoWriter
 from kumo.kubernetes.kubelet.server import channels
+from kumo.kubernetes.kubelet.server.catching_up import CatchUp
 from kumo.kubernetes.kubelet.server.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels
 from kumo.machinery.http import WebSocket
 
@@ -106,19 +108,23 @@ async def _listen_exec(client: Channels, process: ExecProcess) -> None:
         await asyncio.gather(writing, return_exceptions=True)
 
 
-async def run_attach(socket: WebSocket, engine: Containerd, container: str, wanted: Wanted) -> None:
+async def run_attach(socket: WebSocket, engine: Containerd, container: str, wanted: Wanted, log: Path) -> None:
     """Connect the client with the container's main process, until either ends.
 
     containerd holds the process's outputs: they come from a session with its streaming server (which speaks v4 only).
-    Input goes straight into the process's FIFO, so that its end can be told after all of it has arrived.
+    Input goes straight into the process's FIFO, so that its end can be told after all of it has arrived. What is
+    said while containerd gets ready is taken from the container's `log`.
     """
     client = Channels(socket)
     stdin: FifoWriter | None = None
+    channels_wanted = [STDOUT] * wanted.stdout + [STDERR] * (wanted.stderr and not wanted.tty)
+    outputs = CatchUp(log, frozenset(channels_wanted), client.send)
     try:
         async with aiohttp.ClientSession() as http, contextlib.AsyncExitStack() as stack:
             await _announce(client, wanted)
             source = None
             if wanted.stdout or wanted.stderr:
+                await outputs.mark()
                 # A session without input would end that of a container with stdinOnce: this one has an input too,
                 # which stays silent.
                 url = await engine.runtime.attach(
@@ -129,7 +135,7 @@ async def run_attach(socket: WebSocket, engine: Containerd, container: str, want
                     tty=wanted.tty,
                 )
                 source = await stack.enter_async_context(http.ws_connect(url, protocols=(channels.V4,)))
-                await _attached(source, client)
+                await _attached(source, outputs)
             if wanted.stdin:
                 try:
                     stdin = await engine.tasks.open_stdin(container)
@@ -139,7 +145,7 @@ async def run_attach(socket: WebSocket, engine: Containerd, container: str, want
             async def end_input() -> None:
                 await _end_input(http, engine, container, wanted.tty)
 
-            await _serve_attach(client, engine, container, source, stdin, end_input)
+            await _serve_attach(client, engine, container, source, outputs, stdin, end_input)
     except (EngineError, aiohttp.ClientError, OSError) as error:
         with contextlib.suppress(ConnectionError):
             await client.send(ERROR, channels.internal_error(f"error attaching to container: {error}"))
@@ -149,7 +155,7 @@ async def run_attach(socket: WebSocket, engine: Containerd, container: str, want
     await client.close()
 
 
-async def _attached(session: aiohttp.ClientWebSocketResponse, client: Channels) -> None:
+async def _attached(session: aiohttp.ClientWebSocketResponse, outputs: CatchUp) -> None:
     """Wait until containerd has connected the process's outputs, so that no answer to the first input is lost.
 
     It says by an empty message that it begins with that, and nothing once it is done: that takes it a few milliseconds.
@@ -158,7 +164,7 @@ async def _attached(session: aiohttp.ClientWebSocketResponse, client: Channels) 
         async with asyncio.timeout(_ESTABLISH_SECONDS):
             message = await session.receive()
             if message.type == aiohttp.WSMsgType.BINARY and len(message.data) > 1:
-                await client.send(message.data[0], message.data[1:])
+                await outputs.forward(message.data[0], message.data[1:])
     await asyncio.sleep(_SETTLE_SECONDS)
 
 
@@ -174,16 +180,20 @@ async def _serve_attach(
     engine: Containerd,
     container: str,
     source: aiohttp.ClientWebSocketResponse | None,
+    outputs: CatchUp,
     stdin: FifoWriter | None,
     end_input: Callable[[], Awaitable[None]],
 ) -> None:
     listening = asyncio.create_task(_listen_attach(client, engine, container, stdin, end_input))
     tasks = [listening]
     if source is not None:
-        tasks.append(asyncio.create_task(_from_runtime(source, client)))
+        tasks.append(asyncio.create_task(_from_runtime(source, outputs)))
+    ends = list(tasks)
+    tasks.append(asyncio.create_task(outputs.watch()))
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if listening not in done:
+            await outputs.finish()
             await client.send(ERROR, channels.success())
     finally:
         for task in tasks:
@@ -191,11 +201,11 @@ async def _serve_attach(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _from_runtime(session: aiohttp.ClientWebSocketResponse, client: Channels) -> None:
+async def _from_runtime(session: aiohttp.ClientWebSocketResponse, outputs: CatchUp) -> None:
     async for message in session:
         data = message.data
         if message.type == aiohttp.WSMsgType.BINARY and len(data) > 1 and data[0] in (STDOUT, STDERR):
-            await client.send(data[0], data[1:])
+            await outputs.forward(data[0], data[1:])
 
 
 async def _listen_attach(
