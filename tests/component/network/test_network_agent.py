@@ -10,6 +10,7 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def serve(netns: str, port: int) -> socket.socket:
 def exchange(listener: socket.socket, client: socket.socket) -> str:
     """Who the server sees as the client, and that bytes flow both ways."""
     listener.settimeout(5)
-    connection, (address, _) = listener.accept()
+    connection, (address, *_) = listener.accept()
     with connection, client:
         client.sendall(b"ping")
         assert connection.recv(4) == b"ping"
@@ -209,6 +210,48 @@ async def test_host_ports_lead_into_the_pod_from_everywhere(config: PodNetworkCo
         assert (await call(config, "DEL", "sandbox", pod))[0] == 0
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", 38080), timeout=5)
+
+
+async def test_host_ports_of_both_families(config: PodNetworkConfig, namespaces: Namespaces) -> None:
+    config = replace(config, pod_cidr6=f"fd0b:{config.bridge[2:6]}::/64")
+    pod, other = namespaces.add(), namespaces.add()
+    ports = [
+        {"hostPort": 38081, "containerPort": 8080, "protocol": "tcp"},
+        {"hostPort": 38082, "containerPort": 8080, "protocol": "tcp", "hostIP": "::"},
+        {"hostPort": 38083, "containerPort": 8080, "protocol": "tcp", "hostIP": config.gateway6},
+        {"hostPort": 38084, "containerPort": 8080, "protocol": "tcp", "hostIP": "0.0.0.0"},
+    ]
+    async with running(config):
+        code, found = await call(config, "ADD", "sandbox", pod, ports=ports)
+        assert code == 0, found
+        assert (await call(config, "ADD", "other", other))[0] == 0
+
+    def both() -> socket.socket:
+        return socket.create_server(("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True)
+
+    async with running(config):  # what a new agent makes of the leases is the same
+        with run_in_netns(pod, both) as listener:
+
+            def heard(address: str, port: int, netns: str = "") -> bool:
+                try:
+                    if netns:
+                        client = connect_in_netns(netns, [address], port)
+                    else:
+                        client = socket.create_connection((address, port), timeout=5)
+                except OSError:
+                    return False
+                exchange(listener, client)
+                return True
+
+            six, four = config.gateway6, config.gateway
+            for port, by_six, by_four in ((38081, True, True), (38082, True, False), (38083, True, False)):
+                assert [heard(six, port), heard(four, port)] == [by_six, by_four]
+            assert [heard(six, 38084), heard(four, 38084)] == [False, True]
+            assert heard(six, 38081, other)
+            assert heard(six, 38083, pod)  # his own
+        assert (await call(config, "DEL", "sandbox", pod))[0] == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((config.gateway6, 38081), timeout=5)
 
 
 async def test_a_pod_that_the_gate_does_not_let_in_gets_nothing(

@@ -130,7 +130,7 @@ class PodNetwork:
                     elif link.master == bridge and link.name.startswith(_PORT_PREFIX) and link.name not in known:
                         links.delete(link.name)
             _kernel_settings(config.bridge, ipv6=config.network6 is not None)
-            self._nft.apply(rules.ruleset(config, leases.all()) + rules.ruleset6(config))
+            self._nft.apply(rules.ruleset(config, leases.all()) + rules.ruleset6(config, leases.all()))
             if open_forwarding(self._nft, config.bridge):
                 _log.info("a firewall forwards nothing by itself: made an exception for pods", bridge=config.bridge)
             self._leases = leases

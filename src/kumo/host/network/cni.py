@@ -37,7 +37,10 @@ class CniError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
-    """A port of the node that leads to one of the pod (`hostPort`); `host_ip` is empty for all of the node's."""
+    """A port of the node that leads to one of the pod (`hostPort`); `host_ip` is empty for all of the node's.
+
+    `0.0.0.0` and `::` are all of one family.
+    """
 
     host_port: int
     container_port: int
@@ -106,7 +109,7 @@ def _ports(config: dict[str, Any]) -> tuple[PortMapping, ...]:
             host_port=int(m["hostport"]),
             container_port=int(m["containerport"]),
             protocol=str(m.get("protocol") or "tcp").lower(),
-            host_ip="" if m.get("hostip") in (None, "", "0.0.0.0", "::") else str(m["hostip"]),
+            host_ip=str(m.get("hostip") or ""),
         )
         for m in found
         if m.get("hostport")

@@ -6,13 +6,16 @@ the node's 127.0.0.0/8 over the bridge (it is routable there so that ports of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from kumo.host.network.cni import PortMapping
 from kumo.host.network.config import PodNetworkConfig
 from kumo.host.network.leases import Lease
 from kumo.host.nftables import replaced
 
 FAMILY, FAMILY6 = "ip", "ip6"
+_ALL = ("", "0.0.0.0", "::")
+"""Host addresses that stand for all of the node's: of both families, or of one."""
 
 
 def ruleset(config: PodNetworkConfig, leases: Iterable[Lease]) -> str:
@@ -42,29 +45,61 @@ table ip {config.table} {{
     }}
 }}
 """
-    return replaced(FAMILY, config.table) + table + "".join(port_elements("add", config, lease) for lease in leases)
+    return replaced(FAMILY, config.table) + table + "".join(_elements4("add", config, lease) for lease in leases)
 
 
-def ruleset6(config: PodNetworkConfig) -> str:
-    """The IPv6 table in place of whatever was there: pods leave under the node's address. Host ports are IPv4's."""
+def ruleset6(config: PodNetworkConfig, leases: Iterable[Lease] = ()) -> str:
+    """The IPv6 table in place of whatever was there, with the same; ports of the node do not work on ::1.
+
+    The kernel has no way to route packets from there.
+    """
     if config.network6 is None:
         return replaced(FAMILY6, config.table)
-    rule = f'ip6 saddr {config.network6} ip6 daddr != {config.cluster_network6} oifname != "{config.bridge}" masquerade'
-    chain = f"chain postrouting {{ type nat hook postrouting priority srcnat; {rule}\n }}"
-    return f"{replaced(FAMILY6, config.table)}table {FAMILY6} {config.table} {{ {chain}\n }}\n"
+    table = f"""
+table ip6 {config.table} {{
+    map host-ports {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+    map host-address-ports {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
+    set host-port-pods {{ type ipv6_addr; }}
+
+    chain host-ports-in {{
+        ip6 daddr ::1 return
+        fib daddr type local dnat ip6 to ip6 daddr . meta l4proto . th dport map @host-address-ports
+        fib daddr type local dnat ip6 to meta l4proto . th dport map @host-ports
+    }}
+    chain prerouting {{ type nat hook prerouting priority dstnat - 1; goto host-ports-in; }}
+    chain output {{ type nat hook output priority -101; goto host-ports-in; }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat;
+        ip6 saddr {config.network6} ip6 daddr != {config.cluster_network6} oifname != "{config.bridge}" masquerade
+        ct status dnat ip6 saddr @host-port-pods ip6 daddr @host-port-pods masquerade
+    }}
+}}
+"""
+    return replaced(FAMILY6, config.table) + table + "".join(_elements6("add", config, lease) for lease in leases)
 
 
 def port_elements(verb: str, config: PodNetworkConfig, lease: Lease) -> str:
-    """Commands that add or delete (`verb`) the lease's host ports; empty if it has none."""
-    if not lease.ports:
+    """Commands that add or delete (`verb`) the lease's host ports, of all families; empty if it has none."""
+    return _elements4(verb, config, lease) + _elements6(verb, config, lease)
+
+
+def _elements4(verb: str, config: PodNetworkConfig, lease: Lease) -> str:
+    return _elements(verb, f"ip {config.table}", lease.address, [p for p in lease.ports if ":" not in p.host_ip])
+
+
+def _elements6(verb: str, config: PodNetworkConfig, lease: Lease) -> str:
+    ports = [p for p in lease.ports if not p.host_ip or ":" in p.host_ip]
+    return _elements(verb, f"ip6 {config.table}", config.address6(lease.address), ports)
+
+
+def _elements(verb: str, table: str, pod: str, ports: Sequence[PortMapping]) -> str:
+    if not ports or not pod:
         return ""
     lines = []
-    for port in lease.ports:
-        target = f"{lease.address} . {port.container_port}"
-        source = f"{port.protocol} . {port.host_port}"
-        name = "host-ports"
-        if port.host_ip:
+    for port in ports:
+        name, source = "host-ports", f"{port.protocol} . {port.host_port}"
+        if port.host_ip not in _ALL:
             name, source = "host-address-ports", f"{port.host_ip} . {source}"
-        lines.append(f"{verb} element ip {config.table} {name} {{ {source} : {target} }}\n")
-    lines.append(f"{verb} element ip {config.table} host-port-pods {{ {lease.address} }}\n")
+        lines.append(f"{verb} element {table} {name} {{ {source} : {pod} . {port.container_port} }}\n")
+    lines.append(f"{verb} element {table} host-port-pods {{ {pod} }}\n")
     return "".join(lines)
