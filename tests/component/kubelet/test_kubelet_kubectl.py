@@ -12,10 +12,12 @@ import struct
 import termios
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from kumo.kubernetes.kubelet.server import streams
 from support.kubelet import Node, phase_is, running, running_node, status_of
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
@@ -53,7 +55,7 @@ async def kubectl(node: Node, *arguments: str, stdin: bytes = b"", timeout: floa
         process.kill()
         out, err = await process.communicate()
         raise AssertionError(f"kubectl {arguments} did not end: {out!r} {err!r}") from None
-    return Result(process.returncode or 0, out.decode(), err.decode())
+    return Result(process.returncode or 0, out.decode(errors="surrogateescape"), err.decode())
 
 
 async def test_logs(node: Node) -> None:
@@ -169,6 +171,58 @@ async def test_attach_reads_and_feeds_the_main_process(node: Node) -> None:
     assert "got one\ngot two\nended\n" in result.out
     await node.until("listener", phase_is("Succeeded"))
     await node.remove("listener")
+
+
+async def test_who_attaches_hears_the_answer_to_his_first_words(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    # containerd gets no time to connect the outputs: what it does not bring the log does.
+    monkeypatch.setattr(streams, "_SETTLE_SECONDS", 0.0)
+    script = "i=0; while [ $i -lt 8 ] && read line; do echo got $line; i=$((i+1)); done"
+    await node.create("asked", "sh", "-c", script, restartPolicy="Never", hostNetwork=False, container={"stdin": True})
+    await node.until("asked", running)
+    found = await asyncio.gather(*(kubectl(node, "attach", "-i", "asked", stdin=b"%d\n" % i) for i in range(8)))
+    for i, result in enumerate(found):
+        assert f"got {i}\n" in result.out, result
+        lines = [line for line in result.out.splitlines() if line.startswith("got ")]
+        assert len(lines) == len(set(lines)), result
+    await node.remove("asked")
+
+
+async def test_many_at_once_binary_and_big(node: Node, tmp_path: Path) -> None:
+    await node.create("busy", "sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait", hostNetwork=False)
+    await node.until("busy", running)
+    results = await asyncio.gather(
+        *(kubectl(node, "exec", "-i", "busy", "--", "cat", stdin=b"%d\0\xff\n" % i) for i in range(20))
+    )
+    assert [r.code for r in results] == [0] * 20
+    assert [r.out.encode(errors="surrogateescape") for r in results] == [b"%d\0\xff\n" % i for i in range(20)]
+    content = os.urandom(12 << 20)
+    (tmp_path / "there").write_bytes(content)
+    result = await kubectl(node, "cp", str(tmp_path / "there"), "busy:/tmp/file", timeout=60.0)
+    assert result.code == 0, result
+    result = await kubectl(node, "cp", "busy:/tmp/file", str(tmp_path / "back"), timeout=60.0)
+    assert result.code == 0 and (tmp_path / "back").read_bytes() == content, result
+    missing = await kubectl(node, "exec", "busy", "-c", "nobody", "--", "true")
+    assert missing.code == 1 and "container nobody is not valid for pod busy" in missing.err, missing
+    result = await kubectl(node, "exec", "busy", "--", "no-such-program")
+    assert result.code != 0 and "no-such-program" in result.err and "not found" in result.err, result
+    await node.remove("busy")
+
+
+async def test_nothing_runs_in_a_container_that_has_ended(node: Node) -> None:
+    await node.create("over", "sh", "-c", "echo last words", restartPolicy="Never", hostNetwork=False)
+    await node.until("over", phase_is("Succeeded"))
+    for arguments in (("exec", "over", "--", "true"), ("attach", "over")):
+        result = await kubectl(node, *arguments)
+        assert result.code == 1, result
+        assert "cannot exec into a container in a completed pod; current phase is Succeeded" in result.err or (
+            "cannot attach a container in a completed pod; current phase is Succeeded" in result.err
+        ), result
+    assert (await kubectl(node, "logs", "over", "--all-containers", "--prefix")).out == "[pod/over/main] last words\n"
+    since = await kubectl(node, "logs", "over", "--since-time=2100-01-01T00:00:00Z")
+    assert (since.code, since.out) == (0, ""), since
+    result = await kubectl(node, "port-forward", "over", "8080")
+    assert result.code == 1 and "pod is not running" in result.err, result
+    await node.remove("over")
 
 
 async def test_port_forward(node: Node) -> None:
