@@ -95,6 +95,14 @@ async def discover(server: str, token: Token, hashes: Sequence[str] = ()) -> byt
     return ca
 
 
+def with_clock(why: str) -> str:
+    """The message, with a hint to this machine's clock where certificates seem to be of another time."""
+    if not any(sign in why for sign in ("not yet valid", "has expired", "certificate expired")):
+        return why
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return f"{why}. This machine's clock says {now}: if that is wrong, set it, and join again"
+
+
 async def _read(server: str, context: ssl.SSLContext) -> Object:
     from kumo.machinery.client import Client
     from kumo.machinery.transport import HttpTransport
@@ -105,6 +113,6 @@ async def _read(server: str, context: ssl.SSLContext) -> Object:
     except StatusError as error:
         raise InstanceError(f"{server} does not tell what cluster it is: {error.message}") from error
     except ConnectionError as error:
-        raise InstanceError(str(error)) from error
+        raise InstanceError(with_clock(str(error))) from error
     finally:
         await transport.close()

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 from kumo.api import conditions
 from kumo.api.errors import StatusError, is_already_exists, is_not_found
+from kumo.api.kubernetes_version import VERSION
 from kumo.api.node_components import PROXY_USER
 from kumo.api.objects import Object, name_of
 from kumo.api.resources import CONFIGMAPS, NODES
 from kumo.cli import node_rights
+from kumo.cli.discovery import with_clock
 from kumo.cli.instance import Instance, InstanceError
 from kumo.cli.node_access import CLIENT_FILE, client_context
+from kumo.cli.node_registration import registration
 from kumo.cli.node_rights import ClusterSettings, SettingsError
 from kumo.host.containerd.archive import architecture
 from kumo.machinery import enrolment, tls
-from kumo.machinery.client import Client
+from kumo.machinery.client import Client, raise_for_status
 from kumo.machinery.files import write_file
 from kumo.machinery.transport import HttpTransport
 
 _PATIENCE = 60.0
+_MINOR = re.compile(r'"minor":\s*"(\d+)')
 
 
 async def enlist(instance: Instance, ca: bytes, token: str) -> Instance:
@@ -30,6 +35,7 @@ async def enlist(instance: Instance, ca: bytes, token: str) -> Instance:
     try:
         transport = HttpTransport(instance.server, tls=tls.client_context(ca_data=ca.decode()), token=token)
         async with _client(transport) as client:
+            await _require_version(client, instance.server)
             settings = await _settings(client)
             await _refuse_taken(client, instance.node_name)
             wanted = enrolment.node_request(instance.node_name)
@@ -44,13 +50,13 @@ async def enlist(instance: Instance, ca: bytes, token: str) -> Instance:
         ) as client:
             await _refuse_address(client, instance)
         async with _client(HttpTransport(instance.server, tls=context)) as client:
-            pods = await _range(client, instance.node_name)
+            pods = await _range(client, _node(instance))
     except StatusError as error:
         if error.code == 401:
             raise InstanceError(f"{instance.server} does not know the token (any more): make a new one") from error
         raise InstanceError(f"{instance.server} refuses: {error.message}") from error
     except (enrolment.EnrolmentError, SettingsError, ConnectionError, TimeoutError) as error:
-        raise InstanceError(str(error) or f"{instance.server} does not answer in time") from error
+        raise InstanceError(with_clock(str(error)) or f"{instance.server} does not answer in time") from error
     return replace(
         instance,
         pod_cidr=settings.pod_cidr,
@@ -104,10 +110,11 @@ async def _refuse_address(client: Client, instance: Instance) -> None:
             )
 
 
-async def _range(client: Client, name: str) -> str:
+async def _range(client: Client, wanted: Object) -> str:
     """Make the Node, unless it is there, and wait until it is given its range of pod addresses."""
+    name = name_of(wanted)
     try:
-        node = await client.create(NODES, _node(name))
+        node = await client.create(NODES, wanted)
     except StatusError as error:
         if not is_already_exists(error):
             raise
@@ -124,9 +131,51 @@ async def _range(client: Client, name: str) -> str:
     raise InstanceError("the control plane has ended the connection: try again")
 
 
-def _node(name: str) -> Object:
-    labels = {"kubernetes.io/arch": architecture(), "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+def _node(instance: Instance) -> Object:
+    name = instance.node_name
+    own = {"kubernetes.io/arch": architecture(), "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+    labels, taints = registration(instance)
+    spec = {"taints": taints} if taints else {}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": own | labels}, "spec": spec}
+
+
+async def _require_version(client: Client, server: str) -> None:
+    """As upstream's skew policy: a node is not newer than its API server, and at most three minor versions older."""
+    reply = await client.transport.request("GET", "/version")
+    if reply.status == 401:
+        raise_for_status(reply)
+    found = _MINOR.search(reply.body.decode(errors="replace"))
+    if reply.status != 200 or found is None:
+        raise InstanceError(f"{server} does not say which version it is: is it the API server of a cloud?")
+    theirs, ours = int(found.group(1)), int(VERSION.split(".")[1])
+    if why := skew(theirs, ours):
+        raise InstanceError(f"{server} presents Kubernetes 1.{theirs}, this machine 1.{ours}: {why}")
+
+
+def skew(server: int, own: int) -> str:
+    """Why a node of minor version `own` can't join a server of another one; empty if it can. Pure."""
+    if own > server:
+        return "a node must not be newer than its control plane. Upgrade that first"
+    if server - own > 3:
+        return "a node may be at most three minor versions older than its control plane. Upgrade kumo here"
+    return ""
+
+
+async def stranger(instance: Instance) -> str:
+    """Why the server is not of the cloud that the instance's certificates are of; empty if it is.
+
+    Raises InstanceError.
+    """
+    async with _client(HttpTransport(instance.server, tls=client_context(instance), timeout=15.0)) as client:
+        try:
+            await client.get(NODES, instance.node_name)
+        except StatusError as error:
+            return "it does not know this node's certificate" if error.code == 401 else ""
+        except ConnectionError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error) or "certificate verify failed" in str(error):
+                return "its certificate is not of the CA that this machine knows"
+            raise InstanceError(with_clock(str(error))) from error
+    return ""
 
 
 def _pod_cidr(node: Object) -> str:

@@ -69,6 +69,10 @@ class Instance:
     """The ranges of load balancers' addresses by comma, or `none`; empty: `default_balancer_range`."""
     node_port_addresses: str = ""
     """The ranges, by comma, of the node's addresses that serve node ports; empty: all."""
+    node_labels: str = ""
+    """Labels of this machine's Node: `key=value,...`."""
+    node_taints: str = ""
+    """Taints that this machine's Node is made with: `key=value:effect,...`."""
 
     @property
     def root(self) -> Path:

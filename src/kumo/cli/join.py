@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kumo.api.names import check_subdomain
-from kumo.cli import addresses, facts, kubelet_options, leftovers, prepare, up
+from kumo.cli import addresses, facts, kubelet_options, leftovers, node_registration, prepare, up
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, choose, load, save
 from kumo.cli.main import data_dir_option
 from kumo.cli.supervisor import ALREADY_RUNS, lock_holder
@@ -37,6 +37,7 @@ from kumo.host import kvm
 )
 @addresses.node_options
 @kubelet_options.options
+@node_registration.options
 @click.option("--detach", is_flag=True, help="Return when the node is ready; it goes on in the background.")
 def command(
     server: str,
@@ -61,10 +62,13 @@ def command(
     if holder is not None:
         raise InstanceError(ALREADY_RUNS.format(data_dir=instance.data_dir, pid=holder))
     instance = replace(instance, mirrors=instance.mirrors | dict(up.mirror(m) for m in mirrors))
-    instance = addresses.choose(instance, given)
+    instance = node_registration.choose(addresses.choose(instance, given), given)
     kubelet_options.keep(instance.root, given)
     up.step("This machine has what a node needs", lambda: up.look(instance, node=True))
-    if load(instance.root) is None or _lapsed(instance, token):
+    known = load(instance.root)
+    if known is not None and known.server != instance.server:
+        _require_same(known, instance)
+    if known is None or _lapsed(instance, token):
         instance = _joined(instance, token, ca_cert_hash, ca_file)
     save(instance)
     leftovers.lend(instance)
@@ -97,6 +101,19 @@ def _chosen(data_dir: Path, server: str, token: str, node_name: str, port: int |
     if known is None:
         instance = replace(instance, node_port=DEFAULT_NODE_PORT, pod_cidr="", node_pod_cidr="", service_cidr="")
     return replace(instance, server=url, port=0, node_port=port or instance.node_port)
+
+
+def _require_same(known: Instance, instance: Instance) -> None:
+    """Raise InstanceError unless the server belongs to the cloud that this machine has joined."""
+    from kumo.cli import enlisting
+
+    why = asyncio.run(enlisting.stranger(instance))
+    if why:
+        raise InstanceError(
+            f"this machine is node {known.node_name} of {known.server}, and {instance.server} is another cloud "
+            f"({why}). To join that one, type 'kumo reset --data-dir {known.data_dir}' first, and at the control plane of the "
+            f"first one 'kubectl delete node {known.node_name}'"
+        )
 
 
 def _lapsed(instance: Instance, token: str) -> bool:

@@ -16,7 +16,7 @@ from kumo.api.conditions import is_true
 from kumo.api.errors import StatusError
 from kumo.api.resources import NODES
 from kumo.api.users import MASTERS_GROUP
-from kumo.cli import engines, kubelet_options, prepare
+from kumo.cli import engines, kubelet_options, node_registration, prepare
 from kumo.cli.abandoned import Abandoned
 from kumo.cli.api_servers import ApiServers
 from kumo.cli.instance import DEFAULT_NODE_PORT, Instance, InstanceError, load
@@ -233,7 +233,7 @@ class Node:
         config, without_effect = kubelet_options.configured(instance, config)
         if without_effect:
             _log.warning(kubelet_options.warning(without_effect))
-        return config
+        return node_registration.applied(instance, config)
 
     def _virt_handler_config(self) -> VirtHandlerConfig:
         instance = self._instance

@@ -47,6 +47,9 @@ def command(data_dir: Path, yes: bool) -> None:
     except OSError as error:
         raise InstanceError(f"not all of {data_dir} could be removed: {error}. Run 'kumo reset' again") from error
     click.echo(f"Removed {data_dir} and all that belonged to it, in {time.monotonic() - began:.1f} s.")
+    if instance.joined:
+        name = instance.node_name
+        click.echo(f"Its Node is still known at {instance.server}: there, type 'kubectl delete node {name}'.")
 
 
 def _end_supervisor(pid: int) -> None:

@@ -24,6 +24,7 @@ from kumo.cli import (
     identity,
     kubelet_options,
     leftovers,
+    node_registration,
     operation,
     prepare,
     ranges,
@@ -56,6 +57,7 @@ JOINED = (
 @admission.options
 @scheduling.options
 @kubelet_options.options
+@node_registration.options
 @operation.options
 @stores.options
 @ranges.options
@@ -84,6 +86,7 @@ def command(
     instance = replace(instance, mirrors=instance.mirrors | dict(mirror(m) for m in mirrors))
     instance = ranges.choose_outside(ranges.choose(stores.choose(instance, providers), providers), providers)
     instance = autoscaling.choose(addresses.choose(instance, providers), providers)
+    instance = node_registration.choose(instance, providers)
     step("This machine has what a cloud needs", lambda: look(instance, node=not no_node))
     if instance.etcd:
         step("etcd answers", lambda: stores.probe(instance, lambda text: click.echo(f"  … {text}")))
