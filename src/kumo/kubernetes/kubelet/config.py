@@ -116,6 +116,10 @@ class KubeletConfig:
     provider_id: str = ""
     shutdown: tuple[tuple[int, int], ...] = ()
     """Priorities, ascending, and how many seconds pods of each (and above it) have when the machine is shut down."""
+    system_bus: str = ""
+    """The address of the bus where logind is; empty for the machine's."""
+    logind_override: Path = Path("/etc/systemd/logind.conf.d/99-kubelet.conf")
+    """The file that tells logind to wait as long as `shutdown` says."""
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     """The CPU, Memory and Topology Manager."""
     manifests: Path | None = None

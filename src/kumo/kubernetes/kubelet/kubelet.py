@@ -41,6 +41,7 @@ from kumo.kubernetes.kubelet.podstate import Observer
 from kumo.kubernetes.kubelet.preemption.preemptor import Preemptor
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
+from kumo.kubernetes.kubelet.shutdown.logind import Logind
 from kumo.kubernetes.kubelet.shutdown.manager import ShutdownManager
 from kumo.kubernetes.kubelet.spec import grace_period, is_critical
 from kumo.kubernetes.kubelet.static_pods import mirror_hash
@@ -139,7 +140,12 @@ class Kubelet:
         self._eviction = make_eviction(given, lambda: list(self._workers.values()), statistics, self._images, self.node)
         self.node.pressures = lambda: self._eviction.conditions
         self.shutdown = ShutdownManager(
-            config.shutdown, lambda: list(self._workers.values()), self.node.tell, self.node.poke, self._flush
+            config.shutdown,
+            lambda: list(self._workers.values()),
+            self.node.tell,
+            self.node.poke,
+            self._flush,
+            lambda: Logind.connect(config.system_bus, config.logind_override),
         )
         self.node.shutting_down = lambda: self.shutdown.is_shutting_down
         allocations.pressure = lambda pod: self.shutdown.refusal() or self._eviction.refusal(pod)

@@ -151,7 +151,7 @@ class PodWorker:
 
     def end(self, cause: Ending, *, event: str = "") -> None:
         """End the pod before its time; `event` is the reason of an event that says so, if there is to be one."""
-        if self._cause is None and not self._ended:
+        if self._cause is None and not self._ended and self._status.get("phase") not in TERMINAL:
             if event:
                 self._shared.actions.tools.events.record(self._pod, WARNING, event, cause.message)
             self._cause = cause
@@ -474,7 +474,8 @@ class PodWorker:
         found = self._cause
         if found is None:
             return False
-        self._status |= {"phase": FAILED, "reason": found.reason, "message": found.message}
+        # Not in place: what was said a moment ago may still wait to be written, and the pod runs yet.
+        self._status = self._status | {"phase": FAILED, "reason": found.reason, "message": found.message}
         return True
 
     def _past_deadline(self, pod: Object, status: dict[str, Any]) -> bool:
@@ -487,7 +488,7 @@ class PodWorker:
             return False
         text = "Pod was active on the node longer than the specified deadline"
         self._shared.actions.tools.events.record(pod, "Normal", "DeadlineExceeded", text)
-        self._status |= {"phase": "Failed", "reason": "DeadlineExceeded", "message": text}
+        self._status = self._status | {"phase": FAILED, "reason": "DeadlineExceeded", "message": text}
         return True
 
     # -- what is said of it -----------------------------------------------------------------------------------------

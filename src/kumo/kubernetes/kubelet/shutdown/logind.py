@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus
 
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
-OVERRIDE = Path("/etc/systemd/logind.conf.d/99-kubelet.conf")
 _LOGIN, _LOGIN_PATH, _MANAGER = "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
 _BUS, _BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 _SYSTEMD, _SYSTEMD_PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
@@ -45,15 +44,15 @@ def is_there(address: str) -> bool:
 class Logind:
     """One connection. `override` is the file that tells logind to wait longer."""
 
-    def __init__(self, bus: MessageBus, override: Path = OVERRIDE) -> None:
+    def __init__(self, bus: MessageBus, override: Path) -> None:
         self._bus = bus
         self._override = override
         self._owner = ""
         self._heard: asyncio.Queue[bool | None] = asyncio.Queue()
 
     @classmethod
-    async def connect(cls, address: str = "", override: Path = OVERRIDE) -> Logind:
-        """Connect to the bus (the machine's), and listen. Raises LogindError."""
+    async def connect(cls, address: str, override: Path) -> Logind:
+        """Connect to the bus (the machine's if the address is empty), and listen. Raises LogindError."""
         address = address or system_bus()
         if not is_there(address):
             raise LogindError(f"there is no D-Bus at {address}")

@@ -55,7 +55,7 @@ class ShutdownManager:
         say: Callable[[str, str], None],
         changed: Callable[[], None],
         flush: Callable[[Object], Awaitable[None]],
-        connect: Callable[[], Awaitable[Logind]] = Logind.connect,
+        connect: Callable[[], Awaitable[Logind]],
     ) -> None:
         self._periods = periods
         self._workers = workers
