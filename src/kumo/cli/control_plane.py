@@ -43,7 +43,7 @@ from kumo.kubernetes.scheduler import Scheduler
 from kumo.kubernetes.snapshot_controller.controller import SnapshotController
 from kumo.machinery import kubeconfig, logs
 from kumo.machinery.client import Client
-from kumo.machinery.controller import Component, queues
+from kumo.machinery.controller import Component, Measured, queues
 from kumo.machinery.event_series import SeriesRecorder
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.informer import Informers
@@ -133,6 +133,8 @@ class ControlPlane:
             if await ended_before(stop, self._install()):
                 controllers = [self._metrics, *self._controllers(), *(c for w in self._wings for c in w.components)]
                 server.measure_queues(list(queues(controllers)))
+                for measured in (c for c in controllers if isinstance(c, Measured)):
+                    server.measure(measured.measured)
                 components = self._elected(controllers)
                 tasks += [group.create_task(c.run(), name=c.name) for c in components]
                 self._reporter.ready()

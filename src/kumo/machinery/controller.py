@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import structlog
 
@@ -29,6 +29,15 @@ class Component(Protocol):
 
     async def run(self) -> None:
         """Run until cancelled; leave nothing behind."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A component with metrics of its own."""
+
+    def measured(self) -> list[str]:
+        """Lines of the text format (`machinery.exposition`)."""
         ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter, time
 
@@ -226,6 +226,10 @@ class ApiServer:
     def measure_queues(self, named: Sequence[tuple[str, WorkQueue[object]]]) -> None:
         """Show these work queues in /metrics, too."""
         self._metrics.add(lambda: queue_lines(named))
+
+    def measure(self, lines: Callable[[], list[str]]) -> None:
+        """Show these lines in /metrics, too."""
+        self._metrics.add(lines)
 
     async def announce_stop(self) -> None:
         """Say from now on that the server is not ready, and give those who ask time to learn of it."""

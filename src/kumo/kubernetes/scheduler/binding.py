@@ -55,8 +55,8 @@ class Binder:
         self._volumes = volumes
         self._claims = claims
 
-    async def bind(self, pod: PodInfo, node: str, needs: Needs, extender: Extender | None) -> None:
-        """Bind the pod's volumes, reserve its claims, bind the pod (through an extender, if one does that)."""
+    async def bind(self, pod: PodInfo, node: str, needs: Needs, extender: Extender | None) -> bool:
+        """Bind the pod's volumes, reserve its claims, bind the pod (through an extender); whether it came to that."""
         volumes = needs.volumes
         lengthy = bool(volumes.bindings or volumes.provisions)
         try:
@@ -80,7 +80,7 @@ class Binder:
             if lengthy:
                 await self._reporter.patch(pod, {"nominatedNodeName": None})
             await self._reporter.failed(pod, str(error))
-            return
+            return False
         except UNREACHABLE as error:
             await self._claims.release(pod, needs.claims)
             self._take_back(pod)
@@ -88,14 +88,15 @@ class Binder:
                 await self._reporter.patch(pod, {"nominatedNodeName": None})
             if is_not_found(error) or is_conflict(error):
                 _log.debug("pod went away or is bound", pod=pod.name, error=str(error))
-                return
+                return False
             _log.warning("binding failed", pod=pod.name, node=node, error=str(error))
             await self._reporter.failed(pod, f"binding rejected: {error}")
-            return
+            return False
         finally:
             self._assumed.forget(volumes)
             self._claims.forget(needs.claims)
         self._reporter.placed(pod, node)
+        return True
 
     def _take_back(self, pod: PodInfo) -> None:
         """The pod is not there after all: it waits again, and others may have its place."""

@@ -126,6 +126,10 @@ class Cache:
         if uid in self._assumed:
             self._remove(uid)
 
+    def sizes(self) -> dict[str, int]:
+        """How many nodes and pods are known, and of these how many are assumed."""
+        return {"nodes": len(self.nodes), "pods": len(self._where), "assumed_pods": len(self._assumed)}
+
     def is_placed(self, uid: str) -> bool:
         """Whether the pod is on a node, or assumed to be."""
         return uid in self._where

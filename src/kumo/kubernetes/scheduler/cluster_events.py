@@ -118,3 +118,43 @@ def pod_actions(old: Object, new: Object, less: Callable[[Object, Object], bool]
     if (resized or statuses[0] != statuses[1]) and less(old, new):
         found |= Action.POD_SCALE_DOWN
     return found
+
+
+def label_of(event: Happening) -> str:
+    """What metrics call the event."""
+    action = next((text for flag, text in _ACTIONS.items() if flag in event.action), "Update")
+    if event.resource is Resource.POD:
+        shown = event.new if event.new is not None else event.old
+        placed = event.new is None or ((shown or {}).get("spec") or {}).get("nodeName")
+        return f"{'AssignedPod' if placed else 'UnschedulablePod'}{action}"
+    return f"{_RESOURCES[event.resource]}{action}"
+
+
+_ACTIONS = {
+    Action.ADD: "Add",
+    Action.DELETE: "Delete",
+    Action.NODE_ALLOCATABLE: "UpdateNodeAllocatable",
+    Action.NODE_LABEL: "UpdateNodeLabel",
+    Action.NODE_TAINT: "UpdateNodeTaint",
+    Action.NODE_CONDITION: "UpdateNodeCondition",
+    Action.NODE_ANNOTATION: "UpdateNodeAnnotation",
+    Action.NODE_FEATURE: "UpdateNodeDeclaredFeature",
+    Action.POD_LABEL: "UpdatePodLabel",
+    Action.POD_SCALE_DOWN: "UpdatePodScaleDown",
+    Action.POD_TOLERATION: "UpdatePodToleration",
+    Action.POD_GATES: "UpdatePodSchedulingGatesEliminated",
+    Action.POD_CLAIMS: "UpdatePodGeneratedResourceClaim",
+}
+_RESOURCES = {
+    Resource.NODE: "Node",
+    Resource.CLAIM: "PersistentVolumeClaim",
+    Resource.VOLUME: "PersistentVolume",
+    Resource.STORAGE_CLASS: "storage.k8s.io/StorageClass",
+    Resource.CSI_NODE: "storage.k8s.io/CSINode",
+    Resource.CSI_DRIVER: "storage.k8s.io/CSIDriver",
+    Resource.CAPACITY: "storage.k8s.io/CSIStorageCapacity",
+    Resource.ATTACHMENT: "storage.k8s.io/VolumeAttachment",
+    Resource.RESOURCE_CLAIM: "resource.k8s.io/ResourceClaim",
+    Resource.RESOURCE_SLICE: "resource.k8s.io/ResourceSlice",
+    Resource.DEVICE_CLASS: "resource.k8s.io/DeviceClass",
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -76,7 +76,15 @@ def wanted_nodes(total: int, percentage: int) -> int:
     return max(total * percentage // 100, _ENOUGH)
 
 
-def look(pod: PodInfo, world: World, profile: Profile, start: int = 0) -> Verdict:
+Mark = Callable[[str, Refusal | None], None]
+"""Hears that an extension point is over, and what refused all nodes there, if something did."""
+
+
+def _unheard(_: str, __: Refusal | None) -> None:
+    pass
+
+
+def look(pod: PodInfo, world: World, profile: Profile, start: int = 0, mark: Mark = _unheard) -> Verdict:
     """Find nodes where the pod can run, from the `start`-th on. Raises CycleError."""
     cycle = Cycle(pod, world)
     candidates = world.cache.candidates()
@@ -84,6 +92,7 @@ def look(pod: PodInfo, world: World, profile: Profile, start: int = 0) -> Verdic
     if not candidates:
         return verdict
     named = _prepare(cycle, profile, verdict)
+    mark("PreFilter", verdict.before)
     if verdict.before is not None:
         return verdict
     nominated = world.cache.nodes.get(pod.nominated) if pod.nominated else None
@@ -95,6 +104,7 @@ def look(pod: PodInfo, world: World, profile: Profile, start: int = 0) -> Verdic
             world.cache.nodes[n] for n in sorted(named) if n in world.cache.nodes and world.cache.nodes[n].node
         ]
     _filter(cycle, profile, candidates, verdict, start)
+    mark("Filter", None)
     return verdict
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kumo.api.objects import Object
-from kumo.kubernetes.scheduler.cluster_events import Happening, Interest
+from kumo.kubernetes.scheduler.cluster_events import Happening, Interest, label_of
 
 FLUSH_AFTER = 300.0
 FLUSH_EVERY = 30.0
+_FAILED = "ScheduleAttemptFailure"
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Waiting:
     pod: Object
     profile: str = ""
     attempts: int = 0
+    first: float | None = None
+    """When it was first tried, by the clock of whoever tries it."""
     errors: int = 0
     due: float = 0.0
     aside_since: float = 0.0
@@ -66,6 +70,8 @@ class SchedulingQueue:
         self._held: set[str] = set()
         self.happenings = 0
         """How many events there were: whoever waits in the midst of a try can see whether he missed some."""
+        self.incoming: Counter[tuple[str, str]] = Counter()
+        """How many pods came into which queue after which event, in upstream's words."""
         self._count = itertools.count(1)
         self._wake = asyncio.Event()
 
@@ -84,6 +90,10 @@ class SchedulingQueue:
                 found[name] += 1
         return found
 
+    def refused(self) -> list[tuple[str, frozenset[str]]]:
+        """The profiles of the pods that fit nowhere, and the plugins that refused them."""
+        return [(pod.profile, pod.plugins) for pod in self._pods.values() if pod.plugins]
+
     def place_of(self, uid: str) -> str:
         """Where the pod waits; empty if it does not."""
         found = self._pods.get(uid)
@@ -95,7 +105,7 @@ class SchedulingQueue:
         """A new pod that wants a node."""
         if uid not in self._pods:
             self._pods[uid] = Waiting(uid, priority, pod, profile)
-            self._activate(self._pods[uid])
+            self._activate(self._pods[uid], "UnschedulablePodAdd")
 
     def changed_itself(self, uid: str, priority: int, event: Happening) -> None:
         """The waiting pod was changed: one that is aside gets another try if that may help it."""
@@ -106,7 +116,7 @@ class SchedulingQueue:
         if found.place == "active":
             self._activate(found)
         elif found.place == "aside" and self._hopes(found, event):
-            self._requeue(found)
+            self._requeue(found, label_of(event))
 
     def remove(self, uid: str) -> None:
         """The pod needs no node any more."""
@@ -127,7 +137,7 @@ class SchedulingQueue:
         found = self._pods.get(uid)
         if found is not None and found.place in ("aside", "backoff", "errors"):
             self._aside.pop(uid, None)
-            self._activate(found)
+            self._activate(found, "ForceActivate")
 
     # -- after a try ------------------------------------------------------------------------------------------------
 
@@ -141,8 +151,9 @@ class SchedulingQueue:
         now = self._clock()
         found.due = now + self._delay(found.attempts)
         if not found.plugins:
-            self._push_backoff(found)
+            self._push_backoff(found, _FAILED)
             return
+        self.incoming["unschedulable", _FAILED] += 1
         found.place, found.aside_since = "aside", now
         self._aside[uid] = found
 
@@ -150,7 +161,7 @@ class SchedulingQueue:
         """Try a pod that was set aside again after its back-off: something happened meanwhile."""
         found = self._aside.get(uid)
         if found is not None and uid not in self._held:
-            self._requeue(found)
+            self._requeue(found, _FAILED)
 
     def back_off(self, uid: str) -> None:
         """Something failed that may pass: try again after the back-off, however short the queue."""
@@ -162,6 +173,7 @@ class SchedulingQueue:
         found.due = self._clock() + self._delay(found.errors)
         found.place, found.token = "errors", next(self._count)
         heapq.heappush(self._errors, (found.due, found.token, uid))
+        self.incoming["backoff", _FAILED] += 1
         self._wake.set()
 
     # -- events -----------------------------------------------------------------------------------------------------
@@ -170,13 +182,13 @@ class SchedulingQueue:
         """Something happened in the cluster: queue the pods that it gives hope."""
         self.happenings += 1
         for found in [p for p in self._aside.values() if self._hopes(p, event)]:
-            self._requeue(found)
+            self._requeue(found, label_of(event))
 
     def flush(self) -> None:
         """Queue the pods that were aside for five minutes."""
         limit = self._clock() - FLUSH_AFTER
         for found in [p for p in self._aside.values() if p.aside_since <= limit and p.uid not in self._held]:
-            self._requeue(found)
+            self._requeue(found, "UnschedulableTimeout")
 
     def _hopes(self, pod: Waiting, event: Happening) -> bool:
         if pod.uid in self._held:
@@ -199,7 +211,9 @@ class SchedulingQueue:
         while True:
             self._move_due(self._backoff, "backoff")
             self._move_due(self._errors, "errors")
-            found = self._pop(self._active, "active") or self._pop(self._backoff, "backoff")
+            found = self._pop(self._active, "active")
+            if found is None and (found := self._pop(self._backoff, "backoff")) is not None:
+                self.incoming["active", "PopFromBackoffQ"] += 1
             if found is not None:
                 found.attempts += 1
                 found.place = ""
@@ -226,23 +240,27 @@ class SchedulingQueue:
             _, token, uid = heapq.heappop(heap)
             found = self._pods.get(uid)
             if found is not None and found.place == place and found.token == token:
-                self._activate(found)
+                self._activate(found, "BackoffComplete")
 
-    def _requeue(self, pod: Waiting) -> None:
+    def _requeue(self, pod: Waiting, why: str) -> None:
         self._aside.pop(pod.uid, None)
         if pod.due > self._clock():
-            self._push_backoff(pod)
+            self._push_backoff(pod, why)
         else:
-            self._activate(pod)
+            self._activate(pod, why)
 
-    def _push_backoff(self, pod: Waiting) -> None:
+    def _push_backoff(self, pod: Waiting, why: str) -> None:
         pod.place, pod.token = "backoff", next(self._count)
         heapq.heappush(self._backoff, (pod.due, pod.token, pod.uid))
+        self.incoming["backoff", why] += 1
         self._wake.set()
 
-    def _activate(self, pod: Waiting) -> None:
+    def _activate(self, pod: Waiting, why: str = "") -> None:
+        """Let the pod be tried next; `why` is the event that brought it here, empty for one that is here already."""
         pod.place, pod.token = "active", next(self._count)
         heapq.heappush(self._active, (-pod.priority, pod.token, pod.uid))
+        if why:
+            self.incoming["active", why] += 1
         self._wake.set()
 
     def _delay(self, times: int) -> float:

@@ -18,18 +18,20 @@ from kumo.kubernetes.scheduler.binding import Binder, Needs
 from kumo.kubernetes.scheduler.cache import Cache
 from kumo.kubernetes.scheduler.cluster_events import Action, Interest, Resource
 from kumo.kubernetes.scheduler.configuration import Configuration
-from kumo.kubernetes.scheduler.cycle import CycleError
+from kumo.kubernetes.scheduler.cycle import CycleError, Refusal
 from kumo.kubernetes.scheduler.decision import Verdict, best, look
 from kumo.kubernetes.scheduler.default_selector import DefaultSelectors
 from kumo.kubernetes.scheduler.devices.claims import AssumedClaims
 from kumo.kubernetes.scheduler.devices.writing import ClaimWriter
 from kumo.kubernetes.scheduler.eviction import Evictor
 from kumo.kubernetes.scheduler.extenders import EXTENDER, Extender
+from kumo.kubernetes.scheduler.measures import HOPELESS, SUCCESS, UNSCHEDULABLE, Attempt, Measures, Now, refusals
 from kumo.kubernetes.scheduler.nodes import PodInfo
 from kumo.kubernetes.scheduler.plugins.resource_claims import NAME as CLAIMS
-from kumo.kubernetes.scheduler.plugins.resource_claims import find_claims, reservations, unavailable
+from kumo.kubernetes.scheduler.plugins.resource_claims import find_claims, left_over, reservations, unavailable
 from kumo.kubernetes.scheduler.plugins.volume_binding import chosen
 from kumo.kubernetes.scheduler.preemption import (
+    CLAIM_DELETED,
     CLAIM_GIVEN_BACK,
     CLAIMS_KEPT,
     NO_CLAIM_STATE,
@@ -101,6 +103,7 @@ class Scheduler:
         self._evictor = Evictor(client, reporter, self._cache, self._queue)
         self._reporter = reporter
         self._start = 0
+        self._measures = Measures()
         self.tried = 0
         """How many pods were looked at so far."""
 
@@ -151,6 +154,18 @@ class Scheduler:
     def _namespace_labels(self, name: str) -> Mapping[str, str]:
         return labels_of(self._namespaces.get(name) or {})
 
+    def measured(self) -> list[str]:
+        """The scheduler's own metrics, as lines of the text format."""
+        profiles = self._profiles
+        gated = sum(
+            is_gated(p) and wants_node(p) and scheduler_of(p) in profiles and profiles[scheduler_of(p)].gates
+            for p in self._pods.objects()
+        )
+        pending = self._queue.lengths() | {"gated": gated}
+        return self._measures.lines(
+            Now(pending, self._queue.incoming, refusals(self._queue.refused()), self._cache.sizes())
+        )
+
     # -- one pod ----------------------------------------------------------------------------------------------------
 
     async def _attempt(self, waiting: Waiting, group: asyncio.TaskGroup) -> None:
@@ -164,6 +179,9 @@ class Scheduler:
             self._queue.remove(waiting.uid)
             return
         self.tried += 1
+        began = self._measures.clock()
+        waiting.first = began if waiting.first is None else waiting.first
+        attempt = Attempt(profile.name, began, waiting.attempts, waiting.first)
         pod: PodInfo | None = None
         try:
             pod = PodInfo.of(found)
@@ -171,19 +189,29 @@ class Scheduler:
             if profile.claims and isinstance(find_claims(pod, world.devices.claim), str):
                 self._queue.set_aside(pod.uid, {CLAIMS})  # its claims are being made: nothing to tell yet
                 return
-            await self._schedule(pod, profile, world, group)
+            await self._schedule(pod, profile, world, group, attempt)
         except (CycleError, ValueError) as error:
+            self._measures.ended(attempt, "error")
             self._queue.back_off(waiting.uid)
             if pod is not None:
                 self._spawn(group, self._reporter.failed(pod, str(error)), waiting.uid)
         except Exception:
             _log.exception("scheduling failed", pod=str(key))
+            self._measures.ended(attempt, "error")
             self._queue.back_off(waiting.uid)
 
-    async def _schedule(self, pod: PodInfo, profile: Profile, world: World, group: asyncio.TaskGroup) -> None:
+    async def _schedule(
+        self, pod: PodInfo, profile: Profile, world: World, group: asyncio.TaskGroup, attempt: Attempt
+    ) -> None:
         """One cycle. Without extenders nothing is awaited, so that no change falls in between."""
-        before = self._queue.happenings
-        verdict = look(pod, world, profile, self._start)
+        before, since = self._queue.happenings, attempt.began
+
+        def mark(point: str, refusal: Refusal | None) -> None:
+            nonlocal since
+            status = SUCCESS if refusal is None else HOPELESS if refusal.final else UNSCHEDULABLE
+            since = self._measures.point(profile.name, point, status, since)
+
+        verdict = look(pod, world, profile, self._start, mark)
         if verdict.total:
             self._start = (self._start + len(verdict.feasible) + len(verdict.refusals)) % verdict.total
         extenders = [e for e in self._extenders if e.is_interested(pod)]
@@ -191,9 +219,9 @@ class Scheduler:
         if extenders and verdict.feasible:
             points = await self._ask_extenders(pod, extenders, verdict)
         if verdict.feasible:
-            self._take(pod, profile, verdict, points, extenders, group)
+            self._take(pod, profile, verdict, points, extenders, group, attempt)
             return
-        await self._refuse(pod, profile, verdict, extenders, group)
+        await self._refuse(pod, profile, verdict, extenders, group, attempt)
         if self._queue.happenings != before:  # while an extender was thinking
             self._queue.retry(pod.uid)
 
@@ -228,8 +256,13 @@ class Scheduler:
         points: Mapping[str, int],
         extenders: list[Extender],
         group: asyncio.TaskGroup,
+        attempt: Attempt,
     ) -> None:
+        since = self._measures.clock()
         node = best(verdict, profile, self._config.rng, points)
+        if len(verdict.feasible) > 1:
+            self._measures.point(profile.name, "Score", SUCCESS, since)
+        self._measures.decided(attempt)
         volumes = chosen(verdict.cycle, self._cache.nodes[node])
         if volumes.reasons:
             raise CycleError(f"the volumes of node {node} changed meanwhile")
@@ -238,15 +271,31 @@ class Scheduler:
         binding = next((e for e in extenders if e.settings.bind_verb), None)
         needs = Needs(volumes, reservations(verdict.cycle, node), profile.bind_timeout)
         self._claim_writer.promise(needs.claims)
-        self._spawn(group, self._binder.bind(pod, node, needs, binding), pod.uid)
+        self._spawn(group, self._bind(pod, node, needs, binding, attempt), pod.uid)
+
+    async def _bind(self, pod: PodInfo, node: str, needs: Needs, extender: Extender | None, attempt: Attempt) -> None:
+        since = self._measures.clock()
+        bound = await self._binder.bind(pod, node, needs, extender)
+        self._measures.point(attempt.profile, "Bind", SUCCESS if bound else "Error", since)
+        self._measures.ended(attempt, "scheduled" if bound else "error")
 
     async def _refuse(
-        self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender], group: asyncio.TaskGroup
+        self,
+        pod: PodInfo,
+        profile: Profile,
+        verdict: Verdict,
+        extenders: list[Extender],
+        group: asyncio.TaskGroup,
+        attempt: Attempt,
     ) -> None:
         if verdict.total == 0:
             helping = Preemption()
         else:
+            since = self._measures.clock()
             helping = await self._make_room(pod, profile, verdict, extenders)
+            self._measures.point(profile.name, "PostFilter", SUCCESS if helping.node else UNSCHEDULABLE, since)
+        self._measures.decided(attempt)
+        self._measures.ended(attempt, "unschedulable")
         if helping.node:
             self._cache.nominated[pod.uid] = (helping.node, pod)
         elif not helping.keep:
@@ -272,7 +321,13 @@ class Scheduler:
 
     async def _give_claim_back(self, verdict: Verdict) -> str:
         """Deallocate a claim that nobody uses and that is in the pod's way; what is said about it."""
-        claims = unavailable(verdict.cycle)
+        claims, stale = unavailable(verdict.cycle), left_over(verdict.cycle)
+        if stale is not None:
+            try:
+                await self._claim_writer.remove(stale)
+            except (StatusError, OSError) as error:
+                raise CycleError(str(error)) from error
+            return CLAIM_DELETED
         if claims:
             try:
                 await self._claim_writer.deallocate(self._config.rng.choice(claims))
@@ -282,6 +337,11 @@ class Scheduler:
         return CLAIMS_KEPT if CLAIMS in verdict.cycle.states else NO_CLAIMS
 
     async def _preempt(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
+        found = await self._victims(pod, profile, verdict, extenders)
+        self._measures.preempted(len(found.victims))
+        return found
+
+    async def _victims(self, pod: PodInfo, profile: Profile, verdict: Verdict, extenders: list[Extender]) -> Preemption:
         hindrance = obstacle(verdict)
         if hindrance is not None:
             return hindrance
