@@ -305,6 +305,8 @@ def test_a_node_says_who_it_is_and_may_do_nothing_else(lab: list[Machine]) -> No
     for refused in (["label", "node", "m3", "x=y"], ["get", "secrets", "-A"], ["taint", "node", "m2", "a=b:NoExecute"]):
         done = second.kubectl(*kubectl, *refused, check=False)
         assert done.returncode and "orbidden" in done.stderr, refused
+    secrets = [*kubectl, "--as=system:serviceaccount:kubevirt:kubevirt-handler", "get", "secrets", "-A"]
+    assert "orbidden" in second.kubectl(*secrets, check=False).stderr, "nor as one of its components"
     again = second.kumo("join", "--detach", check=False)
     assert again.returncode == 1 and "kumo already runs" in again.stderr
     report = json.loads(second.kumo("status", "-o", "json").stdout)
@@ -468,7 +470,8 @@ def test_down_and_join_again_then_a_node_leaves_for_good(lab: list[Machine]) -> 
     first.kubectl("rollout", "status", "ds/web", "--timeout=90s")
     gone = first.get("node", "m3")
     first.kubectl("drain", "m3", "--ignore-daemonsets", "--force", "--timeout=60s")
-    third.reset()
+    told = third.kumo("reset", "--yes").stdout
+    assert f"Its Node is still known at https://{first.address}:6443: there, type 'kubectl delete node m3'." in told
     first.kubectl("delete", "node", "m3")
     first.wait(lambda: gone["spec"]["podCIDR"] not in first.run(["ip", "route"]).stdout, WAIT, "nothing leads there")
     first.wait(
@@ -503,7 +506,13 @@ def test_the_pod_network_may_be_anothers(lab: list[Machine], tmp_path: Path) -> 
     }
     config = {"cniVersion": "1.0.0", "name": "other", "plugins": [bridge]}
     (tmp_path / "10-other.conflist").write_text(json.dumps(config))
-    third.join(first, "--cni-conf", str(tmp_path), "--ca-file", str(first.data_dir / "pki" / "ca.crt"))
+    made_with = ("--node-labels", "tier=edge,disk=ssd", "--register-with-taints", "edge=yes:PreferNoSchedule")
+    third.join(first, "--cni-conf", str(tmp_path), "--ca-file", str(first.data_dir / "pki" / "ca.crt"), *made_with)
+    node = first.get("node", "m3")
+    assert node["metadata"]["labels"].items() >= {"tier": "edge", "disk": "ssd"}.items()
+    assert {"key": "edge", "value": "yes", "effect": "PreferNoSchedule"} in node["spec"]["taints"]
+    first.kubectl("label", "node", "m3", "node-role.kubernetes.io/edge=")
+    assert first.kubectl("get", "node", "m3", "--no-headers").stdout.split()[2] == "edge"
     equip(first, third)
     (new,) = first.wait(lambda: on_node(first, "m3"), WAIT, "the pod there")
     assert new["status"]["podIP"].startswith("10.199.7.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 _WORDS = {"all": VERBS, "read": VERBS[:3]}
@@ -195,7 +196,7 @@ def subjects() -> dict[str, tuple[str, tuple[str, ...]]]:
     return {**{role: (f"user-{role}", ()) for role in BOUND}, **COMPONENTS}
 
 
-def review(user: str, groups: tuple[str, ...], verb: str, resource: Resource) -> dict[str, object]:
+def review(user: str, groups: tuple[str, ...], verb: str, resource: Resource) -> dict[str, Any]:
     """The SubjectAccessReview of one cell."""
     attributes = {
         "verb": verb,

@@ -111,8 +111,8 @@ def _require_same(known: Instance, instance: Instance) -> None:
     if why:
         raise InstanceError(
             f"this machine is node {known.node_name} of {known.server}, and {instance.server} is another cloud "
-            f"({why}). To join that one, type 'kumo reset --data-dir {known.data_dir}' first, and at the control plane of the "
-            f"first one 'kubectl delete node {known.node_name}'"
+            f"({why}). To join that one, type 'kumo reset --data-dir {known.data_dir}' first, and at the control plane "
+            f"of the first one 'kubectl delete node {known.node_name}'"
         )
 
 

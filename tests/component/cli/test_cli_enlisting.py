@@ -31,7 +31,9 @@ from kumo.kubernetes.controller_manager.certificates import (
 from kumo.kubernetes.controller_manager.node_ipam import NodeIpamConfig, NodeIpamController
 from kumo.machinery import tls
 from kumo.machinery.client import MERGE_PATCH, Client
+from kumo.machinery.http import Answer, Request, Response
 from kumo.machinery.informer import Informers
+from kumo.machinery.listener import Listener
 from kumo.machinery.transport import InProcessTransport
 from support.apiserver import RunningApiServer, running_apiserver
 
@@ -138,6 +140,37 @@ async def test_a_token_makes_a_node_with_a_range_and_certificates_that_last(clus
 
 def _subject(pem: Path) -> x509.Name:
     return x509.load_pem_x509_certificate(pem.read_bytes()).subject
+
+
+async def test_another_cloud_and_another_version(cluster: Cluster, tmp_path: Path) -> None:
+    await cluster.token(TOKEN)
+    ca = (cluster.server.pki / "ca.crt").read_bytes()
+    one = await enlisting.enlist(cluster.instance("n1"), ca, str(TOKEN))
+    assert await enlisting.stranger(one) == "", "it is the same cloud"
+    directory = tmp_path / "other"
+    (directory / "pki").mkdir(parents=True)
+    async with running_apiserver(directory, https=True) as other:
+        elsewhere = replace(one, server=other.url)
+        assert await enlisting.stranger(elsewhere) == "its certificate is not of the CA that this machine knows"
+        with pytest.raises(InstanceError, match="certificate verify failed"):
+            await enlisting.enlist(elsewhere, ca, str(TOKEN))
+
+    async def old(request: Request) -> Answer:
+        assert request.path == "/version"
+        return Response(200, b'{"major": "1", "minor": "35+"}', "application/json")
+
+    for days, why in ((30, "a node must not be newer than its control plane"), (0, "This machine's clock says")):
+        pair = tls.ensure_certificate(
+            tls.ensure_ca(cluster.server.pki), tmp_path, f"s{days}", common_name="s", names=("127.0.0.1",), server=True,
+            days=days,
+        )  # fmt: skip
+        listener = Listener(old, port=0, tls=tls.server_context(pair, None), name="old", grace=0.01)
+        await listener.start()
+        try:
+            with pytest.raises(InstanceError, match=why):
+                await enlisting.enlist(replace(one, server=listener.url), ca, str(TOKEN))
+        finally:
+            await listener.stop()
 
 
 async def test_what_keeps_a_machine_from_joining(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
