@@ -25,6 +25,7 @@ _TERMINATING = "not eligible due to a terminating pod on the nominated node."
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_CLAIMS, CLAIMS_KEPT = "no new claims to deallocate", "still not schedulable"
 CLAIM_GIVEN_BACK = "deallocation of ResourceClaim completed"
+CLAIM_DELETED = "deletion of ResourceClaim completed"
 NO_CLAIM_STATE = "not found"
 """What upstream says where a pod was refused before its claims were looked at, and goes no further."""
 _NO_VICTIMS = Refusal(("No preemption victims found for incoming pod",), "DefaultPreemption", final=True)

@@ -44,6 +44,8 @@ class Volumes:
 class Devices:
     """Look-ups of ResourceClaims (namespace, name) and DeviceClasses (name); all ResourceSlices.
 
+    `classes` are all DeviceClasses, `claims` the claims of a pod by its uid.
+
     `taken` are the devices that claims have (`devices.pools.InUse`), `is_pending` says of a claim's uid whether it is
     being allocated, `selectors` judges CEL expressions.
     """
@@ -52,6 +54,8 @@ class Devices:
     slices: Callable[[], list[Object]] = list
     device_class: Callable[[str], Object | None] = _nothing
     taken: Callable[[], Any] = _nothing
+    classes: Callable[[], list[Object]] = list
+    claims: Callable[[str], Iterable[Object]] = _no_objects
     is_pending: Callable[[str], bool] = field(default=lambda _: False)
     selectors: Any = None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from kumo.api.objects import Object, uid_of
+from kumo.api.objects import Object, controller_of, uid_of
 from kumo.api.resources import GVR
 from kumo.kubernetes.scheduler.cluster_events import Resource
 from kumo.kubernetes.scheduler.devices.capacity import parsed
@@ -16,6 +16,7 @@ from kumo.kubernetes.scheduler.devices.selecting import CelSelectors
 from kumo.kubernetes.scheduler.world import Devices
 from kumo.machinery.informer import Informer, Informers
 
+_BY_OWNER = "owner"
 _GROUP = ("resource.k8s.io", "v1")
 RESOURCE_CLAIMS = GVR(*_GROUP, "resourceclaims")
 RESOURCE_SLICES = GVR(*_GROUP, "resourceslices", False)
@@ -33,6 +34,7 @@ class AssumedClaims:
         self._written: dict[str, Object] = {}
         self._selectors = CelSelectors()
         self._moved = asyncio.Event()
+        self._claims.add_index(_BY_OWNER, lambda claim: [(controller_of(claim) or {}).get("uid", "")])
         self._claims.on_change(self._seen)
 
     def informers(self) -> list[tuple[Resource, Informer]]:
@@ -46,8 +48,19 @@ class AssumedClaims:
     def view(self) -> Devices:
         """What a decision looks at."""
         return Devices(
-            self.claim, self._slices.objects, self._classes.get, self.taken, self.is_pending, self._selectors
+            self.claim,
+            self._slices.objects,
+            self._classes.get,
+            self.taken,
+            self._classes.objects,
+            self._of_pod,
+            self.is_pending,
+            self._selectors,
         )
+
+    def _of_pod(self, uid: str) -> list[Object]:
+        """The claims that a pod owns, as they were written last."""
+        return [self._written.get(uid_of(c), c) for c in self._claims.by_index(_BY_OWNER, uid)]
 
     def claim(self, namespace: str, name: str) -> Object | None:
         """A claim as it was written last, or None."""

@@ -11,11 +11,13 @@ from kumo.api.objects import Object, uid_of
 from kumo.api.pod_requests import Amounts, amounts, pod_requests
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Interest, Resource
 from kumo.kubernetes.scheduler.cycle import Cycle, Refusal
+from kumo.kubernetes.scheduler.devices.extended import class_for, is_extended
 from kumo.kubernetes.scheduler.nodes import NodeInfo, PodInfo
 from kumo.kubernetes.scheduler.plugins.base import MAX_SCORE, Plugin, Prefiltered
 from kumo.kubernetes.scheduler.requests import scoring_requests
 
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
+_CLAIMED = "NodeResourcesFit/claimed"
 _SCORED = ("cpu", "memory")
 """Of these a container counts for something when scores are given, even if it asks for nothing."""
 
@@ -67,13 +69,21 @@ class Fit(Plugin):
         cycle.states[self.name] = [
             (name, value) for name, value in _ordered(cycle.pod.requests) if value > 0 and not self.leaves_out(name)
         ]
+        claimed = [n for n, _ in cycle.states[self.name] if n not in _NATIVE and is_extended(n)]
+        if claimed:  # of what DeviceClasses stand for, claims are made where no plugin offers it
+            classes = cycle.world.devices.classes()
+            cycle.states[_CLAIMED] = {n for n in claimed if class_for(n, classes)}
         return None
 
     def filter(self, cycle: Cycle, info: NodeInfo) -> Refusal | None:
         """Refuse a node with too many pods or too little of something."""
         there, used = info.allocatable, info.requested
         too_many = len(info.pods) + 1 > there.get("pods", 0)
-        for name, value in cycle.states[self.name]:
+        asked = cycle.states[self.name]
+        claimed = cycle.states.get(_CLAIMED)
+        if claimed:
+            asked = [(n, v) for n, v in asked if n not in claimed or there.get(n)]
+        for name, value in asked:
             if value > there.get(name, 0) - used.get(name, 0):
                 break
         else:
@@ -81,7 +91,7 @@ class Fit(Plugin):
                 return None
         short = [
             (name, value > there.get(name, 0))
-            for name, value in cycle.states[self.name]
+            for name, value in asked
             if value > there.get(name, 0) - used.get(name, 0)
         ]
         reasons = ["Too many pods"] if too_many else []
@@ -114,6 +124,7 @@ class Fit(Plugin):
         return (
             Interest(Resource.POD, Action.DELETE | Action.POD_SCALE_DOWN, _pod_hint),
             Interest(Resource.NODE, Action.ADD | Action.NODE_ALLOCATABLE, _node_hint),
+            Interest(Resource.DEVICE_CLASS, Action.ADD | Action.UPDATE, _class_hint),
         )
 
 
@@ -214,6 +225,11 @@ def _node_hint(pod: Object, event: Happening) -> bool:
     if event.old is None or new.get("pods", 0) > old.get("pods", 0):
         return True
     return any(value > 0 and new.get(name, 0) > old.get(name, 0) for name, value in wanted.items())
+
+
+def _class_hint(pod: Object, event: Happening) -> bool:
+    new = event.new or {}
+    return any(class_for(name, [new]) for name in pod_requests(pod) if is_extended(name))
 
 
 def _allocatable(node: Object | None) -> dict[str, int]:

@@ -16,6 +16,7 @@ from kumo.api.objects import Object, controller_of, is_deleting, uid_of
 from kumo.kubernetes.scheduler.cluster_events import Action, Happening, Interest, Resource
 from kumo.kubernetes.scheduler.cycle import Cycle, CycleError, Refusal
 from kumo.kubernetes.scheduler.devices.allocator import Allocator, NotHere, TooLong
+from kumo.kubernetes.scheduler.devices.extended import UNMADE, Extended, extended_of, is_extended, on_node
 from kumo.kubernetes.scheduler.devices.pools import Spot
 from kumo.kubernetes.scheduler.devices.readiness import has_conditions, is_hopeless
 from kumo.kubernetes.scheduler.devices.wishes import Impossible, alternatives, full_name, requests_of
@@ -39,6 +40,7 @@ class Claims:
     claims: tuple[Object, ...]
     allocator: Allocator | None = None
     found: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    extended: Extended | None = None
     unavailable: set[int] = field(default_factory=set)
     """Which of the claims have devices that some node can't reach."""
 
@@ -103,17 +105,20 @@ class DynamicResources(Plugin):
         found = find_claims(cycle.pod, cycle.world.devices.claim)
         if isinstance(found, str):
             return self.refuse(found, final=True)
-        if not found:
+        devices = cycle.world.devices
+        extended = None
+        if any(is_extended(n) for n, v in cycle.pod.requests.items() if v):
+            extended = extended_of(cycle.pod, devices.classes(), devices.claims(cycle.pod.uid))
+        if not found and extended is None:
             return SKIP
         for claim in found:
             reason = _obstacle(claim, cycle.pod, cycle.world)
             if reason:
                 return self.refuse(reason, final=True)
         allocator = None
-        if any(allocation_of(c) is None for c in found):
-            devices = cycle.world.devices
+        if extended is not None or any(allocation_of(c) is None for c in found):
             allocator = Allocator(devices.slices(), devices.taken(), devices.device_class, devices.selectors)
-        cycle.states[self.name] = Claims(found, allocator)
+        cycle.states[self.name] = Claims(found, allocator, extended=extended)
         return None
 
     def filter(self, cycle: Cycle, info: NodeInfo) -> Refusal | None:
@@ -129,7 +134,15 @@ class DynamicResources(Plugin):
             )
             or is_hopeless(claim, now)
         }
-        refusal = self._allocate(state, info) if state.allocator is not None else None
+        special = None
+        if state.extended is not None:
+            if (state.extended.claim.get("spec") or {}).get("devices"):
+                return self.refuse("cannot schedule extended resource claim")
+            special = on_node(state.extended, cycle.pod, info)
+            if isinstance(special, str):
+                return self.refuse(special)
+        wanted = [*state.open, *([special] if special is not None else ())]
+        refusal = self._allocate(state, info, wanted) if state.allocator is not None and wanted else None
         if refusal is not None:
             return refusal
         if elsewhere:
@@ -137,10 +150,10 @@ class DynamicResources(Plugin):
             return self.refuse("resourceclaim not available on the node", final=True)
         return None
 
-    def _allocate(self, state: Claims, info: NodeInfo) -> Refusal | None:
+    def _allocate(self, state: Claims, info: NodeInfo, wanted: Sequence[Object]) -> Refusal | None:
         assert state.allocator is not None
         try:
-            found = state.allocator.allocate(Spot(info.name, info.labels), state.open)
+            found = state.allocator.allocate(Spot(info.name, info.labels), wanted)
         except NotHere as error:
             return self.refuse(str(error), final=True)
         except TooLong:
@@ -226,7 +239,17 @@ def reservations(cycle: Cycle, node: str) -> tuple[Reservation, ...]:
             made.append(Reservation(claim, held=True))
         elif not any(h.get("uid") == cycle.pod.uid for h in holders_of(claim)):
             made.append(Reservation(claim))
+    if state.extended is not None and node in state.extended.wishes:
+        special, mappings = state.extended.wishes[node]
+        made.append(Reservation(special, next(found), mappings=tuple(mappings)))
     return tuple(made)
+
+
+def left_over(cycle: Cycle) -> Object | None:
+    """A claim for extended resources that an earlier attempt left behind."""
+    state: Claims | None = cycle.states.get(NAME)
+    found = state.extended.claim if state is not None and state.extended is not None else None
+    return found if found is not None and found["metadata"].get("name") != UNMADE else None
 
 
 def unavailable(cycle: Cycle) -> list[Object]:
