@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,8 @@ XFS_LEAST = 300 << 20
 _FREEZE, _THAW = 0xC0045877, 0xC0045878
 _TIMEOUT = 110.0
 """Seconds for a program: less than a caller of the storage interface waits."""
+FROZEN_MOST = 45.0
+"""Seconds that writers may be held back."""
 
 
 class Usage(NamedTuple):
@@ -123,17 +126,36 @@ def usage(path: Path) -> Usage:
 
 
 @contextlib.contextmanager
-def frozen(mount_point: Path) -> Iterator[None]:
-    """Hold back all writes to a mounted file system while the block runs: what is on its device then is whole."""
+def frozen(mount_point: Path, limit: float = FROZEN_MOST) -> Iterator[None]:
+    """Hold back all writes to a mounted file system while the block runs: what is on its device then is whole.
+
+    Whoever writes waits, so it is thawed after `limit` seconds whatever the block does. Then what was read there may
+    not be whole: ToolFailed when the block ends.
+    """
     handle = os.open(mount_point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(handle, _THAW, 0)
+
+    timer = threading.Timer(limit, end)
+    timer.daemon = True
     try:
         fcntl.ioctl(handle, _FREEZE, 0)
+        timer.start()
         try:
             yield
         finally:
-            fcntl.ioctl(handle, _THAW, 0)
+            timer.cancel()
+            timer.join()
+            if not expired.is_set():
+                fcntl.ioctl(handle, _THAW, 0)
     finally:
         os.close(handle)
+    if expired.is_set():
+        raise ToolFailed(errno.ETIMEDOUT, f"{mount_point} could not be held still for longer than {limit:.0f} s")
 
 
 def thaw(mount_point: Path) -> bool:
@@ -151,23 +173,26 @@ def thaw(mount_point: Path) -> bool:
     return True
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder with all it has; blocks are shared where they can be, holes kept. Raises ToolFailed."""
-    _run("cp", "-a", "--reflink=auto", "--sparse=auto", "-T", str(source), str(target))
+def copy(source: Path, target: Path, limit: float = _TIMEOUT) -> None:
+    """Copy a file or a folder with all it has; blocks are shared where they can be, holes kept.
+
+    Raises ToolFailed, also when it takes longer than `limit` seconds.
+    """
+    _run("cp", "-a", "--reflink=auto", "--sparse=auto", "-T", str(source), str(target), limit=limit)
 
 
 def _tool(name: str) -> str | None:
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def _run(name: str, *arguments: str, fine: tuple[int, ...] = (0,)) -> None:
+def _run(name: str, *arguments: str, fine: tuple[int, ...] = (0,), limit: float = _TIMEOUT) -> None:
     tool = _tool(name)
     if tool is None:
         raise ToolFailed(errno.ENOENT, f"{name} is not installed")
     try:
-        done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
-        raise ToolFailed(errno.ETIMEDOUT, f"{name} did not end within {_TIMEOUT:.0f} s") from error
+        raise ToolFailed(errno.ETIMEDOUT, f"{name} did not end within {limit:.0f} s") from error
     if done.returncode not in fine:
         words = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ToolFailed(errno.EIO, f"{name}: {words[-1] if words else f'ended with {done.returncode}'}")

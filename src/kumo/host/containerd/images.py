@@ -193,7 +193,7 @@ class ImageStore:
 
 
 async def _read(blob: Blob) -> AsyncIterator[bytes]:
-    stream = blob.open()
+    stream = await asyncio.to_thread(blob.open)
     try:
         left = blob.size
         while left:
@@ -203,7 +203,7 @@ async def _read(blob: Blob) -> AsyncIterator[bytes]:
             left -= len(piece)
             yield piece
     finally:
-        stream.close()
+        await asyncio.to_thread(stream.close)
 
 
 def normalize(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +61,17 @@ def fill_from(record: VolumeRecord, source: Path, mounted_at: Path | None, targe
 
 def snapshot_of(source: Path, mounted_at: Path | None, target: Path) -> None:
     """Copy a volume's bytes; writes to its mounted file system are held back meanwhile. Raises OSError."""
-    held: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if mounted_at is not None and source.is_file():
-        held = filesystems.frozen(mounted_at)
-    with held:
-        for device in loop.devices_of(source):
-            _flush(device)
-        filesystems.copy(source, target)
+    if mounted_at is None or not source.is_file():
+        _flushed_copy(source, target)
+        return
+    with filesystems.frozen(mounted_at):
+        _flushed_copy(source, target, limit=filesystems.FROZEN_MOST - 5.0)
+
+
+def _flushed_copy(source: Path, target: Path, **limit: float) -> None:
+    for device in loop.devices_of(source):
+        _flush(device)
+    filesystems.copy(source, target, **limit)
 
 
 def grow(record: VolumeRecord, data: Path, capacity: int) -> None:

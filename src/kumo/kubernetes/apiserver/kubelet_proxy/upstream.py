@@ -198,10 +198,13 @@ async def open_websocket(
         )
     except ConnectionError as error:
         raise unreachable(error) from error
+
     # If the client's side of the handshake fails, `run` is never called: do not keep the connection then.
-    unused = asyncio.get_running_loop().call_later(
-        _UNUSED_SECONDS, lambda: asyncio.ensure_future(stack.aclose()) and None
-    )
+    async def close_unused() -> None:
+        await asyncio.sleep(_UNUSED_SECONDS)
+        await stack.aclose()
+
+    unused = asyncio.create_task(close_unused(), name="unused WebSocket")
 
     async def run(client: WebSocket) -> None:
         unused.cancel()

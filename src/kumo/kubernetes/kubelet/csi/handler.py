@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from kumo.kubernetes.kubelet.csi.csi_node import Collision, CsiNodeKeeper, Drive
 from kumo.kubernetes.kubelet.csi.drivers import Driver, Drivers
 from kumo.kubernetes.kubelet.csi.registration import Refused, highest_version
 
+_RETRY_FIRST, _RETRY_LAST = 0.5, 120.0
 _log = structlog.get_logger("kumo.kubelet")
 
 
@@ -27,6 +29,8 @@ class CsiHandler:
         self._keeper = keeper
         self._exists = exists
         self._infos: dict[str, DriverInfo] = {}
+        self._telling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Who tells the cluster of a driver, that it has come or gone, does so alone."""
 
     async def register(self, name: str, endpoint: str, versions: Sequence[str]) -> None:
         """Take in a driver. Raises Refused."""
@@ -48,7 +52,10 @@ class CsiHandler:
             info = await _asked(driver)
             if not info.node_id:
                 raise Refused("error adding CSI driver node info: driverNodeID must not be empty")
-            await self._keeper.install(info)
+            async with self._telling[name]:
+                await self._keeper.install(info)
+                self._infos[name] = info
+                await self._drivers.add(driver)
         except CsiError as error:
             await driver.client.close()
             raise Refused(error.wire) from error
@@ -58,20 +65,25 @@ class CsiHandler:
         except Refused:
             await driver.client.close()
             raise
-        self._infos[name] = info
-        await self._drivers.add(driver)
 
     async def unregister(self, name: str, endpoint: str) -> None:
-        """A driver has gone."""
+        """A driver has gone. Returns once the cluster knows that, or the driver has come back."""
         found = self._drivers.get(name)
         if found is None or found.endpoint != endpoint:
             return
         await self._drivers.remove(name, endpoint)
         self._infos.pop(name, None)
-        try:
-            await self._keeper.uninstall(name)
-        except (StatusError, ConnectionError, OSError, TimeoutError) as error:
-            _log.warning("the CSINode still names a driver that has gone", driver=name, error=str(error))
+        delay = _RETRY_FIRST
+        while self._drivers.get(name) is None:
+            try:
+                async with self._telling[name]:
+                    if self._drivers.get(name) is None:
+                        await self._keeper.uninstall(name)
+                return
+            except (StatusError, ConnectionError, OSError, TimeoutError) as error:
+                _log.warning("the CSINode still names a driver that has gone", driver=name, error=str(error))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RETRY_LAST)
 
     async def ask_again(self, name: str) -> None:
         """Ask a driver anew what it says of this node: how many volumes it takes may have changed."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -55,7 +55,10 @@ class _Plugin:
     endpoint: str = ""
     registered: bool = False
     attempts: int = 0
-    due: float = 0.0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its socket has gone."""
+    replaced: bool = False
+    """Another socket of that name has come for it."""
 
 
 class PluginWatcher:
@@ -69,7 +72,10 @@ class PluginWatcher:
     async def run(self) -> None:
         """Watch until cancelled."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True, mode=0o750)
-        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            await self._watch(group)
+
+    async def _watch(self, group: asyncio.TaskGroup) -> None:
         with Inotify() as notes:
             watched: set[Path] = set()
             while True:
@@ -82,24 +88,29 @@ class PluginWatcher:
                     # What came before the watch did.
                     folders, found = await asyncio.to_thread(look, self._folder)
                 watched = folders
-                await self._reconcile(found)
-                waits = [p.due - loop.time() for p in self._plugins.values() if not p.registered]
-                await notes.wait(max(0.05, min([_LOOK_AGAIN, *waits])))
+                for socket in [s for s in self._plugins if s not in found]:
+                    plugin = self._plugins.pop(socket)
+                    # Made anew under the same name: registering replaces it.
+                    plugin.replaced = any(s.path == socket.path for s in found)
+                    plugin.gone.set()
+                for socket in found - self._plugins.keys():
+                    plugin = self._plugins[socket] = _Plugin()
+                    group.create_task(self._keep(socket, plugin), name=f"plugin {socket.path.name}")
+                await notes.wait(_LOOK_AGAIN)
 
-    async def _reconcile(self, found: set[_Socket]) -> None:
-        for socket in [s for s in self._plugins if s not in found]:
-            plugin = self._plugins.pop(socket)
-            # Made anew under the same name: registering replaces it.
-            if plugin.registered and not any(s.path == socket.path for s in found):
-                _log.info("plugin has gone", plugin=plugin.name, socket=str(socket.path))
-                await self._handlers[plugin.kind].unregister(plugin.name, plugin.endpoint)
-        for socket in found:
-            self._plugins.setdefault(socket, _Plugin())
-        now = asyncio.get_running_loop().time()
-        due = [(s, p) for s, p in self._plugins.items() if not p.registered and p.due <= now]
-        await asyncio.gather(*(self._register(s, p) for s, p in due))
+    async def _keep(self, socket: _Socket, plugin: _Plugin) -> None:
+        """Take a plugin in, again until that works, and let go of it when its socket has gone."""
+        while not plugin.gone.is_set():
+            delay = await self._register(socket, plugin)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await plugin.gone.wait()
+        if plugin.registered and not plugin.replaced:
+            _log.info("plugin has gone", plugin=plugin.name, socket=str(socket.path))
+            await self._handlers[plugin.kind].unregister(plugin.name, plugin.endpoint)
 
-    async def _register(self, socket: _Socket, plugin: _Plugin) -> None:
+    async def _register(self, socket: _Socket, plugin: _Plugin) -> float | None:
+        """Seconds until it is to be tried again, None if it worked."""
         try:
             async with RegistrationClient(str(socket.path)) as client:
                 info = await client.info(registration.InfoRequest(), timeout=_TIMEOUT)
@@ -110,13 +121,13 @@ class PluginWatcher:
         except CsiError as failed:
             error = failed.wire
         plugin.registered = not error
-        if error:
-            delay = min(_RETRY_FIRST * 2**plugin.attempts, _RETRY_LAST)
-            plugin.attempts += 1
-            plugin.due = asyncio.get_running_loop().time() + delay
-            _log.info("plugin not registered", socket=str(socket.path), error=error, retry=delay)
-        else:
+        if not error:
             _log.info("plugin registered", plugin=plugin.name, kind=plugin.kind, endpoint=plugin.endpoint)
+            return None
+        delay: float = min(_RETRY_FIRST * 2**plugin.attempts, _RETRY_LAST)
+        plugin.attempts += 1
+        _log.info("plugin not registered", socket=str(socket.path), error=error, retry=delay)
+        return delay
 
     async def _take_in(self, socket: _Socket, plugin: _Plugin, info: Any) -> str:
         """Why it can't be taken in; empty if it was."""
