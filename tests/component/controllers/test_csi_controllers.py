@@ -173,6 +173,34 @@ async def test_a_volume_from_claim_to_deletion(store: Store) -> None:
     assert await store.events(name_of(volume), "VolumeFailedDelete") == ["rpc error: code = Internal desc = busy"]
 
 
+async def test_nodes_that_race_for_a_volume_never_have_it_both(store: Store) -> None:
+    names = ["n1", "n2", "n3"]
+    for name in names:
+        await store.node(name, "a")
+    attachments = store.cluster.informers.informer(ATTACHMENTS)
+    holders: list[set[str]] = []
+    attachments.on_change(lambda old, new: holders.append({a["spec"]["nodeName"] for a in attachments.objects()}))
+    store.controllers()
+    await store.storage_class()
+    await store.claim("shared")
+    _, volume = await store.bound("shared")
+    await asyncio.gather(*(store.pod(f"on-{name}", "shared", name) for name in names))
+    events = store.cluster.informers.informer(EVENTS)
+
+    def refused() -> set[str]:
+        found = [e for e in events.objects() if e["reason"] == "FailedAttachVolume"]
+        return {e["involvedObject"]["name"] for e in found if "Multi-Attach error for volume" in e["message"]}
+
+    def settled() -> bool:
+        return len(refused()) == 2 and any(a["status"].get("attached") for a in attachments.objects())
+
+    await until(events, settled, 60.0)
+    (there,) = attachments.objects()
+    assert refused() == {f"on-{n}" for n in names} - {f"on-{there['spec']['nodeName']}"}
+    assert there["spec"]["source"]["persistentVolumeName"] == name_of(volume)
+    assert holders and all(len(nodes) <= 1 for nodes in holders)
+
+
 async def test_a_pods_volume_is_made_attached_moved_and_let_go(store: Store) -> None:
     await store.node("n1", "a")
     await store.node("n2", "a")
