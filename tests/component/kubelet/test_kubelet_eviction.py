@@ -18,7 +18,7 @@ from support.kubelet import BUSYBOX, NODE, Node, phase_is, running, running_node
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 _MI = 1 << 20
-_ALLOCATABLE, _HOG = 600, 560
+_ALLOCATABLE, _HOG, _SOFT = 600, 560, 300
 """MiB that all pods may have together, and that one of them takes; the threshold is 100 MiB."""
 
 
@@ -29,6 +29,9 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
         tmp_path_factory.mktemp("node"),
         reserved={"memory": str(reserved)},
         eviction_hard={"memory.available": "100Mi"},
+        eviction_soft={"memory.available": "1Ki", "allocatableMemory.available": "350Mi"},
+        eviction_soft_grace={"memory.available": "1s", "allocatableMemory.available": "1s"},
+        eviction_most_grace=20.0,
         eviction_interval=0.2,
         pressure_seconds=2.0,
     ) as found:
@@ -78,6 +81,28 @@ async def test_memory_is_taken_back_from_who_uses_most_beyond_its_request(node: 
     assert running(await node.get("modest"))
     for name in ("late", "hog", "modest"):
         await node.remove(name)
+
+
+async def test_a_soft_threshold_gives_time(node: Node) -> None:
+    # It is below the threshold at once, evicted after the grace, and has time to say good-bye.
+    script = f"trap 'echo bye > /dev/termination-log; exit 7' TERM; dd if=/dev/zero of=/dev/shm/x bs=1M count={_SOFT};"
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory"}}
+    await node.create(
+        "slow",
+        "sh",
+        "-c",
+        f"{script} sleep 1000 & wait; sleep 1000 & wait",
+        terminationGracePeriodSeconds=30,
+        volumes=[shm],
+        container={"volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}]},
+    )
+    await until_pressure(node, "True", "KubeletHasInsufficientMemory")
+    pod = await node.until("slow", evicted, timeout=60)
+    assert pod["status"]["message"].startswith("The node was low on resource: memory. Threshold quantity: 350Mi, ")
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["message"]) == (7, "bye\n")
+    await node.remove("slow")
+    await until_pressure(node, "False", "KubeletHasSufficientMemory")
 
 
 async def _over(node: Node, name: str, message: str, script: str, **spec: object) -> None:

@@ -160,7 +160,8 @@ class PodActions:
         config = self.tools.config
         limits = pod_limits(pod)
         quota = 0 if self.tools.placement.has_exclusive(uid_of(pod)) else limits.cpu_quota
-        wanted = CgroupLimits(limits.cpu_shares, quota, CPU_PERIOD, limits.memory)
+        pids = max(0, config.pod_pids_limit)
+        wanted = CgroupLimits(limits.cpu_shares, quota, CPU_PERIOD, limits.memory, pids)
 
         def make() -> None:
             (config.logs_directory / labels.log_folder(pod)).mkdir(parents=True, exist_ok=True)
