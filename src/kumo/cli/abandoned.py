@@ -1,18 +1,23 @@
-"""What killed processes have left of pods' networks: addresses, devices and namespaces of sandboxes that are no more.
+"""What killed processes have left of sandboxes that are no more: addresses, devices, namespaces and shims.
 
-A sandbox that is just being made is known to nobody but containerd for a moment. So what nobody knows at the start is
-looked at again after a while, and only what was abandoned both times is taken away.
+A sandbox that is just being made is known to nobody but containerd for a moment. So what nobody knows when containerd
+has come is looked at again after a while, and only what was abandoned both times is taken away.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from kumo.cli import orphans
 from kumo.cli.leftovers import remove_namespace
+from kumo.host import mounts
 from kumo.host.containerd.engine import Containerd
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.network.agent import PodNetwork
@@ -23,50 +28,104 @@ _BETWEEN = 30.0
 """Seconds between the two looks: longer than a sandbox takes to be made."""
 
 
-def unknown(leases: Iterable[Lease], namespaces: Iterable[Path], living: Iterable[str]) -> tuple[set[str], set[Path]]:
-    """The sandboxes (ids) that have an address and do not live, and the namespaces that no living one uses. Pure."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What belongs to no living sandbox: the ids of those that have an address, namespaces, shims (pid and id)."""
+
+    addresses: set[str] = field(default_factory=set)
+    namespaces: set[Path] = field(default_factory=set)
+    shims: set[tuple[int, str]] = field(default_factory=set)
+
+    def and_still(self, other: Found) -> Found:
+        """What both looks have found."""
+        return Found(self.addresses & other.addresses, self.namespaces & other.namespaces, self.shims & other.shims)
+
+    def __bool__(self) -> bool:
+        return bool(self.addresses or self.namespaces or self.shims)
+
+
+def unknown(
+    leases: Iterable[Lease],
+    namespaces: Iterable[Path],
+    shims: Iterable[tuple[int, Sequence[str]]],
+    living: Iterable[str],
+) -> Found:
+    """What there is of sandboxes that do not live; shims are given by their pids and arguments. Pure."""
     alive, leases = set(living), list(leases)
     used = {Path(lease.netns).name for lease in leases if lease.container in alive}
-    gone = {lease.container for lease in leases if lease.container not in alive}
-    return gone, {path for path in namespaces if path.name not in used}
+    return Found(
+        addresses={lease.container for lease in leases if lease.container not in alive},
+        namespaces={path for path in namespaces if path.name not in used},
+        shims={(pid, name) for pid, words in shims if (name := orphans.named(words)) and name not in alive},
+    )
 
 
 class Abandoned:
-    """Looks once, `between` seconds apart, and then has nothing more to do."""
+    """Looks twice, `between` seconds apart, each time that a containerd has come; then it has nothing more to do."""
 
-    name = "abandoned-networks"
+    name = "abandoned-sandboxes"
 
-    def __init__(self, network: PodNetwork, engine: Containerd, state: Path, between: float = _BETWEEN) -> None:
+    def __init__(self, network: PodNetwork, engine: Containerd, directory: Path, between: float = _BETWEEN) -> None:
+        """`directory` is containerd's."""
         self._network = network
         self._engine = engine
-        self._state = state
+        self._directory = directory
         self._between = between
-        self.done = asyncio.Event()
+        self._came = asyncio.Event()
+        self.rounds = 0
 
     async def run(self) -> None:
         """Run until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            while True:
+                await self._came.wait()
+                self._came.clear()
+                await self._round()
+                self.rounds += 1
+
+    async def _follow(self) -> None:
+        async for event in self._engine.events.follow():
+            if event.kind == "connected":
+                self._came.set()
+
+    async def _round(self) -> None:
         first = await self._look()
         await asyncio.sleep(self._between)
-        second = await self._look()
-        gone, spaces = first[0] & second[0], first[1] & second[1]
-        if gone or spaces:
-            await asyncio.to_thread(self._remove, gone, spaces)
-            _log.info("removed what was left of pods' networks", sandboxes=len(gone), namespaces=len(spaces))
-        self.done.set()
-        await asyncio.Event().wait()
+        left = first.and_still(await self._look()) if first else first
+        if left:
+            await asyncio.to_thread(self._remove, left)
+            _log.info(
+                "removed what was left of sandboxes",
+                addresses=len(left.addresses),
+                namespaces=len(left.namespaces),
+                shims=len(left.shims),
+            )
 
-    async def _look(self) -> tuple[set[str], set[Path]]:
+    async def _look(self) -> Found:
         while True:
+            # First what there is, then what lives: a sandbox is known before it has any of it.
+            leases, spaces, shims = await asyncio.to_thread(self._there)
             try:
                 living = [box.id for box in await self._engine.runtime.list_sandboxes()]
-                break
+                living += [each.id for each in await self._engine.runtime.list_containers()]
+                return unknown(leases, spaces, shims, living)
             except EngineError as error:
                 _log.info("can't look for leftovers yet", error=error.message)
                 await asyncio.sleep(1.0)
-        spaces = await asyncio.to_thread(lambda: list(self._state.glob("*/netns/*")))
-        return unknown(self._network.leases(), spaces, living)
 
-    def _remove(self, gone: set[str], spaces: set[Path]) -> None:
-        self._network.abandon(gone)
-        for path in spaces:
+    def _there(self) -> tuple[list[Lease], list[Path], list[tuple[int, list[str]]]]:
+        spaces = list((self._directory / "state").glob("*/netns/*"))
+        return list(self._network.leases()), spaces, orphans.shims(self._directory)
+
+    def _remove(self, left: Found) -> None:
+        self._network.abandon(left.addresses)
+        for path in left.namespaces:
             remove_namespace(path)
+        for pid, name in left.shims:
+            orphans.end_shim(pid)
+            for bundle in self._directory.glob(f"*/io.containerd.runtime.v*.task/*/{name}"):
+                with contextlib.suppress(OSError):
+                    Path((bundle / "address").read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)
+                mounts.unmount_below(bundle)
+                shutil.rmtree(bundle, ignore_errors=True)

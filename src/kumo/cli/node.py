@@ -24,6 +24,7 @@ from kumo.cli.node_access import access
 from kumo.cli.node_ingress import NodeIngress
 from kumo.cli.node_range import RangeKeeper
 from kumo.cli.node_storage import local_driver, volume_controllers
+from kumo.cli.node_tables import TablesLost, TablesWatch
 from kumo.cli.own_address import node_address6
 from kumo.cli.policies import guarded
 from kumo.cli.process import ended_before, our_turn, run_until_told
@@ -126,6 +127,7 @@ class Node:
                 if known.servers is not None:
                     components.append(ApiServers(self._instance, known.servers, sets[1]))
                 components.append(NodeIngress(self._instance, known))
+                components.append(TablesWatch(f"{self._instance.table_prefix}-", self._nft))
                 await self._run_components(components, sets, kubelet_client, stop)
                 if self.end_pods:
                     if self._instance.joined:
@@ -148,7 +150,7 @@ class Node:
         vni = network_identifier(self._access.ca.read_bytes())
         overlay = NodeNetwork(engines.overlay(self._instance, vni), self._instance.node_name, informers)
         network = PodNetwork(engines.pod_network(self._instance), self._nft)
-        left = Abandoned(network, self._engine, self._instance.containerd_dir / "state")
+        left = Abandoned(network, self._engine, self._instance.containerd_dir)
         return [
             network,
             RangeKeeper(self._instance, overlay),
@@ -283,7 +285,7 @@ async def _kept(component: Component) -> None:
     if isinstance(component, (Kubelet, PodNetwork)):
         await component.run()
         raise RuntimeError(f"{component.name} ended")
-    await Restarted(component, RangeChanged, ListenError, InstanceError).run()
+    await Restarted(component, RangeChanged, TablesLost, ListenError, InstanceError).run()
 
 
 async def _ready(client: Client, name: str, wait: Callable[[str], None]) -> None:
@@ -331,7 +333,7 @@ def main() -> int:
     logs.set_up(level="info")
     reporter = Reporter(instance.notify_socket, PROCESS)
     work: Callable[[asyncio.Event], Awaitable[None]] = Node(instance, reporter).run
-    return run_until_told(work, reporter, (ListenError, InstanceError), cured=(RangeChanged,))
+    return run_until_told(work, reporter, (ListenError, InstanceError), cured=(RangeChanged, TablesLost))
 
 
 if __name__ == "__main__":

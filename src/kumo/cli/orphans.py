@@ -18,14 +18,18 @@ _LOOKS = 5
 """At most: one that was just starting a shim may have done so while it was looked for."""
 
 
+def named(arguments: Sequence[str]) -> str:
+    """The container that a shim with these arguments was started for; empty for one without."""
+    return arguments[list(arguments).index("-id") + 1] if "-id" in arguments[:-1] else ""
+
+
 def orphans(shims: Iterable[tuple[int, Sequence[str]]], has_task: Callable[[str], bool]) -> list[int]:
     """The pids of those shims, given with their arguments, that have no task or are just starting another. Pure."""
     found = []
     for pid, arguments in shims:
-        if "-id" in arguments[:-1]:
-            name = arguments[list(arguments).index("-id") + 1]
-            if arguments[-1] == "start" or not has_task(name):
-                found.append(pid)
+        name = named(arguments)
+        if name and (arguments[-1] == "start" or not has_task(name)):
+            found.append(pid)
     return found
 
 
@@ -41,21 +45,26 @@ def end_orphans(directory: Path) -> list[int]:
 
     try:
         for _ in range(_LOOKS):
-            found = orphans(_shims(str(directory / "c.sock")), has_task)
+            found = orphans(shims(directory), has_task)
             if not found:
                 break
             ended += found
             for pid in found:
-                # What it had begun goes with it: a runtime whose caller is gone is killed half-way.
-                for each in (pid, *_descendants(pid)):
-                    _end(each)
+                end_shim(pid)
     except OSError:
         pass
     return ended
 
 
-def _shims(socket: str) -> list[tuple[int, list[str]]]:
-    found = []
+def end_shim(pid: int) -> None:
+    """Kill a shim, and what it had begun: a runtime whose caller is gone is killed half-way."""
+    for each in (pid, *_descendants(pid)):
+        _end(each)
+
+
+def shims(directory: Path) -> list[tuple[int, list[str]]]:
+    """The shims of the containerd of this directory: their pids and arguments."""
+    found, socket = [], str(directory / "c.sock")
     for entry in os.listdir("/proc"):  # noqa: PTH208 - two thousand names
         if entry.isdigit():
             with contextlib.suppress(OSError):

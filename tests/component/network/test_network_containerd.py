@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
+from kumo.cli import orphans
 from kumo.cli.abandoned import Abandoned
+from kumo.host import mounts
 from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.host.network.agent import PodNetwork, install
@@ -142,10 +146,15 @@ async def test_what_killed_processes_left_of_networks_is_found(tmp_path: Path) -
             assert {lease.container for lease in network.leases()} == {sandbox, "nobodys"}
             device = next(lease.device for lease in network.leases() if lease.container == "nobodys")
 
-            left = Abandoned(network, node.engine, state, between=0.2)
+            shim, bundle = await asyncio.to_thread(lost_shim, node.directory / "c", f"lost{ident}")
+
+            left = Abandoned(network, node.engine, node.directory / "c", between=0.2)
             tasks.append(asyncio.create_task(left.run()))
             async with asyncio.timeout(30):
-                await left.done.wait()
+                while not left.rounds:
+                    await asyncio.sleep(0.02)
+            assert await asyncio.to_thread(shim.wait, 30) == -signal.SIGKILL and not bundle.exists()
+            assert [orphans.named(words) for _, words in orphans.shims(node.directory / "c")] == [sandbox]
             assert [lease.container for lease in network.leases()] == [sandbox]
             assert list(state.glob("*/netns/*")) == [living]
 
@@ -165,6 +174,16 @@ async def test_what_killed_processes_left_of_networks_is_found(tmp_path: Path) -
         for task in tasks:
             await stopped(task)
         await asyncio.to_thread(PodNetwork(config).remove)
+
+
+def lost_shim(directory: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """What to everybody is a shim of a pod that nobody knows, as a killed containerd leaves it; and its bundle."""
+    bundle = directory / "state" / "io.containerd.runtime.v2.task" / "k8s.io" / name
+    (bundle / "rootfs").mkdir(parents=True)
+    mounts.mount("tmpfs", bundle / "rootfs", "tmpfs")
+    words = ["-namespace", "k8s.io", "-id", name, "-address", str(directory / "c.sock")]
+    argv = ["containerd-shim-runc-v2", "-c", "import time; time.sleep(600)", *words]
+    return subprocess.Popen(argv, executable=sys.executable), bundle
 
 
 def make_namespace(path: Path) -> None:
