@@ -45,12 +45,11 @@ class _Counts:
 
     def least_of(self, index: int) -> int:
         """The global minimum, 0 while there are fewer domains than wanted."""
-        domains = self.domains[index]
-        if len(domains) < self.constraints[index].min_domains:
-            return 0
         found = self.least[index]
         if found is None:
-            found = self.least[index] = min(domains.values(), default=0)
+            domains = self.domains[index]
+            enough = len(domains) >= self.constraints[index].min_domains
+            found = self.least[index] = min(domains.values(), default=0) if enough else 0
         return found
 
 
