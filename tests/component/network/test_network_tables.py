@@ -35,7 +35,7 @@ async def test_a_table_that_somebody_else_deletes_is_told(prefix: str) -> None:
     await nft.apply_async(f"add table ip {prefix}a\nadd table ip6 {prefix}a\n")
     watch = asyncio.create_task(TablesWatch(prefix, nft, settle=0.1).run())
     try:
-        # What the node does itself is no loss: a new table, one replaced in one transaction, one made and deleted in it.
+        # What the node does itself is no loss: a new table, one replaced at once, one made and deleted at once.
         await asyncio.sleep(0.1)
         await nft.apply_async(f"add table ip {prefix}b\n")
         await nft.apply_async(replaced("ip", f"{prefix}a") + f"add table ip {prefix}a\n")
