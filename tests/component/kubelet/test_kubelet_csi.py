@@ -83,9 +83,12 @@ async def until(node: Node, check: Callable[[Object], Any], gvr: GVR, name: str 
 
 
 async def volume(
-    node: Node, name: str, driver: str = DRIVER, mode: str = "ReadWriteOnce", **csi: Any
+    node: Node, name: str, driver: str = DRIVER, mode: str = "ReadWriteOnce", host_path: Path | None = None, **csi: Any
 ) -> dict[str, Any]:
-    """A volume of the driver with a claim bound to it; the pod's volume."""
+    """A volume of the driver (or a folder of the machine) with a claim bound to it; the pod's volume."""
+    source: Object = {"csi": {"driver": driver, "volumeHandle": f"h-{name}", **csi}}
+    if host_path is not None:
+        source = {"hostPath": {"path": str(host_path)}}
     ref = {"name": name, "namespace": "default"}
     capacity = {"storage": "1Gi"}
     claim = await node.api.client.create(
@@ -113,7 +116,7 @@ async def volume(
                 "accessModes": [mode],
                 "capacity": capacity,
                 "claimRef": {**ref, "uid": claim["metadata"]["uid"]},
-                "csi": {"driver": driver, "volumeHandle": f"h-{name}", **csi},
+                **source,
             },
         },
     )
@@ -340,3 +343,19 @@ async def test_kubelet_csi_volume_for_one_pod_alone(node: Node, tmp_path: Path) 
         await node.remove("holder")
         await node.until("rival", running, timeout=60)
         await node.remove("rival")
+
+
+async def test_kubelet_folder_for_one_pod_alone_also_after_a_restart(node: Node, tmp_path: Path) -> None:
+    source = await volume(node, "lonely", mode="ReadWriteOncePod", host_path=tmp_path)
+    await node.create("first", *QUICK, **mounted(source))
+    await node.until("first", running, timeout=60)
+    await node.stop()
+    await node.start()
+    await node.create("second", *QUICK, **mounted(source))
+    assert await node.until_event("second", "FailedMount") == (
+        'MountVolume.SetUp failed for volume "pv-lonely" : volume uses the ReadWriteOncePod access mode and is '
+        "already in use by another pod"
+    )
+    await node.remove("first")
+    await node.until("second", running, timeout=60)
+    await node.remove("second")

@@ -19,7 +19,7 @@ from kumo.kubernetes.kubelet.env import Sources
 from kumo.kubernetes.kubelet.references import FRESH, References
 from kumo.kubernetes.kubelet.resources import pod_limits
 from kumo.kubernetes.kubelet.spec import every_container, pod_security
-from kumo.kubernetes.kubelet.volumes import atomic, claims, directories, local, nfs
+from kumo.kubernetes.kubelet.volumes import alone, atomic, claims, directories, local, nfs
 from kumo.kubernetes.kubelet.volumes.files import FileVolumes, VolumeError
 
 _FILES = ("configMap", "secret", "downwardAPI", "projected")
@@ -77,6 +77,7 @@ class VolumeManager:
         self._files = FileVolumes(references)
         self._snapshots = snapshots
         self._ensure_image = ensure_image
+        self._taking = asyncio.Lock()
 
     async def prepare(self, pod: Object, sources: Sources) -> dict[str, Volume]:
         """Make every volume that a container of the pod uses; by name. FailedVolume, StatusError, ConnectionError."""
@@ -165,8 +166,8 @@ class VolumeManager:
     async def _nfs(
         self, path: Path, source: Mapping[str, Any], options: Sequence[str] = (), *, read_only: bool = False
     ) -> Volume:
-        alone = read_only or bool(source.get("readOnly"))
-        return Volume(await nfs.mount(source, path, options, read_only=alone), alone)
+        sealed = read_only or bool(source.get("readOnly"))
+        return Volume(await nfs.mount(source, path, options, read_only=sealed), sealed)
 
     async def _write(self, pod: Object, volume: Mapping[str, Any], kind: str, sources: Sources, age: float) -> Volume:
         files = await self._files.collect(pod, volume, sources, age)
@@ -199,6 +200,12 @@ class VolumeManager:
         if spec.get("csi") and self._csi is not None:
             wanted = persistent(found, volume["name"], read_only=read_only)
             return Volume(await self._csi.set_up(pod, wanted), read_only, block)
+        if alone.for_one(found):
+            async with self._taking:
+                mine = await asyncio.to_thread(alone.take, self._root, uid_of(pod), name)
+            if not mine:
+                operation = "MapVolume.SetUpDevice failed" if block else "MountVolume.SetUp failed"
+                raise VolumeTrouble(operation, name, alone.IN_USE, "FailedMapVolume" if block else "FailedMount")
         try:
             if spec.get("local"):
                 group = pod_security(pod).get("fsGroup")
