@@ -101,7 +101,16 @@ ABSENT = "registry.invalid/none/none:1"
 MISSING_MAP = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "a"}}}
 SECCOMP = {"seccompProfile": {"type": "Localhost", "localhostProfile": "none.json"}}
 EAT = ["sh", "-c", "x=a; while :; do x=$x$x; done"]
+FILL = ["sh", "-c", "dd if=/dev/zero of=/v/f bs=1M count=4; while :; do sleep 0.5; done"]
 SECRET_VOLUME = [{"name": "keys", "secret": {"secretName": "none"}}]
+
+SMALL_VOLUME = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+
+
+def unschedulable(status: Manifest) -> bool:
+    conditions = [(c["type"], c["status"], c.get("reason")) for c in status.get("conditions") or ()]
+    return status.get("phase") == "Pending" and conditions == [("PodScheduled", "False", "Unschedulable")]
+
 
 REASONS: list[tuple[Manifest, Callable[[Manifest], bool], str, str]] = [
     (pod("no-image", container(image=ABSENT)), waiting("ImagePullBackOff"), "Failed", "Error: ErrImagePull"),
@@ -161,6 +170,18 @@ REASONS: list[tuple[Manifest, Callable[[Manifest], bool], str, str]] = [
         creating,
         "FailedCreatePodSandBox",
         'Failed to create pod sandbox: runtime "" does not support user namespaces',
+    ),
+    (
+        pod("homeless", nodeSelector={"no": "where"}),
+        unschedulable,
+        "FailedScheduling",
+        "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+    ),
+    (
+        pod("filling", container(command=FILL, volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=SMALL_VOLUME),
+        failed("Evicted"),
+        "Evicted",
+        'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ',
     ),
 ]
 
