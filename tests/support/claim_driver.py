@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -13,8 +14,10 @@ import grpc.aio
 
 from kumo.host.csi import server
 from kumo.host.csi.stubs import registration_pb2 as registration
+from kumo.kubernetes.kubelet.claims.stubs import dra_health_pb2 as health_pb
 from kumo.kubernetes.kubelet.claims.stubs import dra_pb2 as pb
 
+HEALTH = "v1alpha1.DRAResourceHealth"
 SERVICE = "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin"
 
 
@@ -26,6 +29,10 @@ class ClaimDriver:
         self.error = ""
         self.calls: list[tuple[str, list[str]]] = []
         self.told: list[tuple[bool, str]] = []
+        self.requests = ["r"]
+        """The requests that its devices are for."""
+        self.health = (health_pb.UNKNOWN, "")
+        self._sick = asyncio.Condition()
         self._root = root
         self._spec = specs / f"{name}.json"
         self._versions = versions
@@ -49,6 +56,13 @@ class ClaimDriver:
             "NodeUnprepareResources": _method(self._unprepare, pb.NodeUnprepareResourcesRequest),
         }
         served.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+        watched = grpc.unary_stream_rpc_method_handler(
+            self._watch,
+            request_deserializer=health_pb.NodeWatchResourcesRequest.FromString,
+            response_serializer=lambda answer: answer.SerializeToString(),
+        )
+        health = {"NodeWatchResources": watched}
+        served.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH, health),))
         served.add_insecure_port(f"unix:{socket}")
         await served.start()
         told = {"GetInfo": self._who, "NotifyRegistrationStatus": self._notified}
@@ -58,6 +72,21 @@ class ClaimDriver:
         finally:
             await served.stop(grace=0)
             self._spec.unlink(missing_ok=True)
+
+    async def set_health(self, health: Any, message: str = "") -> None:
+        """All its devices are like this from now on."""
+        async with self._sick:
+            self.health = (health, message)
+            self._sick.notify_all()
+
+    async def _watch(self, _: Any, __: Any) -> AsyncIterator[Any]:
+        while True:
+            seen = self.health
+            device = health_pb.DeviceIdentifier(pool_name="p", device_name="d")
+            told = health_pb.DeviceHealth(device=device, health=seen[0], message=seen[1])
+            yield health_pb.NodeWatchResourcesResponse(devices=[told])
+            async with self._sick:
+                await self._sick.wait_for(lambda seen=seen: self.health is not seen)
 
     async def _who(self, _: Any) -> Any:
         return registration.PluginInfo(
@@ -78,7 +107,9 @@ class ClaimDriver:
             result = answer.claims[claim.uid]
             result.error = self.error
             ids = [f"{self.name}/dev=dev-{claim.name}"]
-            result.devices.append(pb.Device(pool_name="p", device_name="d", request_names=["r"], cdi_device_ids=ids))
+            result.devices.append(
+                pb.Device(pool_name="p", device_name="d", request_names=self.requests, cdi_device_ids=ids)
+            )
         return answer
 
     async def _unprepare(self, request: Any, _: Any) -> Any:

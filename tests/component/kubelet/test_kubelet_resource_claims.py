@@ -13,8 +13,10 @@ import pytest_asyncio
 from kumo.api.objects import Object, uid_of
 from kumo.api.resources import EVENTS, GVR, PODS
 from kumo.kubernetes.kubelet.claims.records import FILE, decode
+from kumo.kubernetes.kubelet.claims.stubs import dra_health_pb2 as health_pb
 from support.claim_driver import ClaimDriver
-from support.kubelet import NODE, Node, running, running_node
+from support.kubelet import NODE, Node, pod_object, running, running_node, status_of
+from support.pod_resources import ask
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 NAME = "claims.example.com"
@@ -34,7 +36,7 @@ async def until(check: Callable[[], Any]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def claim(node: Node, name: str, *pods: Object) -> Object:
+async def claim(node: Node, name: str, *pods: Object, driver: str = NAME) -> Object:
     """A claim that has a device of the driver, reserved for the pods."""
     client = node.api.client
     try:
@@ -42,7 +44,7 @@ async def claim(node: Node, name: str, *pods: Object) -> Object:
     except Exception:
         spec = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}
         found = await client.create(CLAIMS, {"metadata": {"name": name, "namespace": "default"}, "spec": spec})
-    device = {"request": "r", "driver": NAME, "pool": "p", "device": "d"}
+    device = {"request": "r", "driver": driver, "pool": "p", "device": "d"}
     holders = [{"resource": "pods", "name": p["metadata"]["name"], "uid": uid_of(p)} for p in pods]
     found["status"] = {"allocation": {"devices": {"results": [device]}}, "reservedFor": holders}
     return await client.update_status(CLAIMS, found)
@@ -116,6 +118,56 @@ async def test_claims_are_prepared_and_given_back(node: Node, tmp_path: Path) ->
         driver.error = ""
         node.kubelet.claims._moved.set()
         await until(lambda: decode(file.read_bytes()) == {})
+
+
+async def test_health_and_extended_resources_of_claims(node: Node, tmp_path: Path) -> None:
+    specs = tmp_path / "cdi"
+    node.kubelet.claims._folders = (specs,)
+    driver = ClaimDriver("well.example.com", tmp_path, specs)
+    driver.write_spec("three", "four")
+    async with driver.registered(node.config.directory / "plugins_registry"):
+        await until(lambda: driver.told == [(True, "")])
+        pod = await node.create("ill", **wants("three"))
+        await claim(node, "three", pod, driver=driver.name)
+        health = await node.until("ill", lambda p: running(p) and told_of(p), 60)
+        entry = {"resourceID": "well.example.com/dev=dev-three", "health": "Unknown"}
+        assert told_of(health) == [{"name": "claim:d/r", "resources": [entry]}]
+        await driver.set_health(health_pb.HEALTHY)
+        await node.until("ill", lambda p: told_of(p)[0]["resources"] == [{**entry, "health": "Healthy"}], 60)
+        await driver.set_health(health_pb.UNHEALTHY, "too hot")
+        bad = {**entry, "health": "Unhealthy", "message": "too hot"}
+        await node.until("ill", lambda p: told_of(p)[0]["resources"] == [bad], 60)
+
+        # An extended resource that comes by a claim: the scheduler has made it, and told the pod.
+        driver.requests = ["container-0-request-0"]
+        amounts = {"example.com/well": "1"}
+        made = pod_object(
+            "extended", "sh", "-c", LOOK, container={"resources": {"limits": amounts, "requests": amounts}}
+        )
+        place = made["spec"].pop("nodeName")
+        made = await node.create_pod(made)
+        await claim(node, "four", made, driver=driver.name)
+        mapping = {"containerName": "main", "resourceName": "example.com/well", "requestName": driver.requests[0]}
+        status = {"extendedResourceClaimStatus": {"requestMappings": [mapping], "resourceClaimName": "four"}}
+        client = node.api.client
+        await client.patch(PODS, "extended", {"status": status}, "default", subresource="status")
+        binding = {"metadata": {"name": "extended"}, "target": {"kind": "Node", "name": place}}
+        await client.create(PODS, binding, "default", subresource="binding", name="extended")
+        made = await node.until("extended", running, 60)
+        await until(lambda: log_of(node, made)[:1] == ["four well.example.com"])
+        told = await ask(node.config.directory, "Get", pod_name="extended", pod_namespace="default")
+        found = told.pod_resources.containers[0].dynamic_resources[0]
+        assert (found.claim_name, found.claim_namespace) == ("four", "default")
+        resource = found.claim_resources[0]
+        assert (resource.driver_name, resource.pool_name, resource.device_name) == (driver.name, "p", "d")
+        assert [d.name for d in resource.cdi_devices] == ["well.example.com/dev=dev-four"]
+        await node.remove("ill")
+        await node.remove("extended")
+        await until(lambda: decode((node.config.directory / FILE).read_bytes()) == {})
+
+
+def told_of(pod: Object) -> Any:
+    return status_of(pod).get("allocatedResourcesStatus")
 
 
 async def test_slices_of_a_driver_that_has_gone_go_too(node: Node, tmp_path: Path) -> None:

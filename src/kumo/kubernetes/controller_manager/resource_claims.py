@@ -318,5 +318,6 @@ def _templates_named(pod: Object) -> Iterator[str]:
 
 
 def _claim_keys(pod: Object) -> Iterable[Key]:
-    names = (claim_name(pod, entry) for entry in entries_of(pod))
+    names = [claim_name(pod, entry) for entry in entries_of(pod)]
+    names.append(((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("resourceClaimName"))
     return [Key(namespace_of(pod), name) for name in names if name]

@@ -14,7 +14,7 @@ from kumo.api.pod_resources import add
 from kumo.api.selectors import matches_map, matches_node_term
 from kumo.api.tolerations import tolerated
 from kumo.kubernetes.kubelet.security import wants_apparmor
-from kumo.kubernetes.kubelet.spec import is_critical, is_static, pod_security
+from kumo.kubernetes.kubelet.spec import all_containers, claimed_resources, is_critical, is_static, pod_security
 from kumo.kubernetes.kubelet.sysctls import Allowlist
 
 _OS = "kubernetes.io/os"
@@ -101,10 +101,11 @@ def shortages(pod: Object, node: Object, others: Iterable[Object]) -> Iterator[S
     used: Amounts = {}
     for other in others:
         add(used, pod_requests({"spec": other["spec"]}))
+    claimed = {r for c in all_containers(pod) for r in claimed_resources(pod, c["name"])}
     first = ("cpu", "memory", "ephemeral-storage")
     for name in sorted(wanted, key=lambda n: (*first, n).index(n)):
-        known = name in first or name in offered
-        # What the node has never heard of is a matter of the cluster, not of the node.
+        # What the node has never heard of is a matter of the cluster; what comes by a claim is counted by its driver.
+        known = name in first or (name in offered and name not in claimed)
         if known and wanted[name] and wanted[name] > offered.get(name, 0) - used.get(name, 0):
             yield Shortage(name, wanted[name], used.get(name, 0), offered.get(name, 0))
 

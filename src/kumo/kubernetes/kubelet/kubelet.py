@@ -96,7 +96,7 @@ class Kubelet:
             config.directory / "device-plugins", self.node.poke, self._touched, config.devices.keys()
         )
         self.placement = make_placement(given, self.devices)
-        self.claims = ClaimManager(config.directory, config.node_name, client)
+        self.claims = ClaimManager(config.directory, config.node_name, client, touched=self._touched)
         holdings = Holdings(self.devices.ledger, self.placement, self.claims)
         self.pod_resources = PodResourcesServer(config.directory, self._bound, holdings)
         self.storage.plugins |= {"DevicePlugin": self.devices.handler, "DRAPlugin": self.claims}

@@ -45,6 +45,16 @@ def every_container(pod: Object) -> Iterator[Container]:
     yield from ephemeral_containers(pod)
 
 
+def claimed_resources(pod: Object, container: str) -> dict[str, list[str]]:
+    """A container's extended resources that come by a claim, not from a plugin, with the claim's requests for them."""
+    found: dict[str, list[str]] = {}
+    told = ((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("requestMappings") or ()
+    for item in told:
+        if item["containerName"] == container:
+            found.setdefault(item["resourceName"], []).append(item["requestName"])
+    return found
+
+
 def find_container(pod: Object, name: str) -> Container | None:
     """The container of that name, init, regular or ephemeral."""
     return next((c for c in every_container(pod) if c["name"] == name), None)

@@ -513,7 +513,7 @@ class PodWorker:
             actuated=book.actuated["containers"] if book else {},
             has=with_actuated(pod, book.actuated) if book else None,
             resize=tuple(book.conditions.values()) if book and not terminal else (),
-            device_health=tools.devices.health(self.uid),
+            device_health=tools.claims.health(pod, tools.devices.health(self.uid)),
             restarting=not terminal and restarts_all(pod, state, self._status or pod.get("status")),
         )
         # The informer may be behind what was written last: the kubelet's own part is what it said itself.

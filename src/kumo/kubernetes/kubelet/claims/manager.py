@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from kumo.api.errors import StatusError
 from kumo.api.objects import Object, controller_of, name_of, namespace_of, uid_of
 from kumo.api.resources import GVR
 from kumo.kubernetes.kubelet.claims import cdi
+from kumo.kubernetes.kubelet.claims.health import HealthBook, statuses, watch
 from kumo.kubernetes.kubelet.claims.plugin import SERVICES, ClaimDriver, ClaimError
 from kumo.kubernetes.kubelet.claims.records import FILE, ClaimRecord, load, save
 from kumo.kubernetes.kubelet.csi.registration import Refused
 from kumo.kubernetes.kubelet.devices.options import NOTHING, DeviceOptions
+from kumo.kubernetes.kubelet.spec import claimed_resources, containers
 from kumo.machinery.client import Client
 
 _GROUP = ("resource.k8s.io", "v1")
@@ -39,15 +41,21 @@ class ClaimManager:
         *,
         wipe_after: float = WIPE_AFTER,
         folders: Sequence[Path] = cdi.FOLDERS,
+        touched: Callable[[str], None] = lambda uid: None,
     ) -> None:
-        """`folder` holds the checkpoint, `folders` the CDI specs. Raises OSError if the checkpoint can't be read."""
+        """`folder` holds the checkpoint, `folders` the CDI specs; `touched` hears of pods whose devices changed.
+
+        Raises OSError if the checkpoint can't be read."""
         self._file = folder / FILE
         self._node_name = node_name
         self._client = client
         self._wipe_after = wipe_after
         self._folders = folders
+        self._touched = touched
         self._drivers: dict[str, ClaimDriver] = {}
         self._wipes: dict[str, asyncio.Task[None]] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._book = HealthBook()
         self._lock = asyncio.Lock()
         self._pending: set[str] = set()
         """Pods that have ended but whose claims could not be given back yet."""
@@ -70,7 +78,7 @@ class ClaimManager:
                 for uid in list(self._pending):
                     await self.release(uid)
         finally:
-            for task in self._wipes.values():
+            for task in (*self._wipes.values(), *self._watches.values()):
                 task.cancel()
             for driver in self._drivers.values():
                 await driver.close()
@@ -86,6 +94,7 @@ class ClaimManager:
             raise Refused(f"invalid supported gRPC versions of DRA driver plugin {name} at endpoint {endpoint}: {text}")
         await self._close(self._drivers.pop(name, None))
         self._drivers[name] = ClaimDriver(name, endpoint, service)
+        self._watches[name] = asyncio.create_task(self._watch(name, endpoint))
         wipe = self._wipes.pop(name, None)
         if wipe is not None:
             wipe.cancel()
@@ -101,7 +110,41 @@ class ClaimManager:
 
     async def _close(self, driver: ClaimDriver | None) -> None:
         if driver is not None:
+            watch = self._watches.pop(driver.name, None)
+            if watch is not None:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
             await driver.close()
+
+    async def _watch(self, name: str, endpoint: str) -> None:
+        """Follow what a driver says of its devices' health; those that say nothing are unknown."""
+        try:
+            async for told in watch(endpoint):
+                self._tell(self._book.update(name, told))
+        except OSError as error:
+            _log.debug("a driver tells no more of its devices' health", driver=name, error=str(error))
+        finally:
+            self._tell(self._book.forget(name))
+
+    def _tell(self, devices: Collection[tuple[str, str, str]]) -> None:
+        for record in self._records.values():
+            mine = {(driver, d.pool, d.device) for driver, made in record.drivers.items() for d in made}
+            if mine.intersection(devices):
+                for uid in record.pods:
+                    self._touched(uid)
+
+    def health(self, pod: Object, others: Mapping[str, list[dict[str, Any]]]) -> Mapping[str, list[dict[str, Any]]]:
+        """`allocatedResourcesStatus` of the pod's containers: what claims gave them, after what `others` say."""
+        if not (pod.get("spec") or {}).get("resourceClaims"):
+            return others
+        names = {entry["name"]: name for entry, name in named(pod)}
+
+        def find(entry: str) -> ClaimRecord | None:
+            return self._find(namespace_of(pod), names.get(entry) or "")
+
+        asked = {c["name"]: (c.get("resources") or {}).get("claims") for c in containers(pod)}
+        mine = {name: statuses(claims, find, self._book) for name, claims in asked.items() if claims}
+        return {name: [*others.get(name, ()), *mine.get(name, ())] for name in {*others, *mine}}
 
     async def _wipe(self, name: str) -> None:
         """Delete a driver's slices of this node; without a name, those of drivers that have not come back."""
@@ -149,13 +192,13 @@ class ClaimManager:
 
     def records_of(self, pod: Object, container: Mapping[str, Any]) -> list[ClaimRecord]:
         """The claims that a container uses, as far as they are prepared."""
-        asked = {c["name"] for c in (container.get("resources") or {}).get("claims") or ()}
+        asked = {c["name"] for c in asked_of(pod, container)}
         found = [self._find(namespace_of(pod), n) for e, n in named(pod) if n and e["name"] in asked]
         return [record for record in found if record is not None]
 
     async def options(self, pod: Object, container: Mapping[str, Any], more: Sequence[str] = ()) -> DeviceOptions:
         """What a container gets with its claims, and with the CDI devices in `more`. Raises OSError."""
-        asked = (container.get("resources") or {}).get("claims") or ()
+        asked = asked_of(pod, container)
         ids = list(more)
         names = {entry["name"]: name for entry, name in named(pod)}
         for claim in asked:
@@ -247,7 +290,22 @@ class ClaimManager:
 
 
 def named(pod: Object) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """The entries of a pod's `spec.resourceClaims` with the names of their claims; empty where there is none."""
-    made = {s["name"]: s for s in (pod.get("status") or {}).get("resourceClaimStatuses") or ()}
+    """The entries of a pod's `spec.resourceClaims` with the names of their claims; empty where there is none.
+
+    The claim for the pod's extended resources comes last, with an entry of the claim's name.
+    """
+    status = pod.get("status") or {}
+    made = {s["name"]: s for s in status.get("resourceClaimStatuses") or ()}
     for entry in (pod.get("spec") or {}).get("resourceClaims") or ():
         yield entry, entry.get("resourceClaimName") or made.get(entry["name"], {}).get("resourceClaimName") or ""
+    special = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName")
+    if special:
+        yield {"name": special, "resourceClaimName": special}, special
+
+
+def asked_of(pod: Object, container: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a container uses of its pod's claims: `resources.claims`, and what its extended resources are."""
+    found = [*((container.get("resources") or {}).get("claims") or ())]
+    special = ((pod.get("status") or {}).get("extendedResourceClaimStatus") or {}).get("resourceClaimName")
+    requests = [r for names in claimed_resources(pod, container["name"]).values() for r in names]
+    return found + [{"name": special, "request": r} for r in dict.fromkeys(requests) if special]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NOWHERE = -1
 """The NUMA node of a device that says none."""
@@ -145,9 +145,9 @@ class Ledger:
                 places[node] = (*places.get(node, ()), device)
         self.claims.setdefault(uid, {}).setdefault(container, {})[resource] = Claim(places, response)
 
-    def health(self, uid: str) -> dict[str, list[dict[str, object]]]:
+    def health(self, uid: str) -> dict[str, list[dict[str, Any]]]:
         """`ContainerStatus.allocatedResourcesStatus` by container of a pod: core/v1 ResourceStatus."""
-        found: dict[str, list[dict[str, object]]] = {}
+        found: dict[str, list[dict[str, Any]]] = {}
         for container, resources in self.claims.get(uid, {}).items():
             found[container] = [
                 {

@@ -20,7 +20,7 @@ from kumo.kubernetes.kubelet.devices.options import DeviceOptions, merge
 from kumo.kubernetes.kubelet.devices.plugin import Plugin
 from kumo.kubernetes.kubelet.devices.registration import RegistryHandler, serving
 from kumo.kubernetes.kubelet.placement.hints import Hint, Wishes
-from kumo.kubernetes.kubelet.spec import Container, containers, init_containers
+from kumo.kubernetes.kubelet.spec import Container, claimed_resources, containers, init_containers
 
 _GRACE = 300.0
 """Seconds after which a resource whose plugin is away is no longer the node's."""
@@ -194,7 +194,7 @@ class DeviceManager:
         """Whether the pod is still to be given devices (`admit`). What it wants is looked at once."""
         if uid_of(pod) in self._admitted:
             return False
-        if any(self._wanted(c) for c in (*init_containers(pod), *containers(pod))):
+        if any(self._wanted(pod, c) for c in (*init_containers(pod), *containers(pod))):
             return True
         self._admitted.add(uid_of(pod))
         return False
@@ -212,7 +212,10 @@ class DeviceManager:
     def hints(self, pod: Object, container: Container | None, machine: Collection[int]) -> Wishes:
         """At which of the machine's NUMA nodes a container's devices (or, without one, all of the pod's) can be."""
         members = [*init_containers(pod), *containers(pod)] if container is None else [container]
-        wanted = needed(pod["spec"], self._wanted) if container is None else self._wanted(container)
+        if container is None:
+            wanted = needed(pod["spec"], lambda c: self._wanted(pod, c))
+        else:
+            wanted = self._wanted(pod, container)
         return {resource: self._hints(pod, members, resource, n, machine) for resource, n in wanted.items()}
 
     def _hints(
@@ -256,7 +259,7 @@ class DeviceManager:
     async def prepare(self, pod: Object, container: Container) -> DeviceOptions:
         """What the container gets, right before it is created. Raises DeviceError."""
         uid, name = uid_of(pod), container["name"]
-        wanted = [r for r, n in self._wanted(container).items() if n]
+        wanted = [r for r, n in self._wanted(pod, container).items() if n]
         for resource in wanted:
             plugin = self._plugins.get(resource)
             if plugin is not None and plugin.options.pre_start_required:
@@ -271,7 +274,7 @@ class DeviceManager:
                 await self._give(pod, container, {}, running=False)
         return merge(c.response for _, c in sorted(self.ledger.claims.get(uid, {}).get(name, {}).items()))
 
-    def health(self, uid: str) -> Mapping[str, list[dict[str, object]]]:
+    def health(self, uid: str) -> Mapping[str, list[dict[str, Any]]]:
         """The health of the devices of a pod's containers, as their statuses show it."""
         return self.ledger.health(uid)
 
@@ -286,10 +289,12 @@ class DeviceManager:
         for uid in [u for u in self.ledger.claims if u not in uids]:
             self.forget(uid)
 
-    def _wanted(self, container: Container) -> dict[str, int]:
+    def _wanted(self, pod: Object, container: Container) -> dict[str, int]:
         """How many devices of which plugins' resources a container wants."""
         limits = (container.get("resources") or {}).get("limits") or {}
-        return {r: quantities.whole(q) for r, q in limits.items() if "/" in r and self.ledger.managed(r)}
+        found = {r: quantities.whole(q) for r, q in limits.items() if "/" in r and self.ledger.managed(r)}
+        claimed = claimed_resources(pod, container["name"]) if found else {}
+        return {r: n for r, n in found.items() if r not in claimed}
 
     async def _give(
         self,
@@ -301,7 +306,7 @@ class DeviceManager:
         mask: int | None = None,
     ) -> None:
         uid, name = uid_of(pod), container["name"]
-        for resource, wanted in self._wanted(container).items():
+        for resource, wanted in self._wanted(pod, container).items():
             missing = self.ledger.needed(uid, name, resource, wanted, running=running)
             if not missing:
                 continue
