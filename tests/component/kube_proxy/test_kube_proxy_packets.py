@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from kumo.api.objects import Key
 from kumo.api.resources import ENDPOINTSLICES, NODES, SERVICES
 from kumo.host.network.links import Address, Links
 from kumo.host.network.namespaces import run_in_netns
@@ -26,6 +27,7 @@ from kumo.host.nftables import Nft
 from kumo.kubernetes.kube_proxy.announcement import OWNED
 from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
+from kumo.machinery.restarting import Restarted
 from support.objects import MemoryApi
 from support.pods import Pod, PodLab, ask_tcp, ask_udp
 
@@ -303,6 +305,45 @@ async def test_a_restart_replaces_what_a_killed_run_left(setting: Setting) -> No
     assert (await one.ask_tcp(setting.address(11), 80))[1] == "two"
     with pytest.raises(ConnectionRefusedError):
         await one.ask_tcp(setting.address(10), 80)
+
+
+async def test_a_failure_that_nobody_foresaw_begins_it_again(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the node's process runs it: what changed while it failed is in the kernel afterwards, its pages are served."""
+    one, two = await two_servers(setting)
+    setting.service("web", 10)
+    setting.endpoints("web", one.address)
+    again = Restarted(setting.proxy, first=0.01)
+    setting.tasks = [asyncio.create_task(setting.api.informers.run()), asyncio.create_task(again.run())]
+    await setting.proxy.ready.wait()
+    sync = setting.proxy._sync
+    failures: list[set[Key]] = []
+    page = f"http://{setting.lab.config.gateway}:10256/livez"
+
+    async def broken(keys: set[Key]) -> None:
+        if not failures:
+            failures.append(keys)
+            raise TypeError("a defect")
+        await sync(keys)
+
+    monkeypatch.setattr(setting.proxy, "_sync", broken)
+    setting.endpoints("web", two.address)
+
+    async def answer() -> str:
+        return (await ask_tcp(setting.address(10), 80, timeout=1, netns=one.netns))[1]
+
+    await eventually(answer, "two")
+    assert len(failures) == 1 and not setting.tasks[1].done()
+    setting.endpoints("web", one.address)
+    await eventually(answer, "one")
+
+    def get() -> int:
+        with urllib.request.urlopen(page, timeout=1) as reply:
+            return int(reply.status)
+
+    async def status() -> int:
+        return await asyncio.to_thread(get)
+
+    await eventually(status, 200)
 
 
 async def test_lost_rules_are_written_again(setting: Setting) -> None:
