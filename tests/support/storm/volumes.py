@@ -1,0 +1,86 @@
+"""Volumes of the node's own driver: made, filled, grown, photographed, restored and taken away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kumo.api.conditions import is_true
+from kumo.api.objects import Object
+from kumo.api.resources import GVR, PODS, core
+from support.storm.site import Site, pod_spec
+
+CLAIMS, VOLUMES = core("persistentvolumeclaims"), core("persistentvolumes", False)
+SNAPSHOTS = GVR("snapshot.storage.k8s.io", "v1", "volumesnapshots")
+_SPACE = "storm-volumes"
+
+
+def _claim(name: str, size: str, source: str = "") -> Object:
+    spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    if source:
+        spec["dataSource"] = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": source}
+    return {"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": _SPACE}, "spec": spec}
+
+
+async def _user(site: Site, name: str, script: str, claim: str) -> None:
+    """Run the script to its end in a pod that has the claim at /data. Raises AssertionError unless it succeeds."""
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
+    spec = pod_spec(
+        script,
+        volumeMounts=[{"name": "data", "mountPath": "/data"}],
+        pod_volumes=[volume],
+        pod_restartPolicy="Never",
+    )
+    await site.apply(PODS, {"kind": "Pod", "metadata": {"name": name, "namespace": _SPACE}, "spec": spec})
+
+    async def ended() -> str:
+        pod = await site.get(PODS, name, _SPACE)
+        phase = str(pod["status"].get("phase") if pod else "gone")
+        return phase if phase not in ("Pending", "Running") else ""
+
+    phase = await site.until(ended, f"the end of pod {name}", 120)
+    assert phase == "Succeeded", f"{name} {phase}"
+    await site.delete(PODS, name, _SPACE, grace_period=1)
+
+
+async def volumes(site: Site) -> None:
+    """One claim after the other through its whole life, with what was written in it."""
+    await site.namespace(_SPACE)
+    number = 0
+    while site.going:
+        number += 1
+        first, second, photo = f"first-{number}", f"second-{number}", f"photo-{number}"
+        await site.apply(CLAIMS, _claim(first, "16Mi"))
+        await _user(site, f"writes-{number}", f"test ! -e /data/f && echo {number} > /data/f && sync", first)
+        await site.apply(CLAIMS, _claim(first, "24Mi"))
+        snapshot = {
+            "kind": "VolumeSnapshot",
+            "metadata": {"name": photo, "namespace": _SPACE},
+            "spec": {"source": {"persistentVolumeClaimName": first}},
+        }
+        await site.apply(SNAPSHOTS, snapshot)
+
+        async def usable(photo: str = photo) -> bool:
+            found = await site.get(SNAPSHOTS, photo, _SPACE)
+            return bool(found and (found.get("status") or {}).get("readyToUse"))
+
+        await site.until(usable, f"snapshot {photo}")
+        await _user(site, f"spoils-{number}", f'test "$(cat /data/f)" = {number} && echo spoilt > /data/f', first)
+
+        async def grown(first: str = first) -> bool:
+            found = await site.get(CLAIMS, first, _SPACE)
+            return bool(found and found["status"]["capacity"]["storage"] == "24Mi" and not is_true(found, "Resizing"))
+
+        await site.until(grown, f"claim {first} grown")
+        await site.apply(CLAIMS, _claim(second, "24Mi", photo))
+        await _user(site, f"reads-{number}", f'test "$(cat /data/f)" = {number}', second)
+        for gvr, name in ((CLAIMS, second), (SNAPSHOTS, photo), (CLAIMS, first)):
+            await site.delete(gvr, name, _SPACE)
+
+        async def gone() -> bool:
+            left = await site.answered(lambda: site.client.list(VOLUMES))
+            return left is not None and not [
+                v for v in left.items if (v["spec"].get("claimRef") or {}).get("namespace") == _SPACE
+            ]
+
+        await site.until(gone, "the volumes gone")
+        site.count("volumes")
