@@ -1,4 +1,4 @@
-"""Ranges of user ids for pods of their own: no two alike, the same after a restart, refused where none can be mapped."""
+"""Ranges of user ids for pods of their own: no two alike, the same after a restart; who can't have one."""
 
 from __future__ import annotations
 
