@@ -92,7 +92,7 @@ async def test_pods_end_in_their_turn_and_the_node_says_so(node: Node, machine: 
     await machine.say(coming=False)
     await machine.locks(lock + 2)
     await until_node_says(node, shutdown=False)
-    await node.create("after", "sleep", "1000")
+    await node.create("after")
     await node.until("after", running)
     assert not machine.is_free()
     found = await node.api.client.list(EVENTS, "default", field_selector=f"involvedObject.name={NODE}")
@@ -105,7 +105,7 @@ async def test_pods_end_in_their_turn_and_the_node_says_so(node: Node, machine: 
 async def test_a_stranger_can_not_end_the_pods(node: Node, machine: Machine) -> None:
     await machine.pretend(coming=True)
     await machine.pretend(coming=True)
-    await node.create("calm", "sleep", "1000")
+    await node.create("calm")
     await node.until("calm", running)
     assert not node.kubelet.shutdown.is_shutting_down
     await node.remove("calm")
