@@ -125,6 +125,10 @@ def test_killed_many_times_in_a_row(survivors: Cloud) -> None:
 def test_killed_with_the_supervisor_and_started_again(survivors: Cloud, victims: tuple[str, ...]) -> None:
     before = unchanging(survivors)
     kill(survivors, victims)
+    status, down = (survivors.kumo(command, check=False) for command in ("status", "down"))
+    assert (status.returncode, down.returncode) == (3, 1)
+    for told in (status.stdout, down.stderr):
+        assert "Its supervisor was killed and " in told and " pods still run: 'kumo up --detach --data-dir" in told
     began = time.monotonic()
     survivors.up()
     survivors.wait(lambda: well(survivors), RECOVERY_SECONDS + SLACK, f"everything well after kill -9 of {victims}")

@@ -13,6 +13,7 @@ import click
 
 from kumo.cli.instance import Instance, load
 from kumo.cli.main import data_dir_option
+from kumo.cli.orphans import left_behind
 from kumo.cli.supervisor import lock_holder
 
 
@@ -39,6 +40,11 @@ def command(data_dir: Path, timeout: int) -> None:
     """End the cloud. Running pods and VMs end cleanly; all data is kept, and `kumo up` brings everything back."""
     instance = load(data_dir)
     if instance is None or lock_holder(instance) is None:
+        verb = "join" if instance is not None and instance.joined else "up"
+        problem = left_behind(instance.containerd_dir, str(data_dir), verb) if instance is not None else ""
+        if problem:
+            click.echo(f"kumo does not run on {data_dir}. {problem}", err=True)
+            sys.exit(1)
         click.echo(f"kumo does not run on {data_dir}")
         return
     began = time.monotonic()

@@ -74,6 +74,18 @@ def shims(directory: Path) -> list[tuple[int, list[str]]]:
     return found
 
 
+def left_behind(directory: Path, data_dir: str, verb: str) -> str:
+    """What is to be said of pods that go on without a supervisor, whose containerd has this directory; else empty."""
+    count = len(shims(directory))
+    if not count:
+        return ""
+    pods = "1 pod still runs" if count == 1 else f"{count} pods still run"
+    return (
+        f"Its supervisor was killed and {pods}: 'kumo {verb} --detach --data-dir {data_dir}' takes over, "
+        f"'kumo reset --data-dir {data_dir}' ends and removes everything"
+    )
+
+
 def _descendants(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):

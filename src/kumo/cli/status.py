@@ -16,6 +16,7 @@ from kumo.api.errors import StatusError
 from kumo.api.resources import NODES, PODS, VMIS, VMS
 from kumo.cli.instance import Instance, load
 from kumo.cli.main import data_dir_option
+from kumo.cli.orphans import left_behind
 from kumo.cli.supervisor import lock_holder
 from kumo.machinery import kubeconfig
 from kumo.machinery.client import Client
@@ -108,11 +109,14 @@ def command(data_dir: Path, output: str | None) -> None:
     instance = load(data_dir)
     pid = lock_holder(instance) if instance is not None else None
     if instance is None or pid is None:
+        verb = "join" if instance is not None and instance.joined else "up"
+        problem = left_behind(instance.containerd_dir, str(data_dir), verb) if instance is not None else ""
         if output == "json":
-            click.echo(json.dumps({"running": False, "dataDir": str(data_dir)}))
+            told = {"problem": problem} if problem else {}
+            click.echo(json.dumps({"running": False, "dataDir": str(data_dir), **told}))
         else:
-            verb = "join" if instance is not None and instance.joined else "up"
-            click.echo(f"kumo does not run on {data_dir}. Start it with 'kumo {verb} --detach'")
+            advice = problem or f"Start it with 'kumo {verb} --detach'"
+            click.echo(f"kumo does not run on {data_dir}. {advice}")
         sys.exit(3)
     report: dict[str, Any] = {
         "running": True,
