@@ -8,11 +8,12 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Network
 
 import pytest
 
 from kumo.api.pod_ranges import range6
-from kumo.host.network.config import OVERHEAD, OverlayConfig
+from kumo.host.network.config import OVERHEAD, OVERHEAD6, OverlayConfig
 from kumo.host.network.links import Links
 from kumo.host.network.namespaces import run_in_netns
 from kumo.host.network.overlay import Overlay, Peer
@@ -48,6 +49,10 @@ class End:
             cluster_cidr="10.9.0.0/16",
             bridge="pods",
         )
+
+    @property
+    def address6(self) -> str:
+        return f"fd18::{self.number}"
 
     @property
     def peer(self) -> Peer:
@@ -99,6 +104,7 @@ def ends() -> Iterator[list[End]]:
             end.ip("link", "add", "eth0", "type", "veth", "peer", "name", f"p{end.number}", "netns", lab)
             sh("ip", "-n", lab, "link", "set", f"p{end.number}", "master", "br0", "up")
             end.ip("addr", "add", f"{end.config.address}/24", "dev", "eth0")
+            end.ip("addr", "add", f"{end.address6}/64", "dev", "eth0", "nodad")
             end.ip("link", "set", "eth0", "up")
 
             def bridge(number: int = end.number) -> None:
@@ -126,6 +132,40 @@ def test_ranges_reach_each_other_without_a_broadcast(ends: list[End]) -> None:
     assert two.config.pod_cidr not in one.ip("route") and "10.9.2.0 " not in one.ip("neigh", "show", "nud", "permanent")
     one.apply()
     assert "kumotestv" not in one.ip("link")
+
+
+def test_the_nodes_may_reach_each_other_by_ipv6(ends: list[End]) -> None:
+    """The outer packets are IPv6: pods' largest ones are 20 bytes smaller, and both families of theirs go through."""
+    cluster6 = "fd09::/48"
+
+    def six(end: End) -> str:
+        return str(IPv6Network(range6(end.config.pod_cidr, end.config.cluster_cidr, cluster6))[1])
+
+    for end in ends:
+        config = replace(end.config, address=end.address6, cluster_cidr6=cluster6)
+        peers = [Peer(e.config.pod_cidr, e.address6) for e in ends if e is not end]
+        end.ip("addr", "add", f"{six(end)}/128", "dev", "pods", "nodad")
+        end.ip("link", "set", "pods", "mtu", str(1500 - OVERHEAD6))
+        end.apply(*peers, config=config)
+        end.apply(*peers, config=config)
+        end.ip("-4", "addr", "del", f"{end.config.address}/24", "dev", "eth0")
+    one, two, _ = ends
+    assert all(a.reaches(b) for a in ends for b in ends if a is not b)
+    assert one.reaches(two, size=1500 - OVERHEAD6), "the largest packet, in one piece"
+
+    def opened(end: End) -> socket.socket:
+        def work() -> socket.socket:
+            made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            made.bind((six(end), 0))
+            made.settimeout(10.0)
+            return made
+
+        return run_in_netns(f"/run/netns/{end.name}", work)
+
+    with opened(one) as near, opened(two) as far:
+        near.sendto(b"hello", far.getsockname())
+        assert far.recv(10) == b"hello"
+    assert f"local {one.address6}" in one.ip("-d", "link", "show", "kumotestv")
 
 
 def test_what_somebody_else_has_changed_is_put_right(ends: list[End]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 OVERHEAD = 50
 """What a packet within another one costs: the outer IPv4, UDP and VXLAN headers and the inner Ethernet one."""
+OVERHEAD6 = 70
+"""The same with an outer IPv6 header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class PodNetworkConfig:
 class OverlayConfig:
     """One node's end. `address` is the node's own, `pod_cidr` its range, `cluster_cidr` that of all pods.
 
-    With `cluster_cidr6` pods of other nodes are reached by both families.
+    The other nodes are reached by addresses of the same family as `address`. With `cluster_cidr6` pods of other nodes
+    are reached by both families.
     """
 
     device: str

@@ -126,7 +126,7 @@ class Overlay:
                     ifname=config.device,
                     kind="vxlan",
                     vxlan_id=config.vni,
-                    vxlan_local=config.address,
+                    **{_local(config.address): config.address},
                     vxlan_port=PORT,
                     vxlan_learning=0,
                     address=own.mac,
@@ -135,6 +135,11 @@ class Overlay:
         if [a.address for a in links.addresses(config.device)] != [own.gateway]:
             links.add_address(config.device, own.gateway, 32)
         return made
+
+
+def _local(address: str) -> str:
+    """The name of the field with the device's own address."""
+    return "vxlan_local6" if ":" in address else "vxlan_local"
 
 
 def _lead(ip: Any, index: int, peer: Peer) -> None:
@@ -160,7 +165,8 @@ def _identity(ip: Any, index: int) -> tuple[int, str, str]:
     data = info.get_attr("IFLA_INFO_DATA") if info else None
     if data is None:
         return 0, "", ""
-    return data.get_attr("IFLA_VXLAN_ID"), data.get_attr("IFLA_VXLAN_LOCAL"), message.get_attr("IFLA_ADDRESS")
+    local = data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6") or ""
+    return data.get_attr("IFLA_VXLAN_ID"), local, message.get_attr("IFLA_ADDRESS")
 
 
 def _routes(ip: Any, index: int, family: int = socket.AF_INET) -> set[str]:

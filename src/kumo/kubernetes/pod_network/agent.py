@@ -31,6 +31,7 @@ class NodeNetwork:
 
     def __init__(self, config: OverlayConfig, node_name: str, informers: Informers) -> None:
         self._config = config
+        self._family = 6 if ":" in config.address else 4
         self._node_name = node_name
         self._overlay = Overlay(config)
         self._nodes = informers.informer(NODES)
@@ -39,7 +40,7 @@ class NodeNetwork:
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         """Heartbeats are no news: only where a node is counts."""
-        if (peer_of(old) if old else None) != (peer_of(new) if new else None):
+        if (peer_of(old, self._family) if old else None) != (peer_of(new, self._family) if new else None):
             self._wake.set()
 
     async def run(self) -> None:
@@ -49,7 +50,7 @@ class NodeNetwork:
         while True:
             self._wake.clear()
             self._check_own()
-            found = peers(self._nodes.objects(), self._node_name, self._config.cluster_cidr)
+            found = peers(self._nodes.objects(), self._node_name, self._config.cluster_cidr, self._family)
             try:
                 await asyncio.to_thread(self._overlay.apply, found)
             except (OSError, LookupError) as error:
@@ -63,6 +64,6 @@ class NodeNetwork:
 
     def _check_own(self) -> None:
         own = self._nodes.get(self._node_name)
-        peer = peer_of(own) if own is not None and name_of(own) == self._node_name else None
+        peer = peer_of(own, self._family) if own is not None and name_of(own) == self._node_name else None
         if peer is not None and peer.pod_cidr != self._config.pod_cidr:
             raise RangeChanged(peer.pod_cidr)
