@@ -21,6 +21,7 @@ from kumo.kubernetes.controller_manager.cluster_roles import ClusterRoleAggregat
 from kumo.kubernetes.controller_manager.cron_job.controller import CronJobController
 from kumo.kubernetes.controller_manager.daemonset.controller import DaemonSetController
 from kumo.kubernetes.controller_manager.deployment.controller import DeploymentController
+from kumo.kubernetes.controller_manager.device_taints import DeviceTaintController
 from kumo.kubernetes.controller_manager.disruption.controller import DisruptionController
 from kumo.kubernetes.controller_manager.endpoints.controller import EndpointsController, EndpointSliceController
 from kumo.kubernetes.controller_manager.endpoints.mirroring import EndpointSliceMirroringController
@@ -117,6 +118,7 @@ def controllers(
         VolumeBindingController(client_for("persistent-volume-binder"), informers),
         EphemeralVolumeController(client_for("ephemeral-volume-controller"), informers),
         ResourceClaimController(client_for("resource-claim-controller"), informers),
+        DeviceTaintController(client_for("device-taint-eviction-controller"), informers),
         AttachDetachController(client_for("attachdetach-controller"), informers),
         VolumeExpansionController(client_for("expand-controller"), informers),
         ClaimProtectionController(client_for("pvc-protection-controller"), informers),

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from kumo.api import quantities
+from kumo.api.device_taints import tolerates
 from kumo.api.objects import Object, name_of
 from kumo.api.pod_resources import add
 from kumo.kubernetes.scheduler.devices.capacity import consumed, fits, parsed
@@ -301,17 +302,6 @@ def _add(to: Counters, amounts: Counters, sign: int) -> None:
 
 def _is_tainted(device: Device, wish: Wish) -> bool:
     return any(
-        taint.get("effect") in ("NoSchedule", "NoExecute") and not any(_tolerates(t, taint) for t in wish.tolerations)
+        taint.get("effect") in ("NoSchedule", "NoExecute") and not any(tolerates(t, taint) for t in wish.tolerations)
         for taint in device.spec.get("taints") or ()
-    )
-
-
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    operator = toleration.get("operator") or "Equal"
-    return operator == "Exists" or (
-        operator == "Equal" and (toleration.get("value") or "") == (taint.get("value") or "")
     )
