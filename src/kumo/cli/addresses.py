@@ -37,6 +37,11 @@ def options(command: _Command) -> _Command:
             metavar="SECONDS",
             help="How long a node may be silent before it counts as not ready.  [default: 50]",
         ),
+        click.option(
+            "--overlay-family",
+            type=click.Choice(["ipv4", "ipv6"]),
+            help="By which addresses nodes reach each other for pods' packets.  [default: ipv4]",
+        ),
     ]
     for option in reversed(added):
         command = option(command)
@@ -79,12 +84,23 @@ def choose(instance: Instance, given: dict[str, Any]) -> Instance:
         if grace < _SHORTEST_GRACE:
             raise InstanceError(f"--node-monitor-grace-period {grace:g}: the shortest is {_SHORTEST_GRACE:g} s")
         wanted["monitor_grace"] = grace
+    if given.get("overlay_family"):
+        wanted["overlay_family"] = _overlay_family(instance, given["overlay_family"])
     return replace(instance, **wanted)
 
 
 def cni_bin() -> Path:
     """Where the plugins of other pod networks are looked for."""
     return next((path for path in _CNI_BIN if path.is_dir()), _CNI_BIN[0])
+
+
+def _overlay_family(instance: Instance, family: str) -> str:
+    if family == "ipv6" and not instance.service_cidr6:
+        raise InstanceError(
+            "--overlay-family ipv6: nodes tell IPv6 addresses where Services have both families: add --service-cidr "
+            "with an IPv4 and an IPv6 range, by comma"
+        )
+    return family if family == "ipv6" else ""
 
 
 def _address(option: str, text: str) -> str:

@@ -227,7 +227,9 @@ def _restarted(component: Component) -> Component:
 def settings_of(instance: Instance) -> ClusterSettings:
     """What nodes that join are told."""
     capabilities = str(instance.node_dir / "virt-handler" / "capabilities")
-    return ClusterSettings(instance.pod_cidr, instance.service_cidr, instance.lease_seconds, capabilities)
+    return ClusterSettings(
+        instance.pod_cidr, instance.service_cidr, instance.lease_seconds, capabilities, instance.overlay_family
+    )
 
 
 def by_prefix(default: Handler, prefixes: dict[str, Handler]) -> Handler:

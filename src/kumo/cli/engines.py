@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from kumo.cli.addresses import cni_bin
-from kumo.cli.instance import Instance
+from kumo.cli.instance import Instance, InstanceError
+from kumo.cli.own_address import node_address6
 from kumo.host.containerd.config import ContainerdConfig
-from kumo.host.network.config import OVERHEAD, OverlayConfig, PodNetworkConfig
+from kumo.host.network.config import OVERHEAD, OVERHEAD6, OverlayConfig, PodNetworkConfig
 
 SANDBOX_IMAGE = "kumo.dev/pause:1"
 """The image of every pod's sandbox; the node imports it at start, nobody pulls it."""
@@ -38,7 +39,7 @@ def pod_network(instance: Instance) -> PodNetworkConfig:
         table=f"{instance.table_prefix}-pods",
         directory=instance.node_dir / "network",
         cluster_cidr=instance.pod_cidr,
-        headroom=OVERHEAD,
+        headroom=OVERHEAD6 if instance.overlay_family else OVERHEAD,
         pod_cidr6=instance.node_pod_cidr6,
         cluster_cidr6=instance.pod_cidr6,
     )
@@ -49,12 +50,23 @@ def overlay(instance: Instance, vni: int) -> OverlayConfig:
     return OverlayConfig(
         device=instance.overlay,
         vni=vni,
-        address=instance.address,
+        address=_underlay6() if instance.overlay_family else instance.address,
         pod_cidr=instance.node_pod_cidr,
         cluster_cidr=instance.pod_cidr,
         bridge=instance.bridge,
         cluster_cidr6=instance.pod_cidr6,
     )
+
+
+def _underlay6() -> str:
+    """The machine's IPv6 address. Raises InstanceError."""
+    found = node_address6()
+    if not found:
+        raise InstanceError(
+            "this cloud's nodes reach each other by IPv6 (--overlay-family), and this machine has no IPv6 address that "
+            "a default route leads from"
+        )
+    return found
 
 
 def native_binary(name: str) -> Path:

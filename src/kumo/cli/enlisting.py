@@ -64,6 +64,7 @@ async def enlist(instance: Instance, ca: bytes, token: str) -> Instance:
         service_cidr=settings.service_cidr,
         monitor_grace=settings.lease_seconds * 4 if settings.lease_seconds < 10.0 else 0.0,
         cluster_capabilities=settings.capabilities,
+        overlay_family=settings.overlay_family,
     )
 
 

@@ -69,6 +69,8 @@ class Instance:
     """The ranges of load balancers' addresses by comma, or `none`; empty: `default_balancer_range`."""
     node_port_addresses: str = ""
     """The ranges, by comma, of the node's addresses that serve node ports; empty: all."""
+    overlay_family: str = ""
+    """By which addresses nodes reach each other for pods' packets: `ipv6`; empty: IPv4."""
     node_labels: str = ""
     """Labels of this machine's Node: `key=value,...`."""
     node_taints: str = ""

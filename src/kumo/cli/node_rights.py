@@ -38,6 +38,8 @@ class ClusterSettings:
     lease_seconds: float = 10.0
     capabilities: str = ""
     """Where launchers expect libvirt's capabilities on every node."""
+    overlay_family: str = ""
+    """`ipv6` where nodes reach each other by that for pods' packets."""
 
     def data(self) -> dict[str, str]:
         """As the config map's data."""
@@ -46,6 +48,7 @@ class ClusterSettings:
             "serviceCIDR": self.service_cidr,
             "leaseRenewSeconds": f"{self.lease_seconds:g}",
             "capabilitiesDirectory": self.capabilities,
+            "overlayFamily": self.overlay_family,
         }
 
     @staticmethod
@@ -61,7 +64,8 @@ class ClusterSettings:
                 raise ValueError(f"leaseRenewSeconds {lease:g}")
         except (KeyError, ValueError) as error:
             raise SettingsError(f"the config map {NAMESPACE}/{NAME} can't be understood: {error}") from error
-        return ClusterSettings(pods, services, lease, str(data.get("capabilitiesDirectory") or ""))
+        family = "ipv6" if data.get("overlayFamily") == "ipv6" else ""
+        return ClusterSettings(pods, services, lease, str(data.get("capabilitiesDirectory") or ""), family)
 
 
 def node_objects(settings: ClusterSettings) -> list[tuple[GVR, Object]]:

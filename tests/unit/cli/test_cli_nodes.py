@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_settings_are_read_as_they_were_written() -> None:
-    settings = ClusterSettings("10.1.0.0/16", "10.96.0.0/16,fd00::/112", 2.5, "/somewhere")
+    settings = ClusterSettings("10.1.0.0/16", "10.96.0.0/16,fd00::/112", 2.5, "/somewhere", "ipv6")
     assert ClusterSettings.of(settings.data()) == settings
     assert ClusterSettings.of({"podCIDR": "10.1.0.0/16", "serviceCIDR": "10.96.0.0/16"}).lease_seconds == 10.0
 
@@ -77,6 +77,7 @@ def test_addresses_and_graces_are_remembered(tmp_path: Path) -> None:
         ({"node_monitor_grace_period": 1.0}, "the shortest is 4 s"),
         ({"tls_san": ("not a name",)}, "neither a DNS name nor an address"),
         ({"cni_conf": "/does/not/exist"}, "there is no such directory"),
+        ({"overlay_family": "ipv6"}, "add --service-cidr with an IPv4 and an IPv6 range"),
     ],
 )
 def test_what_can_not_be_chosen(tmp_path: Path, given: dict[str, Any], why: str) -> None:
