@@ -52,6 +52,13 @@ class Machine:
             links.create_bridge("pods")
         set_sysctl("net.ipv6.conf.all.forwarding", 1)
 
+    def rise(self) -> None:
+        """Be there again after the uplink was down."""
+        with Links() as links:
+            links.change("eth0", up=True)
+            links.add_address("eth0", f"fd0a::{self.number}", 64)
+            links.set_route("default", device="eth0", gateway="192.0.2.254")
+
     def _server(self, six: bool) -> socket.socket:
         made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
         if six:
@@ -115,9 +122,15 @@ def test_addresses_are_answered_for_and_move(machines: list[Machine]) -> None:
     assert (asker.ask(FOUR, 0.3), asker.ask(SIX, 0.3)) == ("", "")
     one.hold(FOUR, SIX)
     assert (asker.ask(FOUR), asker.ask(SIX)) == ("1", "1")
-    # IPv4: the neighbours that know the address elsewhere are told at once.
-    one.hold(SIX)
+    # The neighbours that know the address elsewhere are told at once, though its last holder says nothing any more.
+    run_in_netns(one.path, lambda: subprocess.run(["ip", "link", "set", "eth0", "down"], check=True))
+    two.hold(FOUR, SIX)
+    began = time.monotonic()
+    assert (asker.ask(FOUR), asker.ask(SIX)) == ("2", "2")
+    assert time.monotonic() - began < 4  # sooner than a neighbour is doubted
+    run_in_netns(one.path, one.rise)
     two.hold(FOUR)
+    one.hold(SIX)
     assert (asker.ask(FOUR), asker.ask(SIX)) == ("2", "1")
     # What a killed run has left is found by the next one.
     one.announcer = Announcer("pods")

@@ -65,7 +65,8 @@ class IngressController:
             if self._names is not None:
                 await self._names.close()
             await self._secrets.close()
-            await self._engine.stop()
+            # In a task of its own: time-outs in one that was cancelled already end it, before Python 3.11.5.
+            await asyncio.create_task(self._engine.stop())
 
     async def _keep(self) -> None:
         delay = _RETRY_FIRST

@@ -85,10 +85,12 @@ class Haproxy:
     async def _reap(self) -> None:
         """Take leave of a child that has no socket any more, whoever ended it."""
         if self._child is not None:
-            if self._child.returncode is None:
+            waiting = asyncio.create_task(self._child.wait())
+            await asyncio.wait({waiting}, timeout=1.0)  # It has ended, most likely.
+            if not waiting.done():
                 with contextlib.suppress(ProcessLookupError):
                     self._child.kill()
-            await self._child.wait()
+            await waiting
             self._child = None
 
     async def ended(self) -> None:
@@ -114,9 +116,11 @@ class Haproxy:
             async with asyncio.timeout(_START_SECONDS):
                 _, said = await checking.communicate()
         except TimeoutError as error:
-            checking.kill()
-            await checking.wait()
             raise EngineError(f"haproxy -c does not end within {_START_SECONDS:.0f} s") from error
+        finally:
+            if checking.returncode is None:  # It hangs, or nobody waits for it any more.
+                checking.kill()
+                await checking.wait()
         if checking.returncode:
             alerts = [line for line in said.decode(errors="replace").splitlines() if "[ALERT]" in line]
             raise EngineError(alerts[0] if alerts else f"haproxy -c ended with {checking.returncode}")

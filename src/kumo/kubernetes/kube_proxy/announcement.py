@@ -11,7 +11,7 @@ import hashlib
 import socket
 import struct
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from kumo.api.conditions import is_true
 from kumo.api.objects import Object, annotations_of, labels_of, name_of
@@ -23,7 +23,8 @@ from kumo.kubernetes.kube_proxy.services import balancer_addresses, is_ours
 OWNED = "kumo.dev/load-balancer"
 """The annotation by which the controller of load balancers tells the nodes to answer for a Service's addresses."""
 _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-_ARP, _BROADCAST = 0x0806, b"\xff" * 6
+_ARP, _IPV6, _BROADCAST = 0x0806, 0x86DD, b"\xff" * 6
+_ALL_NODES = IPv6Address("ff02::1").packed
 
 
 def candidates(nodes: Iterable[Object], own: str) -> list[str]:
@@ -79,8 +80,7 @@ class Announcer:
                 self._answer6(links, uplink.name, present - wanted, wanted)
         if uplink is not None and uplink.mac:
             for address in wanted - present:
-                if ":" not in address:
-                    _tell_neighbours(uplink.name, uplink.mac, address)
+                _tell_neighbours(uplink.name, uplink.mac, address)
         self._held = set(wanted)
 
     def _answer6(self, links: Links, uplink: str, gone: set[str], wanted: set[str]) -> None:
@@ -105,11 +105,31 @@ def gratuitous_arp(mac: str, address: str) -> bytes:
     return _BROADCAST + own + struct.pack("!H", _ARP) + head + own + ip + b"\0" * 6 + ip
 
 
+def unsolicited_advertisement(mac: str, address: str) -> bytes:
+    """The frame that says so of an IPv6 address (RFC 4861, sections 4.4 and 7.2.6), overriding what neighbours know."""
+    own, ip = bytes.fromhex(mac.replace(":", "")), IPv6Address(address).packed
+    body = struct.pack("!BBHI", 136, 0, 0, 0x20000000) + ip + b"\x02\x01" + own
+    pseudo = ip + _ALL_NODES + struct.pack("!II", len(body), 58)
+    checked = body[:2] + struct.pack("!H", _checksum(pseudo + body)) + body[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + ip + _ALL_NODES
+    return b"\x33\x33" + _ALL_NODES[-4:] + own + struct.pack("!H", _IPV6) + header + checked
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet's (RFC 1071); the length is even."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
 def _tell_neighbours(device: str, mac: str, address: str) -> None:
     """Neighbours that know the address at another node learn at once; who can't be told learns by asking."""
+    six = ":" in address
+    frame = unsolicited_advertisement(mac, address) if six else gratuitous_arp(mac, address)
     try:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP)) as wire:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_IPV6 if six else _ARP)) as wire:
             wire.bind((device, 0))
-            wire.send(gratuitous_arp(mac, address))
+            wire.send(frame)
     except OSError:
         return
