@@ -65,7 +65,11 @@ _CHECKS = {
 
 
 def host_path(source: Mapping[str, Any]) -> Path:
-    """Check (and for the ...OrCreate types, make) a hostPath. Raises VolumeError."""
+    """Check (and for the ...OrCreate types, make) a hostPath; where it is without links. Raises VolumeError.
+
+    containerd finds the mount that holds a path by the path's name, and refuses to propagate mounts of a folder below
+    a link (`/var/lib/kubelet` may be one).
+    """
     path, kind = Path(source["path"]), source.get("type") or ""
     if kind == "DirectoryOrCreate" and not path.exists():
         path.mkdir(mode=0o755, parents=True)
@@ -85,7 +89,7 @@ def host_path(source: Mapping[str, Any]) -> Path:
     if not kind and not path.exists():
         # Without a type, what is missing becomes a directory (containerd makes it for the mount).
         path.mkdir(mode=0o755, parents=True)
-    return path
+    return Path(os.path.realpath(path))
 
 
 def sub_path(root: Path, inner: str) -> Path:
