@@ -130,6 +130,16 @@ def tun() -> Fact:
     return Fact("tun", "fault", "/dev/net/tun is missing", "modprobe tun")
 
 
+def bridged_packets() -> Fact:
+    """Whether packets between pods of one node pass the rules of services and policies (the agent loads the module)."""
+    from kumo.host import modules
+
+    if Path("/proc/sys/net/bridge").is_dir() or modules.available("br_netfilter"):
+        return Fact("bridge", "ok", "packets between the pods of one node can be filtered")
+    found = "the kernel has no br_netfilter: between pods of one node services and network policies don't work"
+    return Fact("bridge", "note", found, "a kernel with the module br_netfilter (CONFIG_BRIDGE_NETFILTER)")
+
+
 def disk(data_dir: Path) -> Fact:
     """How much room there is where the instance lives: a new one needs more than one that only goes on."""
     where = data_dir
@@ -199,6 +209,7 @@ def all_facts(data_dir: Path, ports: tuple[int, int] | None) -> Iterator[Fact]:
     yield generated_files()
     yield from programs()
     yield tun()
+    yield bridged_packets()
     yield virtualization()
     if ports is not None:
         if ports[0]:  # A machine that has joined has no API server.

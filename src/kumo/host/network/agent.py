@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 
+from kumo.host import modules
 from kumo.host.network import cni, rules
 from kumo.host.network.config import PodNetworkConfig
 from kumo.host.network.forwarding import close_forwarding, open_forwarding
@@ -331,6 +332,7 @@ def _kernel_settings(bridge: str, *, ipv6: bool) -> None:
     if not ipv6:
         # The pod network is IPv4 only; without this a pod could advertise IPv6 routes to the node.
         set_sysctl(f"net/ipv6/conf/{bridge}/disable_ipv6", 1)
+    modules.load("br_netfilter")  # where the kernel has it built in, the settings are there without it
     bridged = [set_sysctl(f"net.bridge.bridge-nf-call-{t}", 1) for t in ("iptables", "ip6tables")]
     if not all(bridged):
         _log.warning(
