@@ -28,6 +28,7 @@ from kumo.cli.node_tables import TablesLost, TablesWatch
 from kumo.cli.own_address import node_address6
 from kumo.cli.policies import guarded
 from kumo.cli.process import ended_before, our_turn, run_until_told
+from kumo.cli.ranges import node_port_ranges
 from kumo.cli.report import Reporter
 from kumo.host import delegation
 from kumo.host.containerd.engine import Containerd
@@ -263,7 +264,9 @@ class Node:
             bridge="" if instance.cni_conf else instance.bridge,
             gateway=network.gateway,
             second=second,
-            node_port_addresses=tuple(instance.node_port_addresses.split(",")) if instance.node_port_addresses else (),
+            node_port_addresses=node_port_ranges(
+                instance, self._address, node_address6() if instance.service_cidr6 else ""
+            ),
             healthz=f"{healthz}:10256",
             metrics=f"{metrics}:10249",
         )

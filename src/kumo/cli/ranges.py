@@ -16,6 +16,8 @@ import click
 from kumo.cli.instance import Instance, InstanceError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+PRIMARY = "primary"
+"""Node ports on the node's own addresses only, as `nodePortAddresses: [primary]` of a KubeProxyConfiguration."""
 _FEWEST_BITS, _MOST_BITS = {4: 12, 6: 64}, {4: 28, 6: 124}
 """The prefix lengths that a range may have: the largest range that upstream takes, and room for a few services."""
 
@@ -26,7 +28,8 @@ def options(command: _Command) -> _Command:
         "--node-port-addresses",
         default=None,
         metavar="CIDR[,CIDR]",
-        help="Serve node ports on the node's addresses within these ranges; empty: on all.  [default: all]",
+        help="Serve node ports on the node's addresses within these ranges; 'primary': on its own address of each "
+        "family only; empty: on all.  [default: all]",
     )(command)
     command = click.option(
         "--load-balancer-range",
@@ -69,7 +72,9 @@ def choose_outside(instance: Instance, given: dict[str, Any]) -> Instance:
     balancers, ports = given.get("load_balancer_range"), given.get("node_port_addresses")
     if balancers is not None:
         instance = replace(instance, load_balancer_range=_balancers(instance, balancers))
-    if ports is not None:
+    if ports is not None and ports.strip() == PRIMARY:
+        instance = replace(instance, node_port_addresses=PRIMARY)
+    elif ports is not None:
         blocks = [_network("--node-port-addresses", block) for block in ports.split(",") if block.strip()]
         instance = replace(instance, node_port_addresses=",".join(map(str, blocks)))
     return instance
@@ -100,3 +105,10 @@ def _parsed(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     if not few <= found.prefixlen <= most:
         raise InstanceError(f"--service-cidr {found}: it must be of /{few} to /{most}")
     return found
+
+
+def node_port_ranges(instance: Instance, address: str, address6: str) -> tuple[str, ...]:
+    """The ranges on which a node with these addresses (the second may be empty) serves node ports; none: on all."""
+    if instance.node_port_addresses == PRIMARY:
+        return tuple(f"{a}/{128 if ':' in a else 32}" for a in (address, address6) if a)
+    return tuple(instance.node_port_addresses.split(",")) if instance.node_port_addresses else ()

@@ -79,6 +79,10 @@ def test_load_balancers_ranges_meet_nothing(tmp_path: Path) -> None:
     assert ranges.choose_outside(chosen, {}) == chosen
     ports = ranges.choose_outside(made, {"node_port_addresses": "127.0.0.0/8,192.0.2.0/24"})
     assert ports.node_port_addresses == "127.0.0.0/8,192.0.2.0/24"
+    assert ranges.node_port_ranges(ports, "192.0.2.7", "") == ("127.0.0.0/8", "192.0.2.0/24")
+    assert ranges.node_port_ranges(made, "192.0.2.7", "") == ()
+    primary = ranges.choose_outside(made, {"node_port_addresses": "primary"})
+    assert ranges.node_port_ranges(primary, "192.0.2.7", "fd00::7") == ("192.0.2.7/32", "fd00::7/128")
     for text, message in (
         (made.service_cidr, "which is in use"),
         (made.node_pod_cidr, "which is in use"),
