@@ -10,7 +10,15 @@ import pytest
 from kumo.api.objects import Object
 from kumo.kubernetes.kubelet.eviction.manager import usages_of
 from kumo.kubernetes.kubelet.eviction.parsing import thresholds
-from kumo.kubernetes.kubelet.eviction.ranking import Usage, has_limits, limit_message, node_message, pod_limit, ranked
+from kumo.kubernetes.kubelet.eviction.ranking import (
+    Usage,
+    has_limits,
+    limit_message,
+    limit_signal,
+    node_message,
+    pod_limit,
+    ranked,
+)
 from kumo.kubernetes.kubelet.eviction.thresholds import (
     DEFAULT,
     Observation,
@@ -189,6 +197,19 @@ def limited(container: str = "", volume: str = "") -> Object:
     if container:
         made["spec"]["containers"][0]["resources"]["limits"] = {"ephemeral-storage": container}
     return made
+
+
+def test_what_a_limit_is_called() -> None:
+    messages = [
+        limit_message(limited(volume="1Mi"), {"v": 2 * MI}, {}, 0),
+        limit_message(limited("1Mi"), {}, {"c": 0}, 2 * MI),
+        limit_message(limited("1Mi"), {}, {"c": 2 * MI}, MI),
+    ]
+    assert [limit_signal(m or "") for m in messages] == [
+        "emptydirfs.limit",
+        "ephemeralpodfs.limit",
+        "ephemeralcontainerfs.limit",
+    ]
 
 
 def test_limits_of_disk() -> None:

@@ -138,6 +138,7 @@ class Kubelet:
         statistics = NodeStatistics(config, engine, facts, tools, self._workers.values)
         self._images = make_image_collector(given, tools, self._image_volumes, self.node.warn)
         self._eviction = make_eviction(given, lambda: list(self._workers.values()), statistics, self._images, self.node)
+        self._eviction.counted = lambda signal: tools.meter.count("kubelet_evictions", signal)
         self.node.pressures = lambda: self._eviction.conditions
         self.shutdown = ShutdownManager(
             config.shutdown,

@@ -1,4 +1,4 @@
-"""Looks at the machine every ten seconds, says what it is short of, and ends pods for it."""
+"""Looks at the machine every ten seconds, and when memory is waited for; says what it is short of, ends pods for it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from kumo.api.objects import Object, name_of, namespace_of
 from kumo.api.tolerations import tolerated
 from kumo.host.cgroup_usage import CgroupReader
 from kumo.host.containerd.rpc import EngineError
+from kumo.host.memory_stalls import MemoryStalls
 from kumo.kubernetes.kubelet.admission import Refusal
 from kumo.kubernetes.kubelet.eviction.ranking import (
     REASON,
     Usage,
     has_limits,
     limit_message,
+    limit_signal,
     node_message,
     ranked,
 )
@@ -110,6 +112,8 @@ class EvictionManager:
         self._cgroups = CgroupReader()
         self._pressure = Pressure()
         self._looking = asyncio.Event()
+        self.counted: Callable[[str], None] = lambda signal: None
+        """Hears of every eviction, by upstream's name of its cause."""
 
     @property
     def conditions(self) -> frozenset[str]:
@@ -139,6 +143,13 @@ class EvictionManager:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.interval):
                     await self._looking.wait()
+
+    async def follow(self) -> None:
+        """Look sooner whenever the kernel tells that processes wait for memory, until cancelled."""
+        with MemoryStalls() as stalls:
+            while True:
+                await stalls.wait()
+                self.look()
 
     async def _look(self) -> None:
         settings = self._settings
@@ -183,7 +194,7 @@ class EvictionManager:
                 continue
             message = limit_message(worker.pod, usage.empty_dirs, usage.whole.container_disk, usage.whole.disk)
             if message is not None:
-                self._evict(worker, message, for_node=False)
+                self._evict(worker, message, limit_signal(message), for_node=False)
                 ended = True
         return ended
 
@@ -204,11 +215,12 @@ class EvictionManager:
         grace = _AT_ONCE
         if threshold.soft:
             grace = min(self._settings.most_grace, float(grace_period(first.pod)))
-        self._evict(worker, node_message(threshold, seen, first), for_node=True, grace=grace)
+        self._evict(worker, node_message(threshold, seen, first), threshold.signal, for_node=True, grace=grace)
 
-    def _evict(self, worker: Evictable, message: str, *, for_node: bool, grace: float = _AT_ONCE) -> None:
+    def _evict(self, worker: Evictable, message: str, signal: str, *, for_node: bool, grace: float = _AT_ONCE) -> None:
         pod = worker.pod
         _log.warning("evicting a pod", pod=f"{namespace_of(pod)}/{name_of(pod)}", why=message)
+        self.counted(signal)
         worker.evict(REASON, message, for_node=for_node, grace=grace)
 
 

@@ -97,6 +97,13 @@ def limit_message(pod: Object, empty_dirs: Mapping[str, int], containers: Mappin
     return None
 
 
+def limit_signal(message: str) -> str:
+    """Which limit such a message is about, as upstream's metrics name it."""
+    if message.startswith("Usage of EmptyDir"):
+        return "emptydirfs.limit"
+    return "ephemeralpodfs.limit" if message.startswith("Pod ") else "ephemeralcontainerfs.limit"
+
+
 def has_limits(pod: Object) -> bool:
     """Whether the pod's use of disk has to be looked at for its own sake."""
     volumes = pod["spec"].get("volumes") or ()

@@ -47,6 +47,8 @@ class PodTimes:
         known = _Pod(time.monotonic(), not status.get("startTime"), status.get("phase") or "")
         known.ended = _ended(status)
         self._pods[uid_of(pod)] = known
+        if pod["spec"].get("containers"):
+            self._meter.observe("kubelet_containers_per_pod_count", len(pod["spec"]["containers"]))
 
     def stepped(self, uid: str, kind: str, began: float) -> None:
         """A worker has gone through one round that began at that time of the monotonic clock; `create` is the first."""
