@@ -194,6 +194,7 @@ class Kubelet:
                 group.create_task(self._static.run(), name="static pods")
                 group.create_task(self._rotate_logs(), name="log rotation")
                 group.create_task(self._eviction.run(), name="eviction")
+                group.create_task(self._eviction.follow(), name="memory stalls")
                 group.create_task(self.shutdown.run(), name="shutdown")
                 group.create_task(enforce(self._actions.tools, self.node), name="allocatable")
                 group.create_task(self._images.run(), name="image collection")
