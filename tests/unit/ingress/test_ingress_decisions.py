@@ -17,8 +17,10 @@ from kumo.kubernetes.ingress.backends import Backend, Server, commands, place, p
 from kumo.kubernetes.ingress.certificates import BadCertificate, Certificate, certificate, listing
 from kumo.kubernetes.ingress.config import IngressConfig
 from kumo.kubernetes.ingress.engine import processes
+from kumo.kubernetes.ingress.names import Resolved, is_allowed, judged
 from kumo.kubernetes.ingress.routes import Rule, Target, is_ours, own_classes, routing
 from kumo.kubernetes.ingress.settings import files, maps
+from kumo.kubernetes.ingress.wishes import Wishes, wishes_of
 
 pytestmark = pytest.mark.unit
 
@@ -205,3 +207,63 @@ def test_what_show_proc_shows() -> None:
     )
     assert processes(shown) == (12, [15])
     assert processes("") == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("10.0.0.1", True),
+        ("203.0.113.9", True),
+        ("fd00::1", True),
+        ("127.0.0.1", False),
+        ("127.8.9.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:10.0.0.1", True),
+        ("169.254.169.254", False),
+        ("fe80::1", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("10.1.0.1", False),  # haproxy itself
+    ],
+)
+def test_where_names_may_lead(address: str, allowed: bool) -> None:
+    assert is_allowed(address, ["10.1.0.1"]) is allowed
+
+
+def test_names_with_allowed_and_refused_addresses() -> None:
+    found = judged("x.org", ["10.0.0.2", "127.0.0.1", "10.0.0.1", "10.0.0.2"])
+    assert found == Resolved(("10.0.0.1", "10.0.0.2"), 'the name "x.org" means 127.0.0.1, where no Ingress may lead')
+    assert len(judged("x.org", [f"10.0.1.{n}" for n in range(99)]).addresses) == 16
+
+
+def test_wishes() -> None:
+    def asked(tls: list[dict[str, Any]], **annotations: str) -> tuple[Wishes, list[str]]:
+        amiss: list[str] = []
+        named = {f"ingress.kumo.dev/{k.replace('_', '-')}": v for k, v in annotations.items()}
+        return wishes_of({"metadata": {"annotations": named}, "spec": {"tls": tls}}, amiss), amiss
+
+    plain, _ = asked([])
+    assert not plain.secure("a.com") and not plain.secure("")
+    named, _ = asked([{"secretName": "s", "hosts": ["A.com", "*.b.com"]}])
+    assert all(named.secure(h) for h in ("a.com", "x.b.com", "*.b.com"))
+    assert not any(named.secure(h) for h in ("y.x.b.com", "b.com", ""))
+    everybody, _ = asked([{"secretName": "s"}])
+    assert everybody.secure("a.com") and everybody.secure("")
+    assert not asked([{"secretName": "s"}], ssl_redirect="False")[0].secure("a.com")
+    assert asked([], ssl_redirect="true")[0].secure("a.com")
+    speeches = {"http": "http", "HTTPS": "https", "grpc": "h2c", "H2C": "h2c", "GRPCS": "h2"}
+    assert {k: asked([], backend_protocol=k)[0].speech for k in speeches} == speeches
+    wrong, amiss = asked([], backend_protocol="FCGI", ssl_redirect="")
+    assert (wrong, len(amiss)) == (Wishes(), 2)
+
+
+def test_a_service_spoken_to_in_two_ways_is_two_backends() -> None:
+    speaks = ingress("b", ("y.com", "/", "Prefix", "web"))
+    speaks["metadata"]["annotations"] = {"ingress.kumo.dev/backend-protocol": "HTTPS"}
+    assert {t.title for t in routing([ingress("a", ("x.com", "/", "Prefix", "web")), speaks]).targets} == {
+        "n:web:80",
+        "n:web:80:https",
+    }

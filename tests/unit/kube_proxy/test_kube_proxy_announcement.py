@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
 
-from kumo.kubernetes.kube_proxy.announcement import OWNED, addresses, candidates, chosen, gratuitous_arp
+from kumo.kubernetes.kube_proxy.announcement import (
+    OWNED,
+    addresses,
+    candidates,
+    chosen,
+    gratuitous_arp,
+    unsolicited_advertisement,
+)
 from kumo.kubernetes.kube_proxy.health import ProxyHealth, is_eligible
 
 pytestmark = pytest.mark.unit
@@ -55,6 +64,18 @@ def test_the_frame() -> None:
     assert len(frame) == 42
     assert frame[:14] == b"\xff" * 6 + bytes.fromhex("020000000001") + b"\x08\x06"
     assert frame[28:32] == frame[38:] == bytes((10, 92, 0, 1))
+
+
+def test_the_frame_of_the_other_family() -> None:
+    frame = unsolicited_advertisement("02:00:00:00:00:01", "fd00::1")
+    assert frame[:14] == bytes.fromhex("33330000000102000000000186dd")
+    header, body = frame[14:54], frame[54:]
+    assert (header[6], header[7], len(body)) == (58, 255, 32)  # ICMPv6, and a hop limit that no router lets pass
+    assert (body[0], body[4]) == (136, 0x20)
+    assert body[8:24] == header[8:24] == IPv6Address("fd00::1").packed
+    words = header[8:] + struct.pack("!II", 32, 58) + body
+    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    assert (total & 0xFFFF) + (total >> 16) == 0xFFFF
 
 
 def test_a_change_that_waits_too_long_makes_the_proxy_ill() -> None:

@@ -112,6 +112,16 @@ def test_rules_of_one_family_in_nfts_language() -> None:
     assert [line for chain in six.chains.values() for line in chain if "10.0" in line] == []
 
 
+def test_ports_of_sctp_and_none_at_all() -> None:
+    census = Census("n1")
+    found = policy("p", ingress=[{"ports": [{"port": 7777, "protocol": "SCTP"}, {"protocol": "SCTP"}]}])
+    (lines,) = rules.PolicyWriter(found, "ip6", census).fragment().chains.values()
+    assert lines == ("meta l4proto sctp accept",)
+    found = policy("p", ingress=[{"ports": [{"port": 7777, "protocol": "SCTP"}]}])
+    (lines,) = rules.PolicyWriter(found, "ip", census).fragment().chains.values()
+    assert lines == ("sctp dport { 7777 } accept",)
+
+
 def test_pods_with_the_same_policies_share_a_gate_and_other_nodes_see_to_theirs() -> None:
     census = Census("n1")
     census.put_policy(policy("p"))
