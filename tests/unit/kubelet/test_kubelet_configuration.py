@@ -252,7 +252,8 @@ def test_what_pods_may_have_of_the_machine() -> None:
     assert MACHINE.capacity(settings("podsPerCore: 50"))["pods"] == "110"
     held = limits(settings("systemReserved: {cpu: '1', memory: 2Gi, pid: '1000'}"), MACHINE, 32768)
     assert (held.cpu_shares, held.memory, held.pids) == (3072, 6 * GI, 31768)
-    assert limits(settings(""), MACHINE, 32768).pids == 0
+    assert limits(settings(""), MACHINE, 32768).pids == 32768
+    assert limits(settings(""), MACHINE, 0).pids == 0
     assert MACHINE.allocatable(settings("systemReserved: {memory: 100Gi, cpu: '9'}"))["memory"] == "0Ki"
 
 

@@ -26,7 +26,7 @@ def limits(config: KubeletConfig, machine: Machine, processes: int) -> CgroupLim
     return CgroupLimits(
         cpu_shares(max(0, milli)),
         memory=machine.memory_of_pods(config),
-        pids=max(1, processes - kept) if kept and processes else 0,
+        pids=max(1, processes - kept) if processes else 0,
     )
 
 

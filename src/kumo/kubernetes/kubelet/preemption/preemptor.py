@@ -13,13 +13,15 @@ from kumo.kubernetes.kubelet.admission import Refusal
 from kumo.kubernetes.kubelet.allocation import Allocations
 from kumo.kubernetes.kubelet.ending import Ending
 from kumo.kubernetes.kubelet.preemption.victims import NoVictims, victims
-from kumo.kubernetes.kubelet.spec import full_name, is_critical
+from kumo.kubernetes.kubelet.spec import full_name, grace_period, is_critical
 
 REASON = "Preempting"
 MESSAGE = "Preempted in order to admit critical pod"
 _DISRUPTION = "Pod was preempted by Kubelet to accommodate a critical pod."
 _TRIES = 3
 """How often others are ended: who comes meanwhile may take what has become free."""
+_MORE, _LEAST = 1.5, 10.0
+"""How much longer than its grace period (and how many seconds at least) a pod may take to end."""
 _log = structlog.get_logger("kumo.kubelet")
 
 
@@ -76,5 +78,9 @@ class Preemptor:
             _log.warning("ending a pod for a critical one", pod=full_name(victim), critical=full_name(pod))
             worker = active[uid_of(victim)]
             worker.end(Ending(REASON, MESSAGE, timestamp(), _DISRUPTION), event=REASON)
-            await worker.over.wait()
+            try:
+                async with asyncio.timeout(_MORE * grace_period(victim) + _LEAST):
+                    await worker.over.wait()
+            except TimeoutError:
+                _log.warning("a pod does not end for a critical one", pod=full_name(victim), critical=full_name(pod))
         return None

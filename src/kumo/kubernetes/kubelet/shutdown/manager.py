@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -23,8 +22,8 @@ NODE_MESSAGE = "node is shutting down"
 _REASON, _MESSAGE = "Terminated", "Pod was terminated in response to imminent node shutdown."
 _NOT_ADMITTED = Refusal("NodeShutdown", "Pod was rejected as the node is shutting down.")
 _AGAIN_FIRST, _AGAIN_LAST = 1.0, 60.0
-_LAST_WORDS = 2.0
-"""Seconds at least for the API server to hear how the pods ended."""
+_LAST_WORDS = 5.0
+"""Seconds for the API server to hear how the pods ended: it may be gone already."""
 _log = structlog.get_logger("kumo.kubelet.shutdown")
 
 
@@ -116,7 +115,6 @@ class ShutdownManager:
 
     async def _end_pods(self) -> None:
         """End all pods, the least important first."""
-        end = time.monotonic() + requested(self._periods)
         active = [(int(w.pod["spec"].get("priority") or 0), w) for w in self._workers() if not w.over.is_set()]
         for seconds, group in grouped(self._periods, active):
             for worker in group:
@@ -129,7 +127,7 @@ class ShutdownManager:
             left = sum(not w.over.is_set() for w in group)
             _log.info("pods ended for the shutdown", count=len(group) - left, left=left, seconds=seconds)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(_LAST_WORDS, end - time.monotonic())):
+            async with asyncio.timeout(_LAST_WORDS):
                 await asyncio.gather(*(self._flush(w.pod) for _, w in active if w.over.is_set()))
 
     def _hold(self, lock: int) -> None:
