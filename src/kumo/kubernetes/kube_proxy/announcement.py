@@ -117,7 +117,7 @@ def unsolicited_advertisement(mac: str, address: str) -> bytes:
 
 def _checksum(data: bytes) -> int:
     """The Internet's (RFC 1071); the length is even."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
