@@ -7,16 +7,21 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from kumo.api.objects import Object
 from kumo.host.containerd.stubs import cri_pb2 as cri
+from kumo.kubernetes.kubelet.backoff import Backoff
+from kumo.kubernetes.kubelet.images import ImageManager
 from kumo.kubernetes.kubelet.pulls.credentials import Credential, PullSecret, lookup, repository
 from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
 from kumo.kubernetes.kubelet.pulls.puller import TokenBucket, aggregate, explained
 from kumo.kubernetes.kubelet.pulls.records import Pulled, RecordFiles, decode, encode, file_name
 from kumo.kubernetes.kubelet.pulls.verification import Access, judge, make_policy, merged, parse_pattern, untagged
+from kumo.kubernetes.kubelet.stats.families import FAMILIES
+from kumo.kubernetes.kubelet.stats.meter import Meter
 
 pytestmark = pytest.mark.unit
 
@@ -217,3 +222,44 @@ def test_a_bucket_lets_a_burst_pass_and_then_so_many_a_second() -> None:
     now[0] = 0.5
     assert [bucket.take() for _ in range(2)] == [True, False]
     assert all(TokenBucket(0, 0).take() for _ in range(5))
+
+
+class Containers:
+    """An image service and store with one image that was pulled."""
+
+    async def status(self, name: str) -> cri.Image:
+        return cri.Image(id="sha256:1")
+
+    async def marks(self, name: str) -> tuple[bool, bool]:
+        return False, False
+
+
+async def test_who_was_given_an_image_keeps_it_while_nobody_can_be_asked(tmp_path: Path) -> None:
+    book, away = ledger(tmp_path), False
+    await book.begin("quay.io/a:1")
+    source = lookup("quay.io/a:1", [secret("mine", {"quay.io": user("x")})])[0].source
+    await book.succeeded("quay.io/a:1", "sha256:1", Credential(cri.AuthConfig(), source))
+
+    class Known:
+        async def get_all(self, gvr: object, namespace: str, names: Sequence[str]) -> dict[str, Object | None]:
+            if away:
+                raise ConnectionError("the API server is not there")
+            return {"mine": secret("mine", {"quay.io": user("x")})}
+
+    here: Any = Containers()
+    references: Any = Known()
+    backoff = Backoff(10.0, 300.0, lambda: 0.0)
+    parts: Any = (here, here, references, Mock(), backoff, Mock(), book, tmp_path / "config.json", Meter(FAMILIES))
+    images = ImageManager(*parts)
+    known, late = (
+        {"metadata": {"uid": uid, "namespace": "ns"}, "spec": {"imagePullSecrets": [{"name": "mine"}]}}
+        for uid in ("known", "late")
+    )
+    assert (await images.ensure(known, "quay.io/a:1", "Never")).id == "sha256:1"
+    away = True
+    assert (await images.ensure(known, "quay.io/a:1", "Never")).id == "sha256:1"
+    with pytest.raises(ConnectionError):
+        await images.ensure(late, "quay.io/a:1", "Never")
+    images.forget_pod("known")
+    with pytest.raises(ConnectionError):
+        await images.ensure(known, "quay.io/a:1", "Never")

@@ -97,6 +97,11 @@ class ImageStore:
         """Whether the (short or full) name is that of an image which was imported here by hand."""
         return _IMPORTED.items() <= (await self._labels(name)).items()
 
+    async def marks(self, name: str) -> tuple[bool, bool]:
+        """Whether the image of that (short or full) name was imported by hand, and whether it is pinned: kumo's own."""
+        labels = (await self._labels(name)).items()
+        return _IMPORTED.items() <= labels, _PINNED.items() <= labels
+
     async def is_kept(self, name: str) -> bool:
         """Whether it is to stay even if nobody uses it: imported by hand, or pinned.
 

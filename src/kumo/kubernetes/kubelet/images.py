@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object, namespace_of, uid_of
 from kumo.api.resources import SECRETS, SERVICEACCOUNTS
 from kumo.host.containerd.cri import ImageService
@@ -22,6 +23,7 @@ from kumo.kubernetes.kubelet.events import NORMAL, WARNING, PodEvents
 from kumo.kubernetes.kubelet.pulls.credentials import Credential, PullSecret, lookup
 from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
 from kumo.kubernetes.kubelet.pulls.puller import Puller, PullFailed, explained
+from kumo.kubernetes.kubelet.pulls.verification import Verdict
 from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.stats.families import size_class
 from kumo.kubernetes.kubelet.stats.meter import Meter
@@ -85,6 +87,8 @@ class ImageManager:
         self._meter = meter
         self._failures: dict[tuple[str, str], float] = {}
         self._errors: dict[tuple[str, str], str] = {}
+        self._granted: dict[str, set[tuple[str, str]]] = {}
+        """The images (name and id) that each pod (its uid) was given."""
         self.spent: dict[str, float] = {}
         """Seconds that each pod (its uid) has waited for pulls."""
 
@@ -99,21 +103,16 @@ class ImageManager:
         policy = policy or (_ALWAYS if name.endswith(":latest") else _IF_NOT_PRESENT)
         try:
             found = await self._service.status(name)
-            imported = found is not None and await self._store.is_imported(name)
+            imported, own = await self._store.marks(name) if found is not None else (False, False)
         except EngineError as error:
             text = f'Failed to inspect image "{image}": {error.wire}'
             self._events.record(pod, WARNING, "InspectFailed", text, path)
             raise ImageTrouble("ImageInspectError", text, 2.0) from error
-        known: list[Credential] | None = None
         # An image that an administrator has put here stands for its name: its registry is not asked for a newer one.
         if found is not None and (policy != _ALWAYS or imported):
-
-            async def secrets() -> Sequence[PullSecret]:
-                nonlocal known
-                known = await self.credentials(pod, name)
-                return [c.source for c in known if c.source is not None]
-
-            verdict = await self._ledger.verdict(image, found.id, secrets, preloaded=imported)
+            verdict = Verdict(False, "credentialPolicyAllowed")  # kumo's own are in no registry
+            if not own:
+                verdict = await self._verdict(pod, image, name, found.id, preloaded=imported)
             self._meter.count("kubelet_imagemanager_image_mustpull_checks_total", verdict.result)
             self._tell(policy, "true", str(verdict.pull).lower())
             if not verdict.pull:
@@ -127,14 +126,34 @@ class ImageManager:
             text = f'Container image "{image}" is not present with pull policy of Never'
             self._events.record(pod, WARNING, "ErrImageNeverPull", text, path)
             raise ImageTrouble("ErrImageNeverPull", text, 10.0)
-        return await self._pull(pod, image, name, path, known)
+        return await self._pull(pod, image, name, path)
 
     def _tell(self, policy: str, present: str, required: str) -> None:
         self._meter.count("kubelet_image_manager_ensure_image_requests_total", policy.lower(), present, required)
 
-    async def _pull(
-        self, pod: Object, image: str, name: str, path: str, credentials: Sequence[Credential] | None
-    ) -> cri.Image:
+    async def _verdict(self, pod: Object, image: str, name: str, ref: str, *, preloaded: bool) -> Verdict:
+        """Whether the pod must pull the image `ref` that is here. Raises ConnectionError, StatusError.
+
+        A pod that was given it before may have it while nobody can say what its secrets are.
+        """
+
+        async def secrets() -> Sequence[PullSecret]:
+            return [c.source for c in await self.credentials(pod, name) if c.source is not None]
+
+        granted = self._granted.setdefault(uid_of(pod), set())
+        try:
+            verdict = await self._ledger.verdict(image, ref, secrets, preloaded=preloaded)
+        except (StatusError, OSError, TimeoutError):
+            if (image, ref) not in granted:
+                raise
+            return Verdict(False, "error")
+        if verdict.pull:
+            granted.discard((image, ref))
+        else:
+            granted.add((image, ref))
+        return verdict
+
+    async def _pull(self, pod: Object, image: str, name: str, path: str) -> cri.Image:
         key = (uid_of(pod), image)
         wait = self._backoff.remaining(key, self._failures.get(key, 0.0))
         if wait > 0:
@@ -142,8 +161,7 @@ class ImageManager:
             self._events.record(pod, NORMAL, "BackOff", text, path)
             known = self._errors.get(key)
             raise ImageTrouble("ImagePullBackOff", f"{text}: {known}" if known else text, wait)
-        if credentials is None:
-            credentials = await self.credentials(pod, name, say=True)
+        credentials = await self.credentials(pod, name, say=True)
         try:
             await self._ledger.begin(image)
         except OSError as error:
@@ -167,6 +185,7 @@ class ImageManager:
             self.tell_sizes()
         if found is None:
             raise ImageTrouble("ErrImagePull", f'image "{image}" vanished after it was pulled', 1.0)
+        self._granted.setdefault(key[0], set()).add((image, found.id))
         self._backoff.forget(key)
         self._errors.pop(key, None)
         text = (
@@ -222,6 +241,7 @@ class ImageManager:
     def forget_pod(self, uid: str) -> None:
         """The pod is gone."""
         self.spent.pop(uid, None)
+        self._granted.pop(uid, None)
         for key in [k for k in self._failures if k[0] == uid]:
             self._backoff.forget(key)
             self._failures.pop(key, None)
