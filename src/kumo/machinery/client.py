@@ -78,6 +78,28 @@ class WatchEvent(NamedTuple):
     object: Object
 
 
+class Decoding(Protocol):
+    """How the JSON of lists and watch events becomes objects."""
+
+    def event(self, line: bytes) -> dict[str, Any]:
+        """A watch event: `type` and `object`. Raises msgspec.DecodeError."""
+        ...
+
+    def listing(self, body: bytes) -> dict[str, Any]:
+        """A list. Raises msgspec.DecodeError."""
+        ...
+
+
+class _AsItComes:
+    """Every object anew, the caller's to change."""
+
+    def event(self, line: bytes) -> dict[str, Any]:
+        return _decode(line)  # type: ignore[no-any-return]
+
+    def listing(self, body: bytes) -> dict[str, Any]:
+        return _decode(body)  # type: ignore[no-any-return]
+
+
 def raise_for_status(reply: Reply) -> None:
     """Raise the StatusError that a reply of 400 and above stands for."""
     if reply.status < 400:
@@ -95,12 +117,17 @@ def raise_for_status(reply: Reply) -> None:
 class Client:
     """The Kubernetes API as coroutines. Every call raises StatusError for a refusal.
 
-    Objects that are returned belong to the caller. Lists carry no kind and apiVersion per item (as upstream); `list`
-    fills them in from the list's own.
+    Objects that are returned belong to the caller, unless `decoding` says otherwise of those of lists and watches.
+    Lists carry no kind and apiVersion per item (as upstream); `list` fills them in from the list's own.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, decoding: Decoding | None = None) -> None:
         self.transport = transport
+        self._decoding = decoding or _AsItComes()
+
+    def reading(self, decoding: Decoding) -> Client:
+        """The same client with another decoding of lists and watch events."""
+        return Client(self.transport, decoding)
 
     async def request(
         self,
@@ -112,6 +139,12 @@ class Client:
         content_type: str = "",
     ) -> Any:
         """One call with JSON in and out; the decoded answer, or None for an empty one."""
+        answer = await self._call(method, path, query, body, content_type)
+        return _decode(answer) if answer else None
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Any = None, content_type: str = ""
+    ) -> bytes:
         headers = {"accept": "application/json"}
         payload = b""
         if body is not None:
@@ -120,7 +153,7 @@ class Client:
         text = urlencode({k: v for k, v in (query or {}).items() if v not in ("", None)})
         reply = await self.transport.request(method, path, query=text, headers=headers, body=payload)
         raise_for_status(reply)
-        return _decode(reply.body) if reply.body else None
+        return reply.body
 
     async def get(self, gvr: GVR, name: str, namespace: str = "", subresource: str = "") -> Object:
         """The object."""
@@ -146,7 +179,7 @@ class Client:
             "continue": continue_token,
             "resourceVersion": resource_version,
         }
-        body = await self.request("GET", gvr.path(namespace), query=query)
+        body = self._decoding.listing(await self._call("GET", gvr.path(namespace), query))
         meta = body.get("metadata") or {}
         kind = body.get("kind", "").removesuffix("List")
         items: list[Object] = body.get("items") or []
@@ -245,7 +278,7 @@ class Client:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line:
-                        event = _decode(line)
+                        event = self._decoding.event(line)
                         if event["type"] == "ERROR":
                             raise StatusError.from_status(event["object"])
                         yield WatchEvent(event["type"], event["object"])

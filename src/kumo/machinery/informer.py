@@ -1,9 +1,9 @@
 """A copy of a collection, kept up to date by list and watch, with indexes and handlers.
 
-Objects in the copy are shared: readers must not change them (copy first). They have no `metadata.managedFields`, which
-are half of an object and nobody's business here (a write without them leaves them as they are), as in upstream's own
-controllers. Handlers are called in order, on the event loop, after the copy has changed; they must be quick and must
-not await.
+Objects in the copy are shared, and so are their parts among them (`machinery.compact`): readers must not change them
+(copy first, and deeply). They have no `metadata.managedFields`, which are nobody's business here (a write without them
+leaves them as they are), as in upstream's own controllers. Handlers are called in order, on the event loop, after the
+copy has changed; they must be quick and must not await.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from kumo.api.errors import StatusError
 from kumo.api.objects import Key, Object, key_of, labels_of
 from kumo.api.resources import GVR
 from kumo.machinery.client import Client, WatchEvent
+from kumo.machinery.compact import CompactDecoding
 
 Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): (None, new) for an addition, (old, None) for a deletion."""
 Indexer = Callable[[Object], Iterable[str]]
 Trim = Callable[[Object], None]
-"""Takes out of a new object, in place, what no reader asks for."""
+"""Takes out of a new object what no reader asks for: whole fields of `spec`, whose inner parts may be others' too."""
 
 _log = structlog.get_logger("kumo.informer")
 _SHORTEST = 0.05
@@ -51,10 +52,12 @@ class Informer:
         label_selector: str = "",
         field_selector: str = "",
         trim: Trim | None = None,
+        decoding: CompactDecoding | None = None,
     ) -> None:
         self.gvr = gvr
         self._trim = trim
         self._client = client
+        self._decoding = decoding or CompactDecoding()
         self._scope = _Scope(namespace, label_selector, field_selector)
         self._objects: dict[Key, Object] = {}
         self._indexers: dict[str, Indexer] = {}
@@ -118,6 +121,7 @@ class Informer:
         """
         revision = ""
         delay = _SHORTEST
+        self._client = self._client.reading(self._decoding)
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
@@ -177,7 +181,6 @@ class Informer:
         return answer.resource_version
 
     def _trimmed(self, obj: Object) -> Object:
-        obj["metadata"].pop("managedFields", None)
         if self._trim is not None:
             self._trim(obj)
         return obj
@@ -228,6 +231,7 @@ class Informers:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._decoding = CompactDecoding()
         self._made: dict[tuple[GVR, str, str, str], Informer] = {}
         self._tasks: dict[tuple[GVR, str, str, str], asyncio.Task[None]] = {}
         self._running = False
@@ -251,6 +255,7 @@ class Informers:
                 label_selector=label_selector,
                 field_selector=field_selector,
                 trim=trim,
+                decoding=self._decoding,
             )
             if self._running:
                 self._start(key)

@@ -149,8 +149,9 @@ async def test_a_volume_from_claim_to_deletion(store: Store) -> None:
     assert name_of(volume) == f"pvc-{uid_of(made)}"
     source = volume["spec"]["csi"]
     assert source["volumeHandle"] == f"vol-{name_of(volume)}" and source["fsType"] == "ext4"
-    identity = source["volumeAttributes"].pop("storage.kubernetes.io/csiProvisionerIdentity")
-    assert identity.endswith(f"-{NAME}") and source["volumeAttributes"] == {"made": "yes"}
+    attributes = dict(source["volumeAttributes"])
+    assert attributes.pop("storage.kubernetes.io/csiProvisionerIdentity").endswith(f"-{NAME}")
+    assert attributes == {"made": "yes"}
     term = {"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["a"]}]}
     assert volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"] == [term]
     assert volume["spec"]["mountOptions"] == ["noatime"] and volume["spec"]["capacity"] == {"storage": "1Gi"}

@@ -194,5 +194,6 @@ def _served(definition: Object) -> list[GVR]:
 
 def _without_schemas(definition: Object) -> None:
     """Leave out what makes definitions large (megabytes, once decoded), and what nobody here reads."""
-    for version in (definition.get("spec") or {}).get("versions") or ():
-        version.pop("schema", None)
+    spec = definition.get("spec") or {}
+    if spec.get("versions"):
+        spec["versions"] = [{k: v for k, v in each.items() if k != "schema"} for each in spec["versions"]]
