@@ -14,6 +14,7 @@ from kumo.api.conditions import find
 from kumo.api.resources import EVENTS, NODES
 from kumo.kubernetes.kubelet.shutdown.logind import Logind, LogindError
 from kumo.kubernetes.kubelet.shutdown.manager import ShutdownManager
+from kumo.kubernetes.kubelet.shutdown.record import ShutdownRecord
 from support.kubelet import NODE, Node, phase_is, running, running_node
 from support.logind import Machine, running_logind
 
@@ -138,7 +139,8 @@ class Worker:
             self.over.set()
 
 
-async def test_who_does_not_end_does_not_hold_up_the_machine(machine: Machine) -> None:
+async def test_who_does_not_end_does_not_hold_up_the_machine(machine: Machine, tmp_path: Path) -> None:
+    figures: list[tuple[str, float]] = []
     workers = [Worker("stubborn", 0, obeys=False), Worker("good", 100, obeys=True), Worker("late", 5000, obeys=True)]
     flushed: list[str] = []
 
@@ -154,6 +156,7 @@ async def test_who_does_not_end_does_not_hold_up_the_machine(machine: Machine) -
         nothing,
         flush,
         lambda: Logind.connect(machine.address, machine.override),
+        ShutdownRecord(tmp_path, lambda name, value: figures.append((name, value))),
     )
     count = len(machine.manager.locks)
     task = asyncio.create_task(manager.run())
@@ -165,6 +168,16 @@ async def test_who_does_not_end_does_not_hold_up_the_machine(machine: Machine) -
         await machine.released(count, timeout=30)
         assert [w.graces for w in workers] == [[1.0], [1.0], [2.0]]
         assert sorted(flushed) == ["good", "late"]
+        assert [name.removeprefix("kubelet_graceful_shutdown_") for name, _ in figures] == [
+            "start_time_seconds",
+            "end_time_seconds",
+            "end_time_seconds",
+        ]
+        assert 0 == figures[1][1] < figures[0][1] <= figures[2][1]
+        before, figures[:] = list(figures), []
+        ShutdownRecord(tmp_path, lambda name, value: figures.append((name, value))).load()
+        assert dict(figures).keys() == dict(before).keys()
+        assert abs(dict(figures)[before[0][0]] - before[0][1]) <= 1
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

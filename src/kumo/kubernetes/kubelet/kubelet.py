@@ -43,6 +43,7 @@ from kumo.kubernetes.kubelet.references import References
 from kumo.kubernetes.kubelet.server.routes import NodeServer
 from kumo.kubernetes.kubelet.shutdown.logind import Logind
 from kumo.kubernetes.kubelet.shutdown.manager import ShutdownManager
+from kumo.kubernetes.kubelet.shutdown.record import ShutdownRecord
 from kumo.kubernetes.kubelet.spec import grace_period, is_critical
 from kumo.kubernetes.kubelet.static_pods import mirror_hash
 from kumo.kubernetes.kubelet.static_side import StaticSide
@@ -123,6 +124,8 @@ class Kubelet:
             config.manifests_seconds,
         )
         self._actions = PodActions(tools)
+        preemptor = Preemptor(allocations, lambda: list(self._workers.values()))
+        preemptor.counted = lambda resource: tools.meter.count("kubelet_preemptions", resource)
         self._shared = Shared(
             client,
             self._actions,
@@ -132,7 +135,7 @@ class Kubelet:
             self._released,
             LiveReferences(client, references, self._outdated),
             self._static.published,
-            Preemptor(allocations, lambda: list(self._workers.values())).admit,
+            preemptor.admit,
         )
         self._writer.said, self._writer.sent = tools.times.said, tools.times.written
         statistics = NodeStatistics(config, engine, facts, tools, self._workers.values)
@@ -147,6 +150,7 @@ class Kubelet:
             self.node.poke,
             self._flush,
             lambda: Logind.connect(config.system_bus, config.logind_override),
+            ShutdownRecord(config.directory, tools.meter.put),
         )
         self.node.shutting_down = lambda: self.shutdown.is_shutting_down
         allocations.pressure = lambda pod: self.shutdown.refusal() or self._eviction.refusal(pod)

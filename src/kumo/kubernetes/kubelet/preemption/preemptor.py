@@ -48,6 +48,8 @@ class Preemptor:
         self._allocations = allocations
         self._workers = workers
         self._one = asyncio.Lock()
+        self.counted: Callable[[str], None] = lambda resource: None
+        """Hears of each pod that has ended, by the resource that was missing."""
 
     async def admit(self, pod: Object, refusal: Refusal) -> Refusal | None:
         """Take a critical pod that was refused for want of resources, when others can end for it; else why not."""
@@ -81,6 +83,7 @@ class Preemptor:
             try:
                 async with asyncio.timeout(_MORE * grace_period(victim) + _LEAST):
                     await worker.over.wait()
+                self.counted(next(iter(missing), ""))
             except TimeoutError:
                 _log.warning("a pod does not end for a critical one", pod=full_name(victim), critical=full_name(pod))
         return None

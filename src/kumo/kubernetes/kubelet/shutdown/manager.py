@@ -15,6 +15,7 @@ from kumo.kubernetes.kubelet.admission import Refusal
 from kumo.kubernetes.kubelet.ending import Ending
 from kumo.kubernetes.kubelet.shutdown.logind import Logind, LogindError
 from kumo.kubernetes.kubelet.shutdown.periods import Periods, grouped, requested
+from kumo.kubernetes.kubelet.shutdown.record import ShutdownRecord
 from kumo.kubernetes.kubelet.spec import grace_period
 
 NODE_MESSAGE = "node is shutting down"
@@ -45,7 +46,8 @@ class Ends(Protocol):
 
 class ShutdownManager:
     """`workers` are those of all pods, `say` records an event (reason, message) on the Node, `changed` has its status
-    written, `flush` waits until a pod's status has been written, `connect` finds logind."""
+    written, `flush` waits until a pod's status has been written, `connect` finds logind,
+    `record` remembers when it was."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class ShutdownManager:
         changed: Callable[[], None],
         flush: Callable[[Object], Awaitable[None]],
         connect: Callable[[], Awaitable[Logind]],
+        record: ShutdownRecord,
     ) -> None:
         self._periods = periods
         self._workers = workers
@@ -62,6 +65,7 @@ class ShutdownManager:
         self._changed = changed
         self._flush = flush
         self._connect = connect
+        self._record = record
         self._lock = -1
         self.is_shutting_down = False
         self.watching = asyncio.Event()
@@ -75,6 +79,7 @@ class ShutdownManager:
         """Hold the lock and wait for a shutdown, until cancelled; return at once if nobody is to wait."""
         if not self._periods:
             return
+        await asyncio.to_thread(self._record.load)
         pause, said = _AGAIN_FIRST, ""
         try:
             while True:
@@ -104,8 +109,10 @@ class ShutdownManager:
                 self.is_shutting_down = coming
                 self._changed()
                 if coming:
+                    await asyncio.to_thread(self._record.began)
                     try:
                         await self._end_pods()
+                        await asyncio.to_thread(self._record.ended)
                     finally:
                         self._release()
                 else:

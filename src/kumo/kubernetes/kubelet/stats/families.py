@@ -143,6 +143,8 @@ _PODS: Mapping[str, Family] = {
     "admission_rejections_total": _counter("Cumulative number pod admission rejections by the Kubelet.", "reason"),
     "evictions": _counter("Cumulative number of pod evictions by eviction signal", "eviction_signal"),
     "preemptions": _counter("Cumulative number of pod preemptions by preemption resource", "preemption_signal"),
+    "graceful_shutdown_start_time_seconds": _gauge("Last graceful shutdown start time since unix epoch in seconds"),
+    "graceful_shutdown_end_time_seconds": _gauge("Last graceful shutdown end time since unix epoch in seconds"),
 }
 _RUNTIME: Mapping[str, Family] = {
     "runtime_operations_total": _counter("Cumulative number of runtime operations by operation type.", *_OPERATION),
