@@ -66,19 +66,20 @@ class NodeIngress:
             group.create_task(nodes.run(), name="ingress-node")
             await own.wait_synced()
             serving: asyncio.Task[None] | None = None
+            withdrawn = False
             while True:
                 changed.clear()
                 node = own.get(self._instance.node_name)
                 wanted = node is not None and labels_of(node).get(INGRESS_LABEL) == "true"
                 if wanted and serving is None:
                     _log.info("this node serves Ingresses", label=INGRESS_LABEL)
-                    serving = group.create_task(self._serve(), name=self.name)
-                elif not wanted and node is not None:
+                    serving, withdrawn = group.create_task(self._serve(), name=self.name), False
+                elif not wanted and node is not None and not withdrawn:
                     if serving is not None:
                         serving.cancel()
                         await asyncio.gather(serving, return_exceptions=True)
                         serving = None
-                    await self._withdraw()
+                    withdrawn = await self._withdraw()
                 await changed.wait()
 
     def _controller(self) -> tuple[Informers, IngressController]:
@@ -104,10 +105,17 @@ class NodeIngress:
             group.create_task(informers.run(), name="ingress-informers")
             group.create_task(controller.run(), name=self.name)
 
-    async def _withdraw(self) -> None:
-        """Say that nobody answers here, and end the haproxy that a killed process may have left."""
+    async def _withdraw(self) -> bool:
+        """Say that nobody answers here, and end the haproxy that a killed process may have left; whether that is done.
+
+        A cloud of an earlier version lets no joined node say it, nor serve.
+        """
         _, controller = self._controller()
         try:
             await controller.withdraw()
         except (StatusError, OSError) as error:
+            if isinstance(error, StatusError) and error.code == 403:
+                return True
             _log.warning("can't take the endpoints of this node's Ingresses away", error=str(error))
+            return False
+        return True

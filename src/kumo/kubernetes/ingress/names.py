@@ -17,6 +17,8 @@ _TIMEOUT = 5.0
 _SHORTEST, _LONGEST = 5.0, 300.0
 """Seconds for which an answer counts, whatever its records say."""
 _MOST = 16
+_AT_ONCE = 16
+"""Questions under way, however many names there are."""
 
 
 class Resolved(NamedTuple):
@@ -56,6 +58,7 @@ class Names:
         self._changed = changed
         self._own = frozenset(own)
         self._known: dict[str, Resolved] = {}
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._following: dict[str, asyncio.Task[None]] = {}
 
     def want(self, names: Collection[str]) -> None:
@@ -80,7 +83,7 @@ class Names:
         pause = _SHORTEST
         while True:
             try:
-                async with asyncio.timeout(_TIMEOUT):
+                async with self._room, asyncio.timeout(_TIMEOUT):
                     addresses, seconds = await self._ask(name)
             except (OSError, ValueError, asyncio.IncompleteReadError) as error:
                 known = self.meaning(name).addresses
