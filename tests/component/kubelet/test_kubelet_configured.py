@@ -138,3 +138,16 @@ async def test_a_critical_pod_makes_room_for_itself(node: Node) -> None:
     assert running(await node.get("large"))
     for name in ("modest", "large", "larger", "plain", "critical", "greedy"):
         await node.remove(name)
+
+
+async def test_a_node_that_somebody_else_makes(tmp_path: Path) -> None:
+    async with running_node(tmp_path, register=False, max_images=0) as node:
+        assert not node.kubelet.node.registered.is_set()
+        made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"made": "by-hand"}}}
+        await node.api.client.create(NODES, made)
+        async with asyncio.timeout(60):
+            await node.kubelet.node.registered.wait()
+        found = await node.api.client.get(NODES, NODE)
+        assert found["metadata"]["labels"]["made"] == "by-hand"
+        assert found["status"]["capacity"]["pods"] == "110"
+        assert not found["status"].get("images")
