@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -71,13 +72,14 @@ def test_settings_that_make_no_sense_are_told_and_can_be_removed(tmp_path: Path,
     assert lost.data_dir == str(tmp_path)
 
 
-def test_places_that_cannot_be_a_data_directory(tmp_path: Path) -> None:
+def test_places_that_cannot_be_a_data_directory() -> None:
     with pytest.raises(InstanceError, match="too long"):
         instance.choose(Path("/var") / ("a" * 90))
-    (tmp_path / "file").touch()
-    with pytest.raises(InstanceError, match="is a file"):
-        instance.choose(tmp_path / "file" / "below")
-    assert instance.load(tmp_path / "file" / "below") is None
+    with tempfile.NamedTemporaryFile(prefix="kumo-") as file:  # A short path: pytest's own may be too long.
+        below = Path(file.name) / "below"
+        with pytest.raises(InstanceError, match="is a file"):
+            instance.choose(below)
+        assert instance.load(below) is None
 
 
 def test_a_fact_for_each_choice_survives_the_file(tmp_path: Path) -> None:
