@@ -1,20 +1,15 @@
-"""Which of several servers is asked, by hand and by a client whose servers die."""
+"""Which of several servers is asked."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from kumo.machinery.http import Answer, Request, Response
-from kumo.machinery.listener import Listener
 from kumo.machinery.servers import Servers
-from kumo.machinery.transport import HttpTransport
 
+pytestmark = pytest.mark.unit
 A, B, C = (f"https://192.0.2.{n}:6443" for n in range(3))
 
 
-@pytest.mark.unit
 def test_the_next_one_is_asked_when_one_fails() -> None:
     turned: list[tuple[str, str]] = []
     servers = Servers(f"{A}/", [B, A, C], lambda *turn: turned.append(turn))
@@ -27,7 +22,6 @@ def test_the_next_one_is_asked_when_one_fails() -> None:
     assert not Servers(A).failed(A)
 
 
-@pytest.mark.unit
 def test_what_there_is_changes() -> None:
     servers = Servers(A, [B])
     servers.failed(A)
@@ -35,53 +29,3 @@ def test_what_there_is_changes() -> None:
     assert not servers.know([C, B])
     assert servers.know([C]) and servers.current == A and servers.urls == (A, C)
     assert servers.know([]) and servers.urls == (A,)
-
-
-class Server:
-    """Says its name to whoever asks; `/watch` does so for ever."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.listener = Listener(self._answer, port=0, name=name, grace=0.01)
-
-    async def _answer(self, request: Request) -> Answer:
-        if request.path != "/watch":
-            return Response(200, self.name.encode(), "text/plain")
-
-        async def chunks():  # type: ignore[no-untyped-def]
-            while True:
-                yield self.name.encode()
-                await asyncio.sleep(0.05)
-
-        return Response(200, chunks(), "text/plain")
-
-
-@pytest.mark.component
-async def test_a_client_turns_to_the_server_that_lives() -> None:
-    one, two = Server("one"), Server("two")
-    for server in (one, two):
-        await server.listener.start()
-    servers = Servers(one.listener.url, [two.listener.url])
-    first, second = (HttpTransport(one.listener.url, servers=servers) for _ in range(2))
-    try:
-        async with asyncio.timeout(60):
-            assert (await first.request("GET", "/")).body == b"one"
-            async with second.stream("GET", "/watch") as (_, chunks):
-                assert await anext(chunks) == b"one"
-                await one.listener.stop()
-                with pytest.raises((ConnectionError, StopAsyncIteration)):
-                    while True:
-                        await anext(chunks)
-            # Nobody sees that the first one is gone; what was under way elsewhere was told.
-            assert (await first.request("POST", "/", body=b"x")).body == b"two"
-            async with second.stream("GET", "/watch") as (_, chunks):
-                assert await anext(chunks) == b"two"
-            assert servers.current == two.listener.url == first.base_url
-            await two.listener.stop()
-            with pytest.raises(ConnectionError, match="can't be reached"):
-                await first.request("GET", "/")
-    finally:
-        for transport in (first, second):
-            await transport.close()
-        for server in (one, two):
-            await server.listener.stop()
