@@ -7,13 +7,14 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kumo.api.node_components import INGRESS_LABEL
+from kumo.kubernetes.kube_proxy.announcement import chosen
 from kumo.machinery import tls
 from support.cloud import vm_manifest
 from support.machines import NETWORK, Machine, machines
@@ -428,8 +429,25 @@ def test_a_node_that_dies_loses_its_pods_and_comes_back_clean(lab: list[Machine]
     first.kubectl("delete", "deploy/work", "--wait=false")
 
 
+def neighbour_of(lab: list[Machine], node: str) -> str:
+    """An address of the pool for which just this node is the one to answer."""
+    names = [m.name for m in lab]
+    return next(str(a) for a in ip_network(BALANCERS).hosts() if chosen(str(a), names) == node)
+
+
 def test_a_partition_heals(lab: list[Machine]) -> None:
     first, _, third = lab
+    balancer = neighbour_of(lab, "m3")
+    ports = [{"port": 80, "targetPort": 8080}]
+    spec = {"type": "LoadBalancer", "loadBalancerIP": balancer, "selector": {"app": "web"}, "ports": ports}
+    first.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "moving"}, "spec": spec})
+
+    def asked() -> str:
+        """From the segment, by a machine that is no node."""
+        command = ["nsenter", f"--net=/run/netns/{LAB}-sw", "curl", "-s", "-m", "2", f"http://{balancer}/"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    first.wait(asked, WAIT, "the balancer, by m3")
     first.kubectl("label", "node", "m3", "role=cut", "--overwrite")
     spec = pod_spec(tolerations=not_ready_tolerations(1), nodeSelector={"role": "cut"}, terminationGracePeriodSeconds=1)
     first.apply(workload("Deployment", "cut", spec, replicas=1))
@@ -439,6 +457,9 @@ def test_a_partition_heals(lab: list[Machine]) -> None:
     third.link(up=False)
     try:
         first.wait(lambda: ready(first, "m3") == "Unknown", WAIT, "the silence is noticed")
+        noticed = time.monotonic()
+        first.wait(lambda: asked() in ("m1", "m2"), WAIT, "the balancer, by another node")
+        assert time.monotonic() - noticed < 10, "the neighbours were told"
         first.wait(lambda: "deletionTimestamp" in first.get("pod", name(lost))["metadata"], WAIT, "its pod is given up")
         lone = third.run(["curl", "-s", "-m", "5", f"http://{before['status']['podIP']}:8080/"]).stdout
         assert lone.strip() == "m3", "what runs there runs on"
@@ -453,7 +474,8 @@ def test_a_partition_heals(lab: list[Machine]) -> None:
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert [c["restartCount"] for c in after["status"]["containerStatuses"]] == [0], "it never stopped"
     assert fetch(first, name(pods_by_node(first, "web")["m1"][0]), after["status"]["podIP"]) == "m3"
-    first.kubectl("delete", "deploy/cut", "--wait=false")
+    first.wait(lambda: asked() in ("m1", "m2", "m3"), WAIT, "the balancer, by m3 again")
+    first.kubectl("delete", "deploy/cut", "service/moving", "--wait=false")
 
 
 def test_down_and_join_again_then_a_node_leaves_for_good(lab: list[Machine]) -> None:
