@@ -355,7 +355,8 @@ class PodActions:
         """Let go of the volumes and the cgroup of a pod that has ended; logs and ended containers stay."""
         await self.tools.claims.release(uid)
         await self.tools.volumes.remove(uid)
-        await asyncio.to_thread(self.tools.cgroups.remove, pod_cgroup(self.tools.config.cgroup_parent, uid))
+        with self.tools.counts.cgroup("destroy"):
+            await asyncio.to_thread(self.tools.cgroups.remove, pod_cgroup(self.tools.config.cgroup_parent, uid))
 
     async def forget(self, uid: str, state: PodState) -> None:
         """Remove everything that is left of a pod. Raises EngineError."""

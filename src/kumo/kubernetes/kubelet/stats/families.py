@@ -11,7 +11,6 @@ _START_BOUNDS += (900.0, 1200.0, 1800.0, 2700.0, 3600.0)
 _PULL_BOUNDS = tuple(map(float, (1, 5, 10, 20, 30, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600)))
 _RUNTIME_BOUNDS = tuple(0.005 * 2.5**i for i in range(14))
 _SYNC_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0)
-_ALIGN_BOUNDS = tuple(0.05 * 2.0**i for i in range(15))
 _OPERATION = ("operation_type",)
 _FROM_CREATION = (
     "measured from pod creation timestamp to when all its containers are reported as started and observed via watch"
@@ -167,9 +166,6 @@ _RUNTIME: Mapping[str, Family] = {
     "pleg_pod_relist_duration_seconds": _histogram("Duration in seconds for relisting a single pod in PLEG."),
     "pleg_last_seen_seconds": _gauge("Timestamp in seconds when PLEG was last seen active."),
     "pleg_discard_events": _counter("The number of discard events in PLEG."),
-    "evented_pleg_connection_error_count": _counter(
-        "The number of errors encountered during the establishment of streaming connection with the CRI runtime."
-    ),
     "evented_pleg_connection_success_count": _counter(
         "The number of times a streaming client was obtained to receive CRI Events."
     ),
@@ -195,28 +191,5 @@ _IMAGES: Mapping[str, Family] = {
     "imagemanager_ondisk_pullintents": _gauge("Number of ImagePullIntents stored on disk."),
     "imagemanager_ondisk_pulledrecords": _gauge("Number of ImagePulledRecords stored on disk."),
 }
-_DEVICES: Mapping[str, Family] = {
-    "device_plugin_registration_total": _counter(
-        "Cumulative number of device plugin registrations. Broken down by resource name.", "resource_name"
-    ),
-    "device_plugin_alloc_duration_seconds": _histogram(
-        "Duration in seconds to serve a device plugin Allocation request. Broken down by resource name.",
-        "resource_name",
-    ),
-    "topology_manager_admission_requests_total": _counter(
-        "The number of admission requests where resources have to be aligned."
-    ),
-    "topology_manager_admission_errors_total": _counter(
-        "The number of admission request failures where resources could not be aligned."
-    ),
-    "topology_manager_admission_duration_ms": _histogram(
-        "Duration in milliseconds to serve a pod admission request.", bounds=_ALIGN_BOUNDS
-    ),
-    "cpu_manager_pinning_requests_total": _counter("The number of cpu core allocations which required pinning."),
-    "cpu_manager_pinning_errors_total": _counter("The number of cpu core allocations which required pinning failed."),
-}
-
-FAMILIES: Mapping[str, Family] = {
-    f"kubelet_{name}": made for name, made in {**_PODS, **_RUNTIME, **_IMAGES, **_DEVICES}.items()
-}
+FAMILIES: Mapping[str, Family] = {f"kubelet_{name}": made for name, made in {**_PODS, **_RUNTIME, **_IMAGES}.items()}
 """All of them, by their whole names."""
