@@ -212,16 +212,16 @@ def schema() -> Node:
     return _struct(KIND, FIELDS)
 
 
-def _struct(name: str, fields: Mapping[str, Field]) -> Node:
+def _struct(name: str, fields: Mapping[str, Field], package: str = "v1beta1") -> Node:
     made = {key: _node(field.kind) for key, field in fields.items()}
-    return Node("object", {}, fields=lambda: made, name=name, package="v1beta1")
+    return Node("object", {}, fields=lambda: made, name=name, package=package)
 
 
 def _node(kind: str) -> Node:
     if kind.startswith("[]"):
         return Node("array", {}, items=_node(kind[2:]))
     if kind in STRUCTS:
-        return _struct(*STRUCTS[kind])
+        return _struct(*STRUCTS[kind], package="v1" if kind == "taint" else "v1beta1")
     text, number = Node("string", {}), Node("integer", {"format": "int32"})
     made = {
         "bool": Node("boolean", {}),

@@ -171,7 +171,7 @@ def _reservations(document: Document) -> Iterator[str]:
     wanted = document["enforceNodeAllocatable"]
     for whole, part in ((_SYSTEM, _SYSTEM_CPU), (_KUBE, _KUBE_CPU)):
         if whole in wanted and part in wanted:
-            yield f'{_INVALID}both "{part}" and "{whole}" cannot be specified together in {flag}'
+            yield f'{_INVALID}both "{whole}" and "{part}" cannot be specified together in {flag}'
     seen = set[str]()
     for value in wanted:
         if value in seen:
