@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from kumo.cli.instance import Instance
+from kumo.cli.instance import SOCKET_PATH_LIMIT, Instance
 
 Level = Literal["ok", "note", "fault"]
 
@@ -36,6 +36,8 @@ _GENERATED = (
     "kubernetes/apiserver/protobuf/fields.txt",
     "store/etcd/stubs",
 )
+_NODE_SOCKET = "node/plugins_registry/local.csi.kumo.dev-reg.sock"
+"""The longest path of a socket that a node makes."""
 _FREE_BYTES = 2 * 1024**3
 _FREE_BYTES_TO_GO_ON = 64 * 1024**2
 
@@ -155,6 +157,18 @@ def disk(data_dir: Path) -> Fact:
     return Fact("disk", "ok", found)
 
 
+def sockets(data_dir: Path) -> Fact:
+    """Whether the paths of a node's sockets below the data directory are short enough for the kernel."""
+    most = SOCKET_PATH_LIMIT - len(f"/{_NODE_SOCKET}")
+    length = len(os.fsencode(data_dir))
+    if length > most:
+        found = (
+            f"{data_dir} has {length} bytes; with more than {most}, a node's sockets have too long paths for the kernel"
+        )
+        return Fact("data directory", "fault", found, "choose a shorter --data-dir")
+    return Fact("data directory", "ok", str(data_dir))
+
+
 def memory() -> Fact:
     """How much memory there is."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -193,6 +207,7 @@ def before_up(instance: Instance, *, node: bool) -> Iterator[Fact]:
         yield port_free(instance.port, "API server", "another --port")
     if node:
         yield kernel()
+        yield sockets(instance.root)
         yield cgroups()
         yield from programs()
         yield tun()
@@ -205,6 +220,7 @@ def all_facts(data_dir: Path, ports: tuple[int, int] | None) -> Iterator[Fact]:
     yield kernel()
     yield memory()
     yield disk(data_dir)
+    yield sockets(data_dir)
     yield cgroups()
     yield generated_files()
     yield from programs()

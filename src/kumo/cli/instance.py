@@ -22,7 +22,8 @@ from kumo.host.delegation import pods_group
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
 DEFAULT_PORT = 6443
 DEFAULT_NODE_PORT = 10250
-_SOCKET_PATH_LIMIT = 107
+SOCKET_PATH_LIMIT = 107
+"""Bytes of a unix socket's path (unix(7))."""
 _LONGEST_SOCKET = "containerd/c.sock.ttrpc"
 
 
@@ -305,10 +306,10 @@ def lost(data_dir: Path) -> Instance | None:
 def _refuse_impossible(data_dir: Path) -> None:
     """Raise InstanceError for a path that can't be a data directory."""
     longest = len(os.fsencode(str(data_dir / _LONGEST_SOCKET)))
-    if longest > _SOCKET_PATH_LIMIT:
+    if longest > SOCKET_PATH_LIMIT:
         raise InstanceError(
             f"the data directory {data_dir} is too long: its socket paths would have {longest} bytes, the kernel's "
-            f"limit is {_SOCKET_PATH_LIMIT}. Choose a shorter --data-dir"
+            f"limit is {SOCKET_PATH_LIMIT}. Choose a shorter --data-dir"
         )
     above = next(p for p in (data_dir, *data_dir.parents) if p.exists())
     if not above.is_dir():
