@@ -162,9 +162,7 @@ def sockets(data_dir: Path) -> Fact:
     most = SOCKET_PATH_LIMIT - len(f"/{_NODE_SOCKET}")
     length = len(os.fsencode(data_dir))
     if length > most:
-        found = (
-            f"{data_dir} has {length} bytes; with more than {most}, a node's sockets have too long paths for the kernel"
-        )
+        found = f"{data_dir} has {length} bytes; with more than {most}, a node's sockets have too long paths"
         return Fact("data directory", "fault", found, "choose a shorter --data-dir")
     return Fact("data directory", "ok", str(data_dir))
 
