@@ -7,8 +7,9 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.clients/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env PATH="$(PATH)")
 DATA_DIR ?= /var/lib/kumo
 PORT ?= 6443
+SUITE ?= bookworm
 
-.PHONY: help setup lint format test unit component e2e demo bench lock clean
+.PHONY: help setup lint format test unit component e2e demo bench machine lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
@@ -44,6 +45,9 @@ demo: setup ## The walk-through on this machine, every command with its output
 
 bench: setup ## Measure what ARCHITECTURE.md promises; one table
 	$(AS_ROOT) $(BIN)/python -m benchmarks.cloud
+
+machine: setup ## kumo in a whole Debian machine under QEMU, SUITE=bookworm or trixie; slow, not part of `make test`
+	PYTHONPATH=tools $(AS_ROOT) $(BIN)/python -m machine --suite $(SUITE)
 
 lock: setup ## Choose the newest versions of all dependencies anew
 	$(BIN)/python tools/setup/lock.py

@@ -25,6 +25,11 @@ _SYSTEM = (
     "apparmor-utils", "lksctp-tools", "busybox-static",
 )  # fmt: skip
 _NETWORK = "[Match]\nName=en*\n[Network]\nDHCP=yes\n"
+_DEMO = (
+    "from pathlib import Path; from kumo.host.demo import build_demo_disk_cached, busybox_image; "
+    "kept = Path('.cache/demo').absolute(); busybox_image(kept); build_demo_disk_cached(kept)"
+)
+"""Makes the demo images' material beforehand: the guest reaches no archive."""
 _REQUIREMENTS = ("dev", "openstack", "kubernetes-clients")
 
 
@@ -118,6 +123,7 @@ def set_up(layout: Layout) -> None:
         settings = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/mnt", "HOME=/root", f"PATH={_PATH}")
         _inside(layout, "apt-get", "update", "-q")
         _inside(layout, "env", "-i", *settings, "make", "-C", f"/{HOME}", "setup")
+        _inside(layout, "env", "-C", f"/{HOME}", "-i", *settings, ".venv/bin/python", "-c", _DEMO)
 
 
 def pack(layout: Layout, gigabytes: int) -> None:
