@@ -155,7 +155,12 @@ class Kubelet:
         self.node.shutting_down = lambda: self.shutdown.is_shutting_down
         allocations.pressure = lambda pod: self.shutdown.refusal() or self._eviction.refusal(pod)
         self._server = NodeServer(
-            engine, statistics, self.find_worker, self._pods.objects, lambda: configz(config, engine.socket)
+            engine,
+            statistics,
+            self.find_worker,
+            self._pods.objects,
+            lambda: configz(config, engine.socket),
+            files=bool(config.document.get("enableSystemLogHandler", True)),
         )
 
     async def handler(self, request: Request) -> Answer:

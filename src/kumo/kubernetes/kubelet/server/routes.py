@@ -19,6 +19,7 @@ from kumo.kubernetes.kubelet import labels, logs
 from kumo.kubernetes.kubelet.podstate import ContainerState, PodState
 from kumo.kubernetes.kubelet.server import channels, log_requests
 from kumo.kubernetes.kubelet.server.figures import figures
+from kumo.kubernetes.kubelet.server.node_logs import node_logs
 from kumo.kubernetes.kubelet.server.portforward import run_port_forward
 from kumo.kubernetes.kubelet.server.streams import Wanted, run_attach, run_exec
 from kumo.kubernetes.kubelet.spec import find_container, full_name, host_network
@@ -57,7 +58,10 @@ class NodeServer:
         find: FindWorker,
         pods: Callable[[], list[Object]],
         configz: Callable[[], bytes],
+        *,
+        files: bool = True,
     ) -> None:
+        self._files = files
         self._configz = configz
         self._engine = engine
         self._statistics = statistics
@@ -78,7 +82,7 @@ class NodeServer:
         return answer
 
     async def _route(self, request: Request) -> Answer:
-        page = await figures(self._statistics, request)
+        page = await figures(self._statistics, request) or await node_logs(request, enabled=self._files)
         if page is not None:
             return page
         match [p for p in request.path.split("/") if p]:
