@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
+from kumo.api.errors import StatusError
 from kumo.api.objects import Object
 from kumo.api.resources import NODES
 from kumo.kubernetes.kubelet.devices.checkpoint import FILE
@@ -52,7 +53,12 @@ async def offers(node: Node, capacity: str, allocatable: str, resource: str = TH
 
     async def look() -> bool:
         nonlocal found
-        found = (await node.api.client.get(NODES, NODE))["status"]
+        try:
+            found = (await node.api.client.get(NODES, NODE)).get("status") or {}
+        except StatusError:  # a quick plugin is there before the Node is
+            return False
+        if "capacity" not in found:
+            return False
         return (found["capacity"].get(resource), found["allocatable"].get(resource)) == (capacity, allocatable)
 
     async with asyncio.timeout(60):

@@ -15,7 +15,7 @@ from kumo.api.pod_resources import is_sidecar, needed
 from kumo.kubernetes.kubelet.placement.hints import Hint, Wishes, mask_of, masks, nodes_of, preferred
 from kumo.kubernetes.kubelet.placement.topology import Topology
 from kumo.kubernetes.kubelet.resources import GUARANTEED, amount, has_own_resources, qos_class
-from kumo.kubernetes.kubelet.spec import Container, all_containers, init_containers
+from kumo.kubernetes.kubelet.spec import Container, all_containers, containers, init_containers
 
 MEMORY, PAGES = "memory", "hugepages-"
 _UNITS = ((1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki"))
@@ -125,8 +125,8 @@ class StaticMemory:
                 raise ValueError("[memorymanager] machine state can not be empty when it has memory assignments")
             book.nodes = fresh
             return
-        for uid, containers in book.given.items():
-            for name, blocks in containers.items():
+        for uid, holders in book.given.items():
+            for name, blocks in holders.items():
                 where = f"[memorymanager] (pod: {uid}, container: {name}) the memory assignment uses"
                 for block in blocks:
                     if not fresh.keys() >= set(block.nodes):
@@ -145,7 +145,9 @@ class StaticMemory:
     def hints(self, book: MemoryBook, pod: Object, container: Container | None) -> Wishes | None:
         """Where a container's memory (or, without one, all of the pod's) can be."""
         if container is None:
-            wanted = needed(pod["spec"], lambda c: asked(pod, c))
+            # As upstream: of a kind that only init containers ask for nothing is said beforehand.
+            lasting = {kind for c in containers(pod) for kind in asked(pod, c)}
+            wanted = {k: v for k, v in needed(pod["spec"], lambda c: asked(pod, c)).items() if k in lasting}
             members = list(all_containers(pod))
         else:
             wanted, members = asked(pod, container), [container]
