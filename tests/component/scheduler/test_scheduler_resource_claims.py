@@ -144,6 +144,25 @@ async def test_scheduler_makes_claims_for_extended_resources(tmp_path: Path) -> 
         assert devices == {"gpu-0", "gpu-1"} and len(found.items) == 2
 
 
+async def test_claim_that_an_earlier_attempt_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    async with scheduling(tmp_path) as cluster:
+        await cluster.client.create(SLICES, SLICE)
+        pods, claims = cluster.informers.informer(PODS), cluster.informers.informer(CLAIMS)
+        amounts = {"example.com/gpu": "1"}
+        asked = {"resources": {"limits": amounts, "requests": amounts}}
+        spec = {"containers": [{"name": "c", "image": "busybox", **asked}], "schedulingGates": [{"name": "a.b/c"}]}
+        meta = {"name": "p", "namespace": "default"}
+        made = await cluster.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": made["metadata"]["uid"], "controller": True}
+        note = {"resource.kubernetes.io/extended-resource-claim": "true"}
+        left = {**CLAIM["metadata"], "name": "left", "ownerReferences": [owner], "annotations": note}
+        await cluster.client.create(CLAIMS, {**CLAIM, "metadata": left})
+        await until(claims, lambda: claims.get("left", "default"), DEADLINE)
+        await cluster.client.patch(PODS, "p", {"spec": {"schedulingGates": None}}, "default")
+        await until(pods, lambda: node_of(pods.get("p", "default")) == "b", DEADLINE)
+        assert claims.get("left", "default") is None
+
+
 async def test_pod_is_bound_when_its_device_is_ready(tmp_path: Path) -> None:
     async with scheduling(tmp_path) as cluster:
         named = {"bindingConditions": ["ready"], "bindingFailureConditions": ["broken"]}

@@ -176,7 +176,7 @@ class DynamicResources(Plugin):
         """Claims that come or change, and the pod's own, once they are made; devices and nodes."""
         changes = Action.ADD | Action.UPDATE
         return (
-            Interest(Resource.RESOURCE_CLAIM, changes, _hint),
+            Interest(Resource.RESOURCE_CLAIM, changes | Action.DELETE, _hint),
             Interest(Resource.POD, Action.POD_CLAIMS, lambda pod, event: uid_of(event.new or {}) == uid_of(pod)),
             Interest(Resource.DEVICE_CLASS, changes),
             Interest(Resource.RESOURCE_SLICE, changes),
@@ -216,6 +216,8 @@ def _preference(state: Claims, node: str) -> int:
 
 def _hint(pod: Object, event: Happening) -> bool:
     old, new = event.old or {}, event.new or {}
+    if event.new is None:  # what was in the way of the pod's own claim for extended resources, or had its devices
+        return (controller_of(old) or {}).get("uid") == uid_of(pod) or allocation_of(old) is not None
     if allocation_of(old) is not None and allocation_of(new) is None:
         return True  # devices that somebody else had
     claim = new.get("metadata") or {}
