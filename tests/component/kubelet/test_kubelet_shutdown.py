@@ -186,6 +186,9 @@ async def test_who_does_not_end_does_not_hold_up_the_machine(machine: Machine, t
 async def test_without_a_bus_or_a_logind_nothing_is_delayed(tmp_path: Path) -> None:
     with pytest.raises(LogindError, match="there is no D-Bus at unix:path="):
         await Logind.connect(f"unix:path={tmp_path / 'none'}", tmp_path / "file")
+    for address in ("nonsense", "tcp:host=127.0.0.1", "unix:abstract=/kumo-nobody"):
+        with pytest.raises(LogindError, match="can't connect to D-Bus"):
+            await Logind.connect(address, tmp_path / "file")
     async with running_logind(tmp_path / "m") as machine:
         await machine.forget_logind()
         with pytest.raises(LogindError, match="can't connect to D-Bus"):

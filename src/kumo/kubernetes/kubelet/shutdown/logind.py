@@ -56,8 +56,8 @@ class Logind:
         address = address or system_bus()
         if not is_there(address):
             raise LogindError(f"there is no D-Bus at {address}")
-        from dbus_fast import DBusError
         from dbus_fast.aio import MessageBus
+        from dbus_fast.errors import DBusFastError
 
         bus = None
         try:
@@ -66,7 +66,7 @@ class Logind:
                 found = cls(bus, override)
                 await found._listen()
                 return found
-        except (OSError, TimeoutError, EOFError, DBusError, LogindError, ValueError) as error:
+        except (OSError, TimeoutError, EOFError, DBusFastError, LogindError, ValueError) as error:
             if bus is not None:
                 bus.disconnect()
             raise LogindError(f"can't connect to D-Bus at {address}: {error}") from error
@@ -164,7 +164,8 @@ class Logind:
     async def _ask(
         self, name: str, path: str, interface: str, member: str, signature: str, body: Sequence[Any]
     ) -> Message:
-        from dbus_fast import DBusError, Message, MessageType
+        from dbus_fast import Message, MessageType
+        from dbus_fast.errors import DBusFastError
 
         request = Message(
             destination=name, path=path, interface=interface, member=member, signature=signature, body=list(body)
@@ -172,7 +173,7 @@ class Logind:
         try:
             async with asyncio.timeout(_PATIENCE):
                 reply = await self._bus.call(request)
-        except (OSError, EOFError, TimeoutError, DBusError) as error:
+        except (OSError, EOFError, TimeoutError, DBusFastError) as error:
             raise LogindError(f"{interface}.{member}: {error or 'no answer'}") from error
         if reply is None or reply.message_type is MessageType.ERROR:
             said = " ".join(str(part) for part in reply.body) if reply is not None else "no answer"
