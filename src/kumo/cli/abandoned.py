@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -24,6 +26,8 @@ from kumo.host.network.agent import PodNetwork
 from kumo.host.network.leases import Lease
 
 _log = structlog.get_logger("kumo.node")
+_RUNNING = 1
+"""CRI's `CONTAINER_RUNNING`."""
 _BETWEEN = 30.0
 """Seconds between the two looks: longer than a sandbox takes to be made."""
 
@@ -35,13 +39,20 @@ class Found:
     addresses: set[str] = field(default_factory=set)
     namespaces: set[Path] = field(default_factory=set)
     shims: set[tuple[int, str]] = field(default_factory=set)
+    unnoticed: set[str] = field(default_factory=set)
+    """Containers that have ended without CRI having noticed: their exit fell into a start of containerd (1.6)."""
 
     def and_still(self, other: Found) -> Found:
         """What both looks have found."""
-        return Found(self.addresses & other.addresses, self.namespaces & other.namespaces, self.shims & other.shims)
+        return Found(
+            self.addresses & other.addresses,
+            self.namespaces & other.namespaces,
+            self.shims & other.shims,
+            self.unnoticed & other.unnoticed,
+        )
 
     def __bool__(self) -> bool:
-        return bool(self.addresses or self.namespaces or self.shims)
+        return bool(self.addresses or self.namespaces or self.shims or self.unnoticed)
 
 
 def unknown(
@@ -61,7 +72,10 @@ def unknown(
 
 
 class Abandoned:
-    """Looks twice, `between` seconds apart, each time that a containerd has come; then it has nothing more to do."""
+    """Looks at least twice, `between` seconds apart, each time that a containerd has come or something has ended.
+
+    (A containerd that was killed once may later remove a sandbox, and forget its shim.) An idle node costs nothing.
+    """
 
     name = "abandoned-sandboxes"
 
@@ -72,6 +86,9 @@ class Abandoned:
         self._directory = directory
         self._between = between
         self._came = asyncio.Event()
+        self._connected = False
+        """Whether containerd came since the last round."""
+        self._restarted_for: set[str] = set()
         self.rounds = 0
 
     async def run(self) -> None:
@@ -80,27 +97,35 @@ class Abandoned:
             group.create_task(self._follow())
             while True:
                 await self._came.wait()
-                self._came.clear()
                 await self._round()
                 self.rounds += 1
 
     async def _follow(self) -> None:
         async for event in self._engine.events.follow():
-            if event.kind == "connected":
+            if event.kind in ("connected", "exit"):
+                self._connected |= event.kind == "connected"
                 self._came.set()
 
     async def _round(self) -> None:
-        first = await self._look()
-        await asyncio.sleep(self._between)
-        left = first.and_still(await self._look()) if first else first
-        if left:
-            await asyncio.to_thread(self._remove, left)
-            _log.info(
-                "removed what was left of sandboxes",
-                addresses=len(left.addresses),
-                namespaces=len(left.namespaces),
-                shims=len(left.shims),
-            )
+        """Look until nothing is found and nothing has happened."""
+        before = await self._look()
+        while True:
+            self._came.clear()
+            await asyncio.sleep(self._between)
+            now = await self._look()
+            if left := before.and_still(now):
+                await asyncio.to_thread(self._remove, left)
+                _log.info(
+                    "removed what was left of sandboxes",
+                    addresses=len(left.addresses),
+                    namespaces=len(left.namespaces),
+                    shims=len(left.shims),
+                )
+                self._have_noticed(left.unnoticed - self._restarted_for)
+            if not now and not self._came.is_set():
+                self._connected = False
+                return
+            before = now
 
     async def _look(self) -> Found:
         while True:
@@ -108,8 +133,11 @@ class Abandoned:
             leases, spaces, shims = await asyncio.to_thread(self._there)
             try:
                 living = [box.id for box in await self._engine.runtime.list_sandboxes()]
-                living += [each.id for each in await self._engine.runtime.list_containers()]
-                return unknown(leases, spaces, shims, living)
+                containers = await self._engine.runtime.list_containers()
+                living += [each.id for each in containers]
+                running = [each.id for each in containers if each.state == _RUNNING] if self._connected else []
+                ended = {each for each in running if await self._engine.tasks.has_ended(each)}
+                return replace(unknown(leases, spaces, shims, living), unnoticed=ended)
             except EngineError as error:
                 _log.info("can't look for leftovers yet", error=error.message)
                 await asyncio.sleep(1.0)
@@ -117,6 +145,15 @@ class Abandoned:
     def _there(self) -> tuple[list[Lease], list[Path], list[tuple[int, list[str]]]]:
         spaces = list((self._directory / "state").glob("*/netns/*"))
         return list(self._network.leases()), spaces, orphans.shims(self._directory)
+
+    def _have_noticed(self, containers: set[str]) -> None:
+        """End containerd, whose supervisor starts it again: as it starts, it looks at what has ended."""
+        if not containers:
+            return
+        self._restarted_for |= containers
+        _log.warning("containerd has not noticed the end of containers: it is started again", count=len(containers))
+        with contextlib.suppress(OSError):
+            os.kill(self._engine.process(), signal.SIGTERM)
 
     def _remove(self, left: Found) -> None:
         self._network.abandon(left.addresses)

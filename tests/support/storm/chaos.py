@@ -42,7 +42,6 @@ class Chaos:
         self.chance = random.Random(seed)
         self.plans = plans
         self.told: list[str] = []
-        self._began = time.monotonic()
 
     async def run(self, seconds: float, pause: float = 6.0) -> None:
         """Kill for so many seconds, up to `pause` seconds apart, now and then twice at once; the supervisor is back."""
@@ -56,7 +55,7 @@ class Chaos:
     async def strike(self, names: tuple[str, ...]) -> None:
         """Kill these processes, as far as they run; a killed supervisor is started again."""
         pids = {name: pid for name in names if (pid := self.pid(name))}
-        self.told.append(f"{time.monotonic() - self._began:.1f} {'+'.join(pids)}")
+        self.told.append(f"{time.strftime('%T')} {'+'.join(pids)}")
         for pid in pids.values():
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from kumo.api.conditions import is_true
@@ -29,6 +30,9 @@ class Ledger:
         self._revision = ""
         self._newest = 0
         self._gone: set[str] = set()
+        self._told: dict[str, str] = {}
+        self.lost: list[str] = []
+        """Which pods stopped being ready without being deleted, and why."""
         self.ended: dict[str, Object] = {}
         """Pods that were seen to have ended, as they were then."""
 
@@ -80,8 +84,10 @@ class Ledger:
 
     def _judge(self) -> None:
         for name, check in self.checks.items():
-            if found := check(self.pods):
-                self.wrong.append(f"{name} at {self._revision}: {found}")
+            found = check(self.pods)
+            if found and found != self._told.get(name):
+                self.wrong.append(f"{name} at {self._revision}: {found}; {self.lost[-3:]}")
+            self._told[name] = found
         self.changed.set()
 
     def _follow(self, pod: Object) -> None:
@@ -92,6 +98,10 @@ class Ledger:
         if before is None:
             return
         label = f"{namespace_of(pod)}/{name_of(pod)}"
+        if is_true(before, "Ready") and not is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]:
+            why = [c for c in pod["status"].get("conditions") or () if c["type"] == "Ready"]
+            states = [(c["state"], c["restartCount"]) for c in pod["status"].get("containerStatuses") or ()]
+            self.lost.append(f"{time.strftime('%T')} {label} {why} {states}")
         old, new = before["status"].get("phase"), pod["status"].get("phase")
         if old in ("Succeeded", "Failed") and new != old:
             self.wrong.append(f"{label} went from {old} to {new}")

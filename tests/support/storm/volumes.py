@@ -21,6 +21,10 @@ def _claim(name: str, size: str, source: str = "") -> Object:
     return {"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": _SPACE}, "spec": spec}
 
 
+def _size(claim: Object) -> str:
+    return str(claim["status"]["capacity"]["storage"])
+
+
 async def _user(site: Site, name: str, script: str, claim: str) -> None:
     """Run the script to its end in a pod that has the claim at /data. Raises AssertionError unless it succeeds."""
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
@@ -64,11 +68,17 @@ async def volumes(site: Site) -> None:
             return bool(found and (found.get("status") or {}).get("readyToUse"))
 
         await site.until(usable, f"snapshot {photo}")
+
+        async def larger(first: str = first) -> bool:
+            found = await site.get(CLAIMS, first, _SPACE)
+            return bool(found and (is_true(found, "FileSystemResizePending") or _size(found) == "24Mi"))
+
+        await site.until(larger, f"the volume of {first} larger")
         await _user(site, f"spoils-{number}", f'test "$(cat /data/f)" = {number} && echo spoilt > /data/f', first)
 
         async def grown(first: str = first) -> bool:
             found = await site.get(CLAIMS, first, _SPACE)
-            return bool(found and found["status"]["capacity"]["storage"] == "24Mi" and not is_true(found, "Resizing"))
+            return bool(found and _size(found) == "24Mi" and not is_true(found, "Resizing"))
 
         await site.until(grown, f"claim {first} grown")
         await site.apply(CLAIMS, _claim(second, "24Mi", photo))

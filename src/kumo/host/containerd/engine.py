@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -38,6 +40,13 @@ class Containerd:
     async def close(self) -> None:
         """Let go of the connection."""
         await self._channel.close()
+
+    def process(self) -> int:
+        """The pid of the containerd that listens. Raises OSError when none does."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(self.socket))
+            pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return int(pid)
 
     async def ensure_pause(self, name: str) -> None:
         """Make sure that the sandbox image is here under `name`: kumo's own static pause, nothing else in it."""

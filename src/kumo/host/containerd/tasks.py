@@ -24,6 +24,7 @@ from kumo.host.containerd.stubs import engine_pb2 as engine
 
 _PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 SIGKILL = 9
+_STOPPED = 3
 
 
 class Tasks:
@@ -55,6 +56,15 @@ class Tasks:
     async def pid(self, container: str) -> int:
         """The main process's id on the host. Raises EngineError NOT_FOUND when it does not run."""
         return (await self._get(engine.ProcessRequest(container_id=container))).process.pid
+
+    async def has_ended(self, container: str) -> bool:
+        """Whether the main process has ended, whatever CRI says of the container."""
+        try:
+            return (await self._get(engine.ProcessRequest(container_id=container))).process.status == _STOPPED
+        except EngineError as error:
+            if error.code != "NOT_FOUND":
+                raise
+            return True
 
     async def open_stdin(self, container: str) -> FifoWriter | None:
         """The main process's input, to write to beside whoever else has it open; None if it has none.

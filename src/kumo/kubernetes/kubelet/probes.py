@@ -79,8 +79,21 @@ class Prober:
         """What is known of each container, by name."""
         return self._health
 
+    def seed(self, pod: Object, state: PodState) -> None:
+        """Take for containers that are new to us what the pod's status says of them, before it is said anew.
+
+        A kubelet that was started again has asked nobody yet: who was ready is ready until a probe says otherwise.
+        """
+        for container in all_containers(pod):
+            found = state.container(container["name"])
+            if found is None or not found.running or (container in init_containers(pod) and not is_sidecar(container)):
+                continue
+            if self._health.get(found.name, Health()).container != found.id:
+                self._health[found.name] = _seed(pod, container, found)
+
     def sync(self, pod: Object, state: PodState, ips: Sequence[str]) -> None:
         """Start the probes of containers that run now, stop those of containers that do not."""
+        self.seed(pod, state)
         running: dict[str, ContainerState] = {}
         for container in all_containers(pod):
             found = state.container(container["name"])
@@ -97,8 +110,6 @@ class Prober:
             found = running.get(container["name"])
             if found is None or (container in init_containers(pod) and not is_sidecar(container)):
                 continue
-            if self._health.get(found.name, Health()).container != found.id:
-                self._health[found.name] = _seed(pod, container, found)
             for field, title in _KINDS:
                 if field != "readinessProbe" and ending:
                     continue

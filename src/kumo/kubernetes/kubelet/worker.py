@@ -504,6 +504,7 @@ class PodWorker:
         tools = self._shared.actions.tools
         pod = tools.allocations.given(pod)
         book = tools.allocations.book(self.uid)
+        self.prober.seed(pod, state)
         view = View(
             state=state,
             health=self.prober.health,
