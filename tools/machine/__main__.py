@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ def main() -> int:
     given = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("needs root: the machine's disk is made by chroot")
+    if shutil.which("mmdebstrap") is None:
+        parser.error("needs mmdebstrap: apt-get install mmdebstrap")
     layout = Layout((given.directory or Path(f"/var/tmp/kumo-machine-{given.suite}")).absolute(), given.suite)
     if given.keep and has_kernel(layout):
         pack(layout, 16)  # a fresh disk of the tree that is there
