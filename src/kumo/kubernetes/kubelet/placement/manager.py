@@ -38,10 +38,14 @@ _log = structlog.get_logger("kumo.kubelet")
 _UNALIGNED = Refusal("TopologyAffinityError", "Resources cannot be allocated with Topology locality")
 
 
+class PlacementError(Exception):
+    """What an administrator has to mend before the node can start: a setting, or a file of a former kubelet."""
+
+
 class Placement:
     """One kubelet's. What a former kubelet wrote into `folder` is read at once.
 
-    Raises ValueError for settings that can't be, and for files of other policies, in upstream's words; OSError.
+    Raises PlacementError for settings that can't be, and for files of other policies, in upstream's words; OSError.
     """
 
     def __init__(
@@ -52,7 +56,6 @@ class Placement:
         devices: DeviceManager,
         runtime: RuntimeService,
     ) -> None:
-        check_policies(settings)
         self.topology = topology
         self._settings = settings
         self._folder = folder
@@ -63,9 +66,13 @@ class Placement:
         self._told: dict[str, tuple[str, str, str]] = {}
         """Container's id -> its pod's uid, its name, and the processors that it was told of."""
         self._moved = asyncio.Event()
-        self._merger = open_merger(settings, topology)
-        self._cpus, self.cpu_book = open_cpus(settings, topology, folder)
-        self._memory, self.memory_book = open_memory(settings, topology, folder)
+        try:
+            check_policies(settings)
+            self._merger = open_merger(settings, topology)
+            self._cpus, self.cpu_book = open_cpus(settings, topology, folder)
+            self._memory, self.memory_book = open_memory(settings, topology, folder)
+        except ValueError as error:
+            raise PlacementError(str(error)) from error
 
     # -- what there is ----------------------------------------------------------------------------------------------
 
