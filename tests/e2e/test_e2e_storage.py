@@ -20,7 +20,6 @@ from kumo.cli.instance import load
 from kumo.kubernetes.csi_controllers.component import CsiControllers
 from kumo.kubernetes.csi_controllers.config import CsiControllersConfig
 from kumo.machinery.client import Client
-from kumo.machinery.informer import Informers
 from kumo.machinery.transport import HttpTransport
 from support.cloud import Cloud
 from support.csi_memory import NAME, MemoryDriver
@@ -203,9 +202,8 @@ async def test_killed_while_a_volume_is_attached(space: Space) -> None:
         socket = Path(folder) / "csi.sock"
         async with driver.serving(socket):
             before = sockets()
-            informers = Informers(client)
             settings = CsiControllersConfig(socket=str(socket), retry=0.1, longest_retry=1.0)
-            tasks = [asyncio.create_task(c.run()) for c in (informers, CsiControllers(settings, client, informers))]
+            tasks = [asyncio.create_task(CsiControllers(settings, client).run())]
             try:
                 await asyncio.to_thread(patch_csi_node, [registered])
                 await asyncio.to_thread(space.apply, volume, claim("far", "1Gi", storageClassName=""))

@@ -44,6 +44,7 @@ from kumo.kubernetes.kube_proxy.config import KubeProxyConfig, Network
 from kumo.kubernetes.kube_proxy.proxy import KubeProxy
 from kumo.kubernetes.kubelet.config import DeviceNode, DeviceResource, KubeletConfig
 from kumo.kubernetes.kubelet.kubelet import Kubelet
+from kumo.kubernetes.kubelet.placement.manager import PlacementError
 from kumo.kubernetes.kubelet.server.guard import NodeGuard
 from kumo.kubernetes.local_csi.component import LocalCsi
 from kumo.kubernetes.pod_network.agent import NodeNetwork, RangeChanged
@@ -92,7 +93,7 @@ class Node:
         virt = self._virt_handler_config()
         known = self._access
         kubelet_client, virt_client = known.kubelet, known.virt
-        sets = [Informers(c) for c in (kubelet_client, known.proxy, virt_client, known.dns, known.csi)]
+        sets = [Informers(c) for c in (kubelet_client, known.proxy, virt_client, known.dns)]
         host = self._instance.node_name
         devices = await asyncio.to_thread(node_devices, virt, kvm=kvm)
         kubelet = Kubelet(
@@ -122,7 +123,7 @@ class Node:
             async with asyncio.TaskGroup() as group:
                 # Pods give their addresses back when they end: the network goes last.
                 networks = [group.create_task(_kept(c), name=c.name) for c in self._networks(sets[1])]
-                volumes = volume_controllers(self._instance, known.csi, sets[4])
+                volumes = volume_controllers(self._instance, known.csi)
                 driver = LocalCsi(local_driver(self._instance))
                 components: list[Component] = [kubelet, proxy, dns, handler, driver, volumes, *known.keepers]
                 if known.servers is not None:
@@ -336,7 +337,9 @@ def main() -> int:
     logs.set_up(level="info")
     reporter = Reporter(instance.notify_socket, PROCESS)
     work: Callable[[asyncio.Event], Awaitable[None]] = Node(instance, reporter).run
-    return run_until_told(work, reporter, (ListenError, InstanceError), cured=(RangeChanged, TablesLost))
+    return run_until_told(
+        work, reporter, (ListenError, InstanceError, PlacementError), cured=(RangeChanged, TablesLost)
+    )
 
 
 if __name__ == "__main__":

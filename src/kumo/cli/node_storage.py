@@ -18,7 +18,6 @@ from kumo.kubernetes.snapshot_controller.definitions import definitions
 from kumo.kubernetes.snapshot_controller.names import CLASSES, DEFAULT_CLASS
 from kumo.kubernetes.snapshot_controller.rights import rights
 from kumo.machinery.client import Client
-from kumo.machinery.informer import Informers
 
 if TYPE_CHECKING:
     from kumo.kubernetes.csi_controllers.component import CsiControllers
@@ -78,11 +77,11 @@ def local_driver(instance: Instance) -> LocalCsiConfig:
     )
 
 
-def volume_controllers(instance: Instance, client: Client, informers: Informers) -> CsiControllers:
+def volume_controllers(instance: Instance, client: Client) -> CsiControllers:
     """What makes, grows and copies the volumes of this node, by the node's own driver."""
     from kumo.kubernetes.csi_controllers.component import CsiControllers  # gRPC is for the node alone
 
     config = CsiControllersConfig(
         socket=str(local_driver(instance).socket), node=instance.node_name, extra_metadata=True
     )
-    return CsiControllers(config, client, informers)
+    return CsiControllers(config, client)

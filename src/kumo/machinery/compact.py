@@ -5,7 +5,9 @@ field by field. Remembering what such a field's bytes were decoded to costs a fi
 as it comes, and leaves 3.5 KiB of the 46 that a pod of 8 KiB takes otherwise. `metadata.managedFields`, half of an
 object, are left out.
 
-Whoever gets such objects must never change them in place: others are made of the same parts.
+Whoever gets such objects must never change them in place: others are made of the same parts. Two fields of one object
+never are, though they say the same (a Service's labels and its selector, the mounts of two containers): `copy.deepcopy`
+keeps such ties, and who changes one field of a copy would change the other.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _parts = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
+_Field = tuple[str, int, str, bytes]
+"""Where a field is in its object (its list and its place there, or neither; its name), and its JSON."""
+
+
 class _Event(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -48,8 +54,8 @@ class CompactDecoding:
     """Decodes watch events and lists. It remembers the fields that were met last, about a megabyte of JSON."""
 
     def __init__(self) -> None:
-        self._new: dict[bytes, Any] = {}
-        self._old: dict[bytes, Any] = {}
+        self._new: dict[_Field, Any] = {}
+        self._old: dict[_Field, Any] = {}
         self._size = 0
 
     def event(self, line: bytes) -> dict[str, Any]:
@@ -84,7 +90,9 @@ class CompactDecoding:
             if key == "metadata":
                 fields = _fields(value)
                 fields.pop("managedFields", None)
-                made[key] = {k: self._known(v) if k in _ALIKE else _plain(v) for k, v in fields.items()}
+                made[key] = {
+                    k: self._known("metadata", 0, k, v) if k in _ALIKE else _plain(v) for k, v in fields.items()
+                }
             elif key == "spec":
                 made[key] = self._spec(value)
             else:
@@ -93,24 +101,25 @@ class CompactDecoding:
 
     def _spec(self, raw: msgspec.Raw) -> dict[str, Any]:
         return {
-            key: [{k: self._known(v) for k, v in part.items()} for part in _parts(value)]
+            key: [{k: self._known(key, i, k, v) for k, v in part.items()} for i, part in enumerate(_parts(value))]
             if key in _CONTAINERS
-            else self._known(value)
+            else self._known("", 0, key, value)
             for key, value in _fields(raw).items()
         }
 
-    def _known(self, raw: msgspec.Raw) -> Any:
-        """What the bytes say; the same object as the last time, if that was not long ago."""
+    def _known(self, part: str, place: int, name: str, raw: msgspec.Raw) -> Any:
+        """What the bytes say; the same object as the last time in this field, if that was not long ago."""
         text = bytes(raw)
         if not _SHORT <= len(text) <= _LONG:
             return _plain(text)
-        found = self._new.get(text)
+        field = (part, place, name, text)
+        found = self._new.get(field)
         if found is None:
-            found = self._old.pop(text, None)
+            found = self._old.pop(field, None)
             if found is None:
                 found = _plain(text)
             self._size += len(text)
             if self._size > _MOST:
                 self._old, self._new, self._size = self._new, {}, len(text)
-            self._new[text] = found
+            self._new[field] = found
         return found

@@ -117,5 +117,8 @@ class Controller:
             except Exception:
                 _log.exception("reconcile failed", controller=self.name, key=str(key))
                 self.queue.retry(key)
+            except asyncio.CancelledError:
+                self.queue.add(key)  # For the next `run`, if there is one: the component may be begun again.
+                raise
             finally:
                 self.queue.done(key)

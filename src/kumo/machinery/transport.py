@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -111,9 +111,7 @@ class InProcessTransport:
             yield ours
         finally:
             await ours.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LINGER):
-                    await asyncio.wait([task])
+            await asyncio.wait([task], timeout=_LINGER)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -376,7 +374,7 @@ class HttpTransport:
         try:
             yield stream
         finally:
-            await stream.close()
+            await asyncio.create_task(stream.close())  # It waits for a while only, which needs a task of its own here.
 
     def _lost(self, base: str, error: BaseException) -> ConnectionError:
         """What to raise for a server that failed; another one is asked from now on, if there is one."""

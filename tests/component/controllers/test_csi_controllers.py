@@ -50,9 +50,8 @@ class Store:
         """Start the driver's controllers, with their own rights; their tasks."""
         user = UserInfo(CSI_USER, (AUTHENTICATED_GROUP,))
         client = Client(InProcessTransport(self.cluster.handler, user))
-        informers = Informers(client)
         settings = CsiControllersConfig(socket=str(self.socket), retry=0.1, **config)
-        return self.cluster.start(informers, CsiControllers(settings, client, informers))
+        return self.cluster.start(CsiControllers(settings, client))
 
     async def that(self, gvr: GVR, name: str, check: Callable[[Object], Any], namespace: str = "") -> Object:
         informer = self.cluster.informers.informer(gvr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -54,13 +55,33 @@ def test_what_pods_have_alike_is_one_object() -> None:
     assert found["items"][1]["spec"]["containers"][0]["env"] is one["env"]
 
 
+def test_a_copy_of_an_object_has_no_two_fields_that_are_one() -> None:
+    """`copy.deepcopy` keeps ties within what it copies: a change of one field would be one of the other too."""
+    decoding = CompactDecoding()
+    alike = {"labels": {"application": "a web server"}, "annotations": {"application": "a web server"}}
+    main = pod("a")["spec"]["containers"][0]
+    containers = {"containers": [main, main], "initContainers": [main]}
+    spec = {"selector": {"application": "a web server"}, "nodeSelector": {"application": "a web server"}}
+    found = {**pod("a", **spec, **containers), "metadata": {"name": "a", **alike}}
+    for _ in range(2):
+        made = copy.deepcopy(decoding.event(event(found))["object"])
+        made["metadata"]["labels"]["new"] = "label"
+        made["spec"]["selector"]["new"] = "term"
+        made["spec"]["containers"][0]["env"].append({"name": "NEW"})
+        made["spec"]["initContainers"][0]["volumeMounts"].clear()
+        assert made["metadata"]["annotations"] == made["spec"]["nodeSelector"] == alike["annotations"]
+        assert made["metadata"]["labels"].keys() == {"application", "new"}
+        assert made["spec"]["containers"][1] == main
+        assert made["spec"]["containers"][0]["volumeMounts"] == main["volumeMounts"]
+
+
 def test_what_is_met_again_is_remembered_through_much_that_is_not() -> None:
     decoding = CompactDecoding()
     first = decoding.event(event(pod("a")))["object"]
     for number in range(400):
         found = decoding.event(event(pod(f"x{number}", hostname=f"{number}" * 1000)))["object"]
     assert found["spec"]["containers"][0]["env"] is first["spec"]["containers"][0]["env"]
-    assert sum(len(text) for text in (*decoding._new, *decoding._old)) < 1 << 21
+    assert sum(len(text) for *_, text in (*decoding._new, *decoding._old)) < 1 << 21
 
 
 @pytest.mark.parametrize(

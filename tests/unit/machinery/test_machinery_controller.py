@@ -146,3 +146,26 @@ async def test_events_are_written_and_counted() -> None:
     assert recorder._task is not None
     recorder._task.cancel()
     await asyncio.gather(recorder._task, return_exceptions=True)
+
+
+async def test_a_key_whose_work_was_cancelled_is_worked_on_by_the_next_run() -> None:
+    """As when a component fails beside the controller, and both are begun again."""
+    async with Running((CONFIGMAPS, "ConfigMap")) as running:
+        begun, done = asyncio.Event(), asyncio.Event()
+
+        async def reconcile(_: Key) -> None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            done.set()
+
+        controller = Controller("test", reconcile)
+        controller.watch(running.api.informers.informer(CONFIGMAPS))
+        running.api.put(CONFIGMAPS, config("a"))
+        first = asyncio.create_task(controller.run())
+        async with asyncio.timeout(60):
+            await begun.wait()
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            running.start(controller)
+            await done.wait()

@@ -31,23 +31,25 @@ _log = structlog.get_logger("kumo.csi-controllers")
 class CsiControllers:
     """Waits for the driver, asks it what it can do, and runs the controllers that this calls for.
 
-    `client` needs the rights that `rights.RULES` lists; `informers` are its own, and are run by the composition.
+    `client` needs the rights that `rights.RULES` lists.
     """
 
     name = "csi-controllers"
 
-    def __init__(self, config: CsiControllersConfig, client: Client, informers: Informers) -> None:
+    def __init__(self, config: CsiControllersConfig, client: Client) -> None:
         self._config = config
         self._client = client
-        self._informers = informers
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled; it may be called again, and then asks the driver again."""
         async with CsiClient(self._config.socket) as csi:
             facts = await facts_of(csi, of_node=bool(self._config.node))
             _log.info("driver found", driver=facts.name, controller=sorted(facts.controller), node=self._config.node)
-            tools = Tools(self._config, facts, csi, self._client, self._informers)
+            # New ones: those of an earlier run would go on telling its controllers of every change.
+            informers = Informers(self._client)
+            tools = Tools(self._config, facts, csi, self._client, informers)
             async with asyncio.TaskGroup() as group:
+                group.create_task(informers.run(), name="csi-informers")
                 for component in self._components(tools):
                     group.create_task(component.run(), name=component.name)
 

@@ -45,8 +45,10 @@ class ClusterDns:
         )
         self._catalog = Catalog(informers)
         self._wake = asyncio.Event()
+        self._forwarder: Forwarder | None = None
         self._services.on_change(self._changed)
         self._slices.on_change(self._changed)
+        self._settings.on_change(lambda _, new: self._route(new))
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         obj = new or old
@@ -56,11 +58,11 @@ class ClusterDns:
                 self._wake.set()
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises OSError when there is no port to listen on."""
+        """Serve until cancelled; it may be called again after a failure. Raises OSError: no port to listen on."""
         config = self.config
         without = frozenset((config.address, config.service_address))
-        forwarder = Forwarder(config.resolv_conf, without)
-        self._settings.on_change(lambda _, new: _route(forwarder, new))
+        forwarder = self._forwarder = Forwarder(config.resolv_conf, without)
+        self._route(self._settings.get(routes.NAME, routes.NAMESPACE))
         resolver = Resolver(Zone(config, self._catalog), forwarder, lambda: self._catalog.synced)
         figures = Figures(lambda: (forwarder.hits, forwarder.misses))
         server = Server(resolver, config.address, config.port, figures)
@@ -71,6 +73,15 @@ class ClusterDns:
         finally:
             await server.close()
             await forwarder.close()
+
+    def _route(self, settings: Object | None) -> None:
+        """Follow the ConfigMap; one that can't be understood changes nothing."""
+        if self._forwarder is None or (settings is not None and name_of(settings) != routes.NAME):
+            return
+        try:
+            self._forwarder.route(routes.routes_of(settings))
+        except ValueError as error:
+            _log.error("the ConfigMap kube-system/kube-dns can't be understood", error=str(error))
 
     def _page(self, figures: Figures) -> Listener | None:
         host, _, port = self.config.metrics.rpartition(":")
@@ -133,13 +144,3 @@ class ClusterDns:
         elif differs(wanted, found):
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
             await client.update(ENDPOINTSLICES, wanted)
-
-
-def _route(forwarder: Forwarder, settings: Object | None) -> None:
-    """Follow the ConfigMap; one that can't be understood changes nothing."""
-    if settings is not None and name_of(settings) != routes.NAME:
-        return
-    try:
-        forwarder.route(routes.routes_of(settings))
-    except ValueError as error:
-        _log.error("the ConfigMap kube-system/kube-dns can't be understood", error=str(error))

@@ -19,12 +19,15 @@ from kumo.kubernetes.ingress.names import Names
 from kumo.kubernetes.ingress.publication import INGRESSES
 from kumo.kubernetes.ingress.secret_sources import AllSecrets, NamedSecrets, SecretSource
 from kumo.kubernetes.ingress.world import Plan, World, title
+from kumo.machinery.deadlines import ends_within
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
 from kumo.machinery.informer import Informers
 from kumo.machinery.tls import KeyPair
 
 _log = structlog.get_logger("kumo.ingress")
 _RETRY_FIRST, _RETRY_LONGEST = 0.2, 30.0
+_END_SECONDS = 30.0
+"""More than haproxy takes to end, or not to."""
 
 
 class IngressController:
@@ -65,8 +68,7 @@ class IngressController:
             if self._names is not None:
                 await self._names.close()
             await self._secrets.close()
-            # In a task of its own: time-outs in one that was cancelled already end it, before Python 3.11.5.
-            await asyncio.create_task(self._engine.stop())
+            await ends_within(_END_SECONDS, self._engine.stop())
 
     async def _keep(self) -> None:
         delay = _RETRY_FIRST

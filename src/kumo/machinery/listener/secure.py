@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from kumo.machinery.deadlines import ends_within
+
 _RECORD = 16384
 """The most that one TLS record carries."""
 _READS = 16
@@ -422,10 +424,6 @@ class SecureServer:
     async def wait_closed(self) -> None:
         """Return once every connection has ended; those that take long about it are cut off."""
         self._gone.clear()
-        if self._open:
-            try:
-                async with asyncio.timeout(1.0):
-                    await self._gone.wait()
-            except TimeoutError:
-                for each in list(self._open):
-                    each.abort()
+        if self._open and not await ends_within(1.0, self._gone.wait()):
+            for each in list(self._open):
+                each.abort()

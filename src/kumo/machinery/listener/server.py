@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from kumo.machinery.deadlines import ends_within
 from kumo.machinery.http import Answer, Handler, Request
 from kumo.machinery.listener.connection import Connection, Exchange, serve
 from kumo.machinery.listener.identity import Identify, Peers, user_of_peer
@@ -95,12 +96,9 @@ class _Server(web.Server):
                 connection.force_close()
             elif connection.exchange is not None:
                 connection.exchange.end()
-        if any(c.transport is not None for c in self._connections):
-            try:
-                async with asyncio.timeout(grace):
-                    await self._drained.wait()
-            except TimeoutError:
-                _log.warning("requests cut off at shutdown", count=len(self._connections))
+        living = any(c.transport is not None for c in self._connections)
+        if living and not await ends_within(grace, self._drained.wait()):
+            _log.warning("requests cut off at shutdown", count=len(self._connections))
         await self.shutdown(0.05)
 
 

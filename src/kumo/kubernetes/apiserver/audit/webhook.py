@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from kumo.kubernetes.apiserver.audit.config import Batching
+from kumo.machinery.deadlines import ends_within
 from kumo.machinery.transport import HttpTransport
 
 _log = structlog.get_logger("kumo.audit")
@@ -78,10 +79,6 @@ class WebhookBackend:
 
     async def close(self) -> None:
         """Send once more what is left, then let go of the connection."""
-        if self._events:
-            try:
-                async with asyncio.timeout(2.0):
-                    await self._send()
-            except TimeoutError:
-                self.errors += len(self._events)
+        if self._events and not await ends_within(2.0, self._send()):
+            self.errors += len(self._events)
         await self._transport.close()

@@ -69,6 +69,9 @@ class GarbageCollector:
             except Exception:
                 _log.exception("garbage collection failed", uid=uid)
                 self._queue.retry(uid)
+            except asyncio.CancelledError:
+                self._queue.add(uid)  # For the next `run`, if there is one: the component may be begun again.
+                raise
             finally:
                 self._queue.done(uid)
 
