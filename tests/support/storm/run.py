@@ -46,7 +46,7 @@ async def storm(
     site = Site(cloud, Client(transport), ledger, directory)
     site.deaths = lambda: sum(any(w in told for w in ("control", "node", "super")) for told in chaos.told)
     following = asyncio.create_task(ledger.run())
-    audit = Audit()
+    audit = Audit(chaos.instance.cgroup_root)
     try:
         with audit:
             tasks = [asyncio.create_task(work(site), name=work.__name__) for work in works]
