@@ -487,3 +487,20 @@ async def test_a_node_that_serves_ingresses(world: World) -> None:
     await world.admin.patch(NODES, "m2", {"metadata": {"labels": {INGRESS_LABEL: None}}})
     await world.refused("ingress", "update", ENDPOINTSLICES, endpoints("kumo-ingress-m2"), "it has no label")
     await world.do("ingress", "delete", ENDPOINTSLICES, endpoints("kumo-ingress-m2"))
+
+
+@pytest.mark.parametrize("name", ["system:node:", "system:nodes", "somebody"])
+async def test_members_of_the_nodes_group_that_are_no_node_act_for_nobody(world: World, name: str) -> None:
+    """A bootstrap token gets a certificate for any name that begins like a node's, also for one that ends there."""
+    ca = tls.ensure_ca(world.server.pki)
+    pair = tls.ensure_client_certificate(ca, world.server.pki, f"odd-{name[-5:-1]}", name, ["system:nodes"])
+    secret = {"metadata": {"name": "cert", "namespace": "somewhere"}}
+    for user in (VIRT_USER, INGRESS_USER, CSI_USER):
+        headers = {"Impersonate-User": user}
+        transport = HttpTransport(
+            world.server.url, ca=world.server.ca or "", cert=pair.cert, key=pair.key, headers=headers
+        )
+        with pytest.raises(StatusError, match="is no node") as told:
+            await Client(transport).get(SECRETS, secret["metadata"]["name"], "somewhere")
+        assert told.value.code == 403
+        await transport.close()

@@ -23,7 +23,7 @@ from kumo.api.users import (
 )
 from kumo.kubernetes.apiserver.attributes import RequestInfo
 from kumo.kubernetes.apiserver.authorization.authorizer import forbidden_error
-from kumo.kubernetes.apiserver.authorization.nodes import node_of
+from kumo.kubernetes.apiserver.authorization.nodes import NODES_GROUP, node_of
 from kumo.machinery.http import Request, header_lines
 
 _EXTRA = "impersonate-extra-"
@@ -56,6 +56,10 @@ class Impersonation:
         wanted = _wanted(request.headers)
         if wanted is None:
             return user
+        node = node_of(user)
+        if NODES_GROUP in user.groups and not node:
+            # Its signer signs any name that begins like a node's; what is done for no node would not be narrowed.
+            raise forbidden_error(user, _asked("impersonate", "users", wanted.name, ""), "the user is no node")
         modes = _modes(wanted, user)
         first = self._worked.get(user.name)
         if first is not None and first in modes:
@@ -71,7 +75,6 @@ class Impersonation:
                 self._worked.clear()
             self._worked[user.name] = mode
             request.headers = {k: v for k, v in request.headers.items() if not k.startswith("impersonate-")}
-            node = node_of(user)
             if node is not None:  # Whoever a node wants to be, he is that on this node and on no other.
                 found = replace(found, extra={**found.extra, _NODE_NAME: (node,)})
             return found
