@@ -6,6 +6,7 @@ import pytest
 
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.node import runtime_abilities
+from kumo.kubernetes.kubelet.node_advertised import advertised, is_behind
 from kumo.kubernetes.kubelet.node_events import reasons, standing
 
 pytestmark = pytest.mark.unit
@@ -53,3 +54,24 @@ def test_what_a_runtime_can_do_is_told_by_those_that_say_so() -> None:
 
 def test_others_conditions_are_not_the_kubelets() -> None:
     assert standing(conditions(Ready="True", NetworkUnavailable="False")) == {"Ready": "True"}
+
+
+@pytest.mark.parametrize(
+    ("capacity", "allocatable", "written"),
+    [
+        ({"cpu": "4"}, {"cpu": "3"}, {}),
+        ({"cpu": "4", "example.com/thing": "2"}, {"cpu": "3"}, {"example.com/thing": "2"}),
+        ({"cpu": "4", "example.com/thing": "2"}, {"cpu": "3", "example.com/thing": "1"}, {"example.com/thing": "2"}),
+        ({"cpu": "4"}, {"cpu": "3", "example.com/thing": "2"}, {"example.com/thing": None}),
+        ({"cpu": "4"}, {"cpu": "3", "example.kubernetes.io/thing": "2"}, {}),
+        ({}, {}, {}),
+    ],
+)
+def test_what_others_advertise(
+    capacity: dict[str, str], allocatable: dict[str, str], written: dict[str, str | None]
+) -> None:
+    node = {"status": {"capacity": capacity, "allocatable": allocatable}}
+    assert advertised(node, {"cpu"}) == written
+    assert is_behind(node, {"cpu"}) == bool(written)
+    right = {k: v for k, v in {**allocatable, **written}.items() if v is not None}
+    assert not is_behind({"status": {"capacity": capacity, "allocatable": right}}, {"cpu"})

@@ -22,6 +22,7 @@ from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.config import KubeletConfig
 from kumo.kubernetes.kubelet.machine import Machine
+from kumo.kubernetes.kubelet.node_advertised import advertised, is_behind
 from kumo.kubernetes.kubelet.node_events import Conditions, reasons, standing
 from kumo.machinery.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH, Client
 from kumo.machinery.events import NORMAL, WARNING, EventRecorder
@@ -202,6 +203,7 @@ class NodeKeeper:
         self._recorder = recorder
         self._boot = ""
         self._leaving = False
+        self._own: frozenset[str] = frozenset()  # the resources that the kubelet itself has written
         self._soon = False
         self._client = client
         self._engine = engine
@@ -239,6 +241,8 @@ class NodeKeeper:
         self._node = new
         if standing(said) != standing(mine):
             self.poke()
+        elif self._own and is_behind(new, self._own):
+            self.poke_soon()
 
     async def leave(self) -> None:
         """Say that the node ends, so that nothing new comes here and what is elsewhere takes over."""
@@ -325,6 +329,8 @@ class NodeKeeper:
         status["conditions"] = node_conditions(old, self._problem, timestamp(), self.pressures())
         self._tell(old, status["conditions"])
         status["volumesInUse"] = list(self.volumes_in_use()) or None
+        self._own = frozenset(status["capacity"])
+        status["allocatable"] |= advertised(self._node, self._own)
         # Lists that a strategic merge would merge by key are wanted as they are.
         for name in ("addresses",):
             status[name] = [*status[name], {"$patch": "replace"}]
