@@ -24,6 +24,7 @@ _PROPERTIES = (
     "DefaultDependencies=no",  # at a shutdown it goes last: pods end by kumo's order
     "KillMode=process",
     "RefuseManualStop=yes",
+    "CollectMode=inactive-or-failed",  # `kumo reset` kills the keeper: no failed unit is to be left, or be in the way
     "OOMPolicy=continue",  # else one container without memory would end the unit
     "TasksMax=infinity",
     "OOMScoreAdjust=-999",
@@ -80,9 +81,12 @@ def release(identity: str) -> None:
     """End the unit, once no pod is in it any more. Never raises."""
     top = _GROUPS / unit_group(identity).lstrip("/")
     pods = top / "pods"
+    for folder, _, _ in os.walk(pods, topdown=False):  # groups of pods that have ended may be left
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
+    if pods.is_dir():
+        return
     with contextlib.suppress(OSError):
-        if pods.is_dir():
-            pods.rmdir()
         for pid in (top / "keeper" / "cgroup.procs").read_text().split():
             os.kill(int(pid), signal.SIGTERM)
 
