@@ -11,13 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kumo.api.errors import is_not_found
+import structlog
+
+from kumo.api.errors import StatusError, is_not_found
 from kumo.api.objects import Object, namespace_of, parse_timestamp, uid_of
 from kumo.api.resources import GVR, SERVICEACCOUNTS
 from kumo.machinery.client import Client
 
 FRESH = 1.0
 """Seconds within which an object need not be fetched again when a container starts: ten pods at once ask once."""
+_SHARE_OF_LIFE = 0.8
+_MOST_AGE = 24 * 3600.0
+"""When a token is replaced: after that share of its life, and at that age. Upstream: `pkg/kubelet/token`."""
+_log = structlog.get_logger("kumo.kubelet")
 
 
 @dataclass(slots=True)
@@ -30,7 +36,8 @@ class _Entry:
 class _Token:
     text: str
     refresh_at: float
-    expires: str = ""
+    expires: str
+    ends: float
 
 
 class References:
@@ -66,7 +73,10 @@ class References:
         return dict(zip(wanted, found))
 
     async def token(self, pod: Object, audience: str, seconds: int) -> str:
-        """A token of the pod's service account, bound to the pod; a new one once 80 % of its life is over."""
+        """A token of the pod's service account, bound to the pod; a new one once 80 % of its life, or a day, is over.
+
+        One that is still good does while there is no new one to be had. Raises StatusError, ConnectionError.
+        """
         return (await self.token_until(pod, audience, seconds))[0]
 
     async def token_until(self, pod: Object, audience: str, seconds: int) -> tuple[str, str]:
@@ -83,11 +93,19 @@ class References:
             "kind": "TokenRequest",
             "spec": spec | {"boundObjectRef": bound},
         }
-        made = await self._client.create(SERVICEACCOUNTS, request, namespace_of(pod), subresource="token", name=account)
-        now = time.time()
-        life = parse_timestamp(made["status"]["expirationTimestamp"]) - now
-        expires = made["status"]["expirationTimestamp"]
-        known = self._tokens[key] = _Token(made["status"]["token"], now + 0.8 * life, expires)
+        try:
+            made = await self._client.create(
+                SERVICEACCOUNTS, request, namespace_of(pod), subresource="token", name=account
+            )
+        except (StatusError, OSError, TimeoutError) as error:
+            if known is None or time.time() >= known.ends:
+                raise
+            _log.info("can't renew a token yet", pod=pod["metadata"]["name"], error=str(error))
+            return known.text, known.expires
+        now, expires = time.time(), made["status"]["expirationTimestamp"]
+        ends = parse_timestamp(expires)
+        refresh_at = now + min(_SHARE_OF_LIFE * (ends - now), _MOST_AGE)
+        known = self._tokens[key] = _Token(made["status"]["token"], refresh_at, expires, ends)
         return known.text, expires
 
     def forget_pod(self, uid: str) -> None:
