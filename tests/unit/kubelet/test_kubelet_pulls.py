@@ -6,18 +6,19 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
 
 from kumo.api.objects import Object
+from kumo.host.containerd.rpc import EngineError
 from kumo.host.containerd.stubs import cri_pb2 as cri
 from kumo.kubernetes.kubelet.backoff import Backoff
 from kumo.kubernetes.kubelet.images import ImageManager
 from kumo.kubernetes.kubelet.pulls.credentials import Credential, PullSecret, lookup, repository
 from kumo.kubernetes.kubelet.pulls.ledger import PullLedger
-from kumo.kubernetes.kubelet.pulls.puller import TokenBucket, aggregate, explained
+from kumo.kubernetes.kubelet.pulls.puller import Puller, PullFailed, PullLimits, TokenBucket, aggregate, explained
 from kumo.kubernetes.kubelet.pulls.records import Pulled, RecordFiles, decode, encode, file_name
 from kumo.kubernetes.kubelet.pulls.verification import Access, judge, make_policy, merged, parse_pattern, untagged
 from kumo.kubernetes.kubelet.stats.families import FAMILIES
@@ -178,6 +179,52 @@ async def test_a_pull_that_was_over_when_the_kubelet_was_killed_is_nobodys(tmp_p
     await absent.begin("busybox")
     await absent.failed("busybox")
     assert absent.sizes == (0, 0)
+
+
+async def test_an_image_that_came_when_nobody_waited_any_more_is_nobodys(tmp_path: Path) -> None:
+    """A pod that is deleted amid its pull, and one without a secret whose pull fails, open nobody's image to all."""
+    images: list[cri.Image] = []
+    book = ledger(tmp_path, images)
+    await book.begin("busybox")
+    await book.given_up("busybox")
+    assert await _pull_of(book, "busybox", "sha256:1", THEIRS)  # it is here after all
+    await book.begin("busybox")
+    await book.failed("busybox")
+    assert await _pull_of(book, "busybox", "sha256:1", THEIRS)
+    images.append(cri.Image(id="sha256:1", repo_tags=["docker.io/library/busybox:latest"]))
+    await book.prune({"sha256:1"}, 0.0)
+    assert book.sizes == (0, 1)
+    for known in (book, ledger(tmp_path)):
+        assert await _pull_of(known, "busybox", "sha256:1", THEIRS)
+
+
+async def test_a_pull_that_was_given_up_and_gave_nothing_is_forgotten_at_the_second_look(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    await book.begin("busybox")
+    await book.given_up("busybox")
+    await book.prune((), 0.0)
+    assert book.sizes == (1, 0)
+    await book.begin("busybox")
+    await book.prune((), 0.0)
+    assert book.sizes == (1, 0)  # it is under way again
+    await book.failed("busybox")
+    assert book.sizes == ledger(tmp_path).sizes == (0, 0)
+    assert not list((tmp_path / "image_manager" / "pulling").iterdir())
+
+
+@pytest.mark.parametrize(("code", "doubtful"), [("UNAVAILABLE", True), ("CANCELLED", True), ("UNKNOWN", False)])
+async def test_a_failure_says_whether_the_image_may_be_here(code: str, doubtful: bool) -> None:
+    asked: list[str] = []
+
+    class Service:
+        async def pull(self, name: str, _: object) -> str:
+            asked.append(name)
+            raise EngineError(code, "no")
+
+    puller = Puller(cast("Any", Service()), PullLimits())
+    with pytest.raises(PullFailed) as failure:
+        await puller.pull("a", (), lambda: asked.append("asking"))
+    assert failure.value.doubtful is doubtful and asked == ["asking", "a"]
 
 
 async def test_a_record_that_can_not_be_read_means_a_pull_and_is_mended_by_it(tmp_path: Path) -> None:

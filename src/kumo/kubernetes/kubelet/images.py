@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from kumo.api.errors import StatusError
@@ -168,20 +168,29 @@ class ImageManager:
             text = f'Failed to record image pull intent for container image "{image}": {error}'
             raise ImageTrouble("ErrImagePull", text, 10.0) from error
         self._events.record(pod, NORMAL, "Pulling", f'Pulling image "{image}"', path)
-        began, recorded = time.monotonic(), False
+        began = time.monotonic()
+        ended: Callable[[str], Awaitable[None]] | None = self._ledger.failed
+
+        def asking() -> None:
+            # From here on nobody knows what the registry and containerd make of it, unless they say so.
+            nonlocal ended
+            ended = self._ledger.given_up
+
         try:
-            pulled = await self._puller.pull(name, credentials)
-            recorded = True
+            pulled = await self._puller.pull(name, credentials, asking)
+            ended = None
             await asyncio.shield(self._ledger.succeeded(image, pulled.ref, pulled.used))
             found = await self._service.status(name)
         except (PullFailed, EngineError) as error:
+            if isinstance(error, PullFailed) and not error.doubtful:
+                ended = self._ledger.failed
             said = error.wire if isinstance(error, EngineError) else str(error)
             raise self._failed(pod, image, said, path) from error
         finally:
             took = time.monotonic() - began
             self.spent[key[0]] = self.spent.get(key[0], 0.0) + took
-            if not recorded:
-                await asyncio.shield(self._ledger.failed(image))
+            if ended is not None:
+                await asyncio.shield(ended(image))
             self.tell_sizes()
         if found is None:
             raise ImageTrouble("ErrImagePull", f'image "{image}" vanished after it was pulled', 1.0)

@@ -35,6 +35,8 @@ class PullLedger:
         self._images = images
         self._intents: dict[str, int] = {}
         self._records: dict[str, Pulled | None] = {}
+        self._doubtful: dict[str, bool] = {}
+        """Images that may be here by a pull that nobody waited for, and whether they were looked for already."""
         self._loaded = False
         self._one = asyncio.Lock()
 
@@ -85,25 +87,36 @@ class PullLedger:
             access = Access(secrets=(used.source,))
         # Without a record the intent stays: the image was pulled by somebody, nobody knows by whom.
         if await self._remember(image, ref, access):
+            self._doubtful.pop(image, None)
             await self.failed(image)
 
     async def failed(self, image: str) -> None:
         """The pull gave nothing."""
         async with self._one:
-            left = self._intents.get(image, 1) - 1
-            if left > 0:
-                self._intents[image] = left
-                return
-            try:
-                await asyncio.to_thread(self._files.intend_no_more, image)
-            except OSError as error:
-                _log.warning("an image pull's intent can't be removed", image=image, error=str(error))
-            else:
-                self._intents.pop(image, None)
+            self._intents[image] = max(0, self._intents.get(image, 1) - 1)
+            await self._end(image)
+
+    async def given_up(self, image: str) -> None:
+        """Nobody waits for the pull any more, which may end well all the same: as after a kill, the intent stays."""
+        async with self._one:
+            self._intents[image] = max(0, self._intents.get(image, 1) - 1)
+            self._doubtful[image] = False
+
+    async def _end(self, image: str) -> None:
+        """Remove the intent, unless somebody pulls the image, or somebody may have."""
+        if self._intents.get(image) or image in self._doubtful:
+            return
+        try:
+            await asyncio.to_thread(self._files.intend_no_more, image)
+        except OSError as error:
+            _log.warning("an image pull's intent can't be removed", image=image, error=str(error))
+        else:
+            self._intents.pop(image, None)
 
     async def prune(self, images: Collection[str], until: float) -> None:
         """Forget the records of images that are no longer here, unless they were written after `until`."""
         await self._load()
+        await self._settle()
         async with self._one:
             for ref, record in list(self._records.items()):
                 if record is not None and ref not in images and record.updated_at < until - 1:  # whole seconds
@@ -141,22 +154,41 @@ class PullLedger:
         """Read the files, once; pulls that were over when the kubelet was killed become records of nobody."""
         if self._loaded:
             return
-        intents: set[str] = set()
         async with self._one:
-            if not self._loaded:
-                intents, self._records = await asyncio.to_thread(self._files.load)
-                self._intents = dict.fromkeys(intents, 0)
-                self._loaded = True
-        if intents:
-            try:
-                await self._settle(intents)
-            except EngineError as error:  # the intents stay: whoever wants such an image pulls it
-                _log.info("the images can't be listed", error=str(error))
+            if self._loaded:
+                return
+            intents, self._records = await asyncio.to_thread(self._files.load)
+            self._intents, self._doubtful = dict.fromkeys(intents, 0), dict.fromkeys(intents, False)
+            self._loaded = True
+        await self._settle()
 
-    async def _settle(self, intents: set[str]) -> None:
-        wanted = {normalize(image): image for image in intents}
-        for found in await self._images():
-            for name in (*found.repo_tags, *found.repo_digests):
-                image = wanted.get(name)
-                if image is not None and await self._remember(image, found.id, None):
-                    await self.failed(image)
+    async def _settle(self) -> None:
+        """What is here by a doubtful pull becomes a record of nobody; what is not, though looked for twice, is let go.
+
+        Twice, because containerd may take a while to hear that a pull was given up.
+        """
+        if not self._doubtful:
+            return
+        wanted = {normalize(image): image for image in self._doubtful}
+        try:
+            images = await self._images()
+        except EngineError as error:  # the intents stay: whoever wants such an image pulls it
+            _log.info("the images can't be listed", error=str(error))
+            return
+        here = {wanted[name]: found.id for found in images for name in _names(found) if name in wanted}
+        for image in wanted.values():
+            looked = self._doubtful.get(image, False)
+            if image in here:
+                settled = await self._remember(image, here[image], None)
+            else:
+                settled = looked
+            async with self._one:
+                if settled:
+                    self._doubtful.pop(image, None)
+                    await self._end(image)
+                elif image in self._doubtful:
+                    self._doubtful[image] = True
+
+
+def _names(image: cri.Image) -> tuple[str, ...]:
+    return (*image.repo_tags, *image.repo_digests)

@@ -15,9 +15,16 @@ from kumo.host.containerd.cri import ImageService
 from kumo.host.containerd.rpc import EngineError
 from kumo.kubernetes.kubelet.pulls.credentials import Credential
 
+_UNHEARD = ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED")
+"""Codes of errors that say nothing of what containerd did."""
+
 
 class PullFailed(Exception):
-    """The image could not be pulled; the text is as upstream prints it."""
+    """The image could not be pulled; the text is as upstream prints it. `doubtful`: it may be here all the same."""
+
+    def __init__(self, text: str, *, doubtful: bool = False) -> None:
+        super().__init__(text)
+        self.doubtful = doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +80,25 @@ class Puller:
             asyncio.Semaphore(most) if most > 0 else contextlib.nullcontext()
         )
 
-    async def pull(self, name: str, credentials: Sequence[Credential]) -> PulledImage:
-        """Wait in line and pull. Raises PullFailed."""
+    async def pull(
+        self, name: str, credentials: Sequence[Credential], asking: Callable[[], None] = lambda: None
+    ) -> PulledImage:
+        """Wait in line and pull; `asking` is called when containerd is asked. Raises PullFailed."""
         async with self._line:
             if not self._bucket.take():
                 raise PullFailed("pull QPS exceeded")
             began = time.monotonic()
-            errors: list[str] = []
+            errors: list[EngineError] = []
+            asking()
             tried: Sequence[Credential | None] = credentials or (None,)
             for credential in tried:
                 try:
                     ref = await self._service.pull(name, credential.auth if credential is not None else None)
                 except EngineError as error:
-                    errors.append(error.wire)
+                    errors.append(error)
                 else:
                     return PulledImage(ref, credential, time.monotonic() - began)
-        raise PullFailed(aggregate(errors))
+        raise PullFailed(aggregate([e.wire for e in errors]), doubtful=any(e.code in _UNHEARD for e in errors))
 
 
 def aggregate(errors: Sequence[str]) -> str:
