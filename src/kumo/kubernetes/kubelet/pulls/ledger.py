@@ -155,11 +155,10 @@ class PullLedger:
         if self._loaded:
             return
         async with self._one:
-            if self._loaded:
-                return
-            intents, self._records = await asyncio.to_thread(self._files.load)
-            self._intents, self._doubtful = dict.fromkeys(intents, 0), dict.fromkeys(intents, False)
-            self._loaded = True
+            if not self._loaded:
+                intents, self._records = await asyncio.to_thread(self._files.load)
+                self._intents, self._doubtful = dict.fromkeys(intents, 0), dict.fromkeys(intents, False)
+                self._loaded = True
         await self._settle()
 
     async def _settle(self) -> None:
