@@ -94,6 +94,19 @@ async def test_scheduler_queue_makes_what_failed_wait() -> None:
         assert await next_of(queue) == "a", attempt
 
 
+async def test_scheduler_queue_goes_on_with_a_pod_that_was_tried_for_days() -> None:
+    queue, clock = queue_of("a", "b")
+    assert await next_of(queue) == "a"
+    queue._pods["a"].attempts = queue._pods["a"].errors = 5000
+    queue.set_aside("a", ["Fit"])
+    queue.happened(NODE)
+    assert [await next_of(queue), await next_of(queue)] == ["b", "a"]
+    queue.back_off("a")
+    await assert_idle(queue)
+    clock.now += 10.0
+    assert await next_of(queue) == "a"
+
+
 async def test_scheduler_queue_holds_a_pod_for_which_room_is_made() -> None:
     queue, clock = queue_of("a")
     queue.set_aside(await next_of(queue), ["Fit"])

@@ -264,4 +264,5 @@ class SchedulingQueue:
         self._wake.set()
 
     def _delay(self, times: int) -> float:
-        return min(self._initial * 2.0 ** max(times - 1, 0), self._ceiling)
+        # A pod that fits nowhere is tried for days: a power of two above 1,023 is no number any more.
+        return min(self._initial * 2.0 ** min(max(times - 1, 0), 60), self._ceiling)

@@ -161,7 +161,7 @@ class VirtHandler:
 
     def _backoff(self, machine: Machine) -> float:
         machine.failures += 1
-        return float(min(2.0 ** (machine.failures - 1), _RETRY_MAX))
+        return float(min(2.0 ** min(machine.failures - 1, 30), _RETRY_MAX))
 
     async def _start(self, vmi: Object, machine: Machine) -> str:
         """Have the domain started; why not, if it could not be."""

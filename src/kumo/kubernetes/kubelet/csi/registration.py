@@ -124,7 +124,7 @@ class PluginWatcher:
         if not error:
             _log.info("plugin registered", plugin=plugin.name, kind=plugin.kind, endpoint=plugin.endpoint)
             return None
-        delay: float = min(_RETRY_FIRST * 2**plugin.attempts, _RETRY_LAST)
+        delay: float = min(_RETRY_FIRST * 2 ** min(plugin.attempts, 30), _RETRY_LAST)
         plugin.attempts += 1
         _log.info("plugin not registered", socket=str(socket.path), error=error, retry=delay)
         return delay
