@@ -62,6 +62,7 @@ CATALOG = Lists(
         service("web", clusterIP="10.96.0.20", ports=PORTS),
         service("db", clusterIP="None", ports=PORTS),
         service("empty", clusterIP="None", ports=PORTS),
+        service("no-name", type="ExternalName", externalName=f"{'x' * 64}.example.org"),
         service("mirror", type="ExternalName", externalName="mirror.example.org"),
         service("both", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21", "fd00:96::21"], ports=PORTS),
     ],
@@ -144,6 +145,12 @@ def test_answers(name: str, kind: str, answers: list[str]) -> None:
 )
 def test_names_that_do_not_exist(name: str) -> None:
     assert ZONE.answer(name, QTYPE.A).code == RCODE.NXDOMAIN
+
+
+@pytest.mark.parametrize("kind", [QTYPE.A, QTYPE.CNAME, QTYPE.TXT])
+def test_an_external_name_that_is_no_name_can_not_be_answered(kind: int) -> None:
+    found = ZONE.answer("no-name.shop.svc.cluster.local", kind)
+    assert (found.code, found.answers, found.alias) == (RCODE.SERVFAIL, [], "")
 
 
 @pytest.mark.parametrize(

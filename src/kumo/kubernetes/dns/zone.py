@@ -173,7 +173,11 @@ class Zone:
 
     def _external(self, name: str, target: str) -> Found:
         target = target.rstrip(".")
-        return Found(answers=[self._record(name, QTYPE.CNAME, CNAME(target + "."))], alias=target)
+        try:
+            alias = CNAME(target + ".")
+        except ValueError:  # Kubernetes takes labels above 63 bytes, which no name can have.
+            return Found(code=RCODE.SERVFAIL)
+        return Found(answers=[self._record(name, QTYPE.CNAME, alias)], alias=target)
 
     def _srv(self, name: str, kind: int, service: Object, key: Key, port: str, protocol: str) -> Found:
         targets = self._targets(service, key)
