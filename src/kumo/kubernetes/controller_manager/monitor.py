@@ -79,8 +79,10 @@ class ResourceMonitor:
         return self.discovery
 
     async def run(self) -> None:
-        """Run until cancelled: discover at start and whenever definitions change."""
+        """Run until cancelled: discover at start and whenever definitions change. It may be called again."""
         await self._definitions.wait_synced()
+        for gvr in list(self._own):  # Of an earlier run, with which they ended.
+            self._follow(gvr)
         try:
             while True:
                 self._changed.clear()
@@ -157,12 +159,14 @@ class ResourceMonitor:
 
     def _start(self, gvr: GVR, *, custom: bool) -> None:
         if custom:
-            informer = Informer(self._client, gvr)
-            self._own[gvr] = asyncio.create_task(informer.run(), name=f"monitor {gvr.group_resource}")
+            informer = self._watched[gvr] = Informer(self._client, gvr)
+            self._follow(gvr)
         else:
-            informer = self._informers.informer(gvr)
-        self._watched[gvr] = informer
+            informer = self._watched[gvr] = self._informers.informer(gvr)
         informer.on_change(lambda old, new: self._tell(gvr, old, new))
+
+    def _follow(self, gvr: GVR) -> None:
+        self._own[gvr] = asyncio.create_task(self._watched[gvr].run(), name=f"monitor {gvr.group_resource}")
 
     def _stop(self, gvr: GVR) -> None:
         informer = self._watched.pop(gvr)
