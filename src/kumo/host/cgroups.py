@@ -59,6 +59,10 @@ class Cgroups:
         name = "memory.max" if self.unified else "memory.limit_in_bytes"
         _write(self._file("memory", path, name), str(limit))
 
+    def counts_swap(self, path: str) -> bool:
+        """Whether swap of the group can be limited apart from its memory: on version 2, if the kernel counts it."""
+        return self.unified and self._file("memory", path, "memory.swap.max").exists()
+
     def remove(self, path: str) -> None:
         """Remove the group and all below it, bottom-up; what still has processes stays. Never raises."""
         for top in self._tops(path):

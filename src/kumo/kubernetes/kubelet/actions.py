@@ -53,6 +53,7 @@ from kumo.kubernetes.kubelet.stats.pod_times import PodTimes
 from kumo.kubernetes.kubelet.stats.probe_metrics import ProbeCounts
 from kumo.kubernetes.kubelet.stats.runtime_figures import RuntimeFigures
 from kumo.kubernetes.kubelet.stopping import Stopper
+from kumo.kubernetes.kubelet.unified import NodeMemory, group_settings
 from kumo.kubernetes.kubelet.user_namespaces import UserNamespaces, map_container, map_sandbox
 from kumo.kubernetes.kubelet.volumes.manager import FailedVolume, Volume, VolumeManager
 from kumo.machinery.informer import Informer
@@ -261,6 +262,14 @@ class PodActions:
         await self._post_start(pod, container, container_id, ips)
         return container_id
 
+    def _group_settings(self, pod: Object, container: Container) -> Mapping[str, str]:
+        groups, machine = self.tools.cgroups, self.tools.machine
+        if not groups.unified:
+            return {}
+        counted = groups.counts_swap(pod_cgroup(self.tools.config.cgroup_parent, uid_of(pod)))
+        node = NodeMemory(machine.memory, machine.swap, counted)
+        return group_settings(pod, container, self.tools.config.memory_policy, node)
+
     async def _container_config(
         self,
         pod: Object,
@@ -288,6 +297,7 @@ class PodActions:
             image=image,
             given=given,
             place=place,
+            group=self._group_settings(pod, container),
         )
         termination = termination_file(folder, container["name"])
         first_id = await self.tools.user_namespaces.first_id(pod, await self._runtime_handler(pod))

@@ -12,6 +12,7 @@ from kumo.kubernetes.kubelet.eviction.thresholds import DEFAULT as DEFAULT_EVICT
 from kumo.kubernetes.kubelet.placement.options import PlacementSettings
 from kumo.kubernetes.kubelet.pulls.puller import PullLimits
 from kumo.kubernetes.kubelet.pulls.verification import PRELOADED
+from kumo.kubernetes.kubelet.unified import MemoryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class KubeletConfig:
     """Names and patterns beside the safe ones (`allowedUnsafeSysctls`)."""
     seccomp_default: bool = False
     """Whether containers that say nothing of seccomp get the runtime's profile."""
+    memory_policy: MemoryPolicy = field(default_factory=MemoryPolicy)
+    """Which processes the kernel kills together, and who may be swapped out."""
     register: bool = True
     """Whether the kubelet makes its Node; else somebody else does."""
     taints: tuple[Mapping[str, str], ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Surroundings:
     place: Place = ANYWHERE
     seccomp_default: bool = False
     """Whether a container that says nothing of seccomp gets the runtime's profile."""
+    group: Mapping[str, str] = field(default_factory=dict)
+    """Files of its control group, by name, and what is written into them (version 2 alone)."""
 
 
 def log_path(container: str, restarts: int) -> str:
@@ -110,6 +112,7 @@ def container_config(
                 cpu_shares=limits.cpu_shares,
                 memory_limit_in_bytes=limits.memory,
                 oom_score_adj=oom_score(pod, container, around.node_memory),
+                unified=around.group,
             ),
             security_context=container_context(
                 pod,

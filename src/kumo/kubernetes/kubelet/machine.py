@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from kumo.kubernetes.kubelet.eviction.thresholds import MEMORY, NODE_BYTES, Thre
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Facts; memory and disk in bytes."""
+    """Facts; memory, disk and swap in bytes."""
 
     cpus: int
     memory: int
@@ -29,6 +30,7 @@ class Machine:
     kernel: str
     os_image: str
     architecture: str
+    swap: int = 0
 
     def capacity(self, config: KubeletConfig) -> dict[str, str]:
         """`Node.status.capacity`."""
@@ -83,7 +85,14 @@ def look(directory: Path) -> Machine:
         kernel=platform.release(),
         os_image=_os_image(),
         architecture=architecture(),
+        swap=swap_of(_read("/proc/meminfo")),
     )
+
+
+def swap_of(meminfo: str) -> int:
+    """Bytes of swap space, by the text of /proc/meminfo."""
+    found = re.search(r"^SwapTotal:\s+(\d+) kB$", meminfo, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _read(path: str) -> str:

@@ -121,6 +121,7 @@ def node_status(
             "operatingSystem": "linux",
             "osImage": machine.os_image,
             "systemUUID": machine.system_uuid,
+            **({"swap": {"capacity": machine.swap}} if machine.swap else {}),
         },
         "images": list(images),
     }

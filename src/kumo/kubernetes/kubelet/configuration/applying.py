@@ -27,6 +27,7 @@ from kumo.kubernetes.kubelet.placement.options import (
 from kumo.kubernetes.kubelet.pulls.puller import PullLimits
 from kumo.kubernetes.kubelet.shutdown.periods import by_priority
 from kumo.kubernetes.kubelet.sysctls import Allowlist
+from kumo.kubernetes.kubelet.unified import LIMITED_SWAP, MemoryPolicy
 
 _CPUS, _MEMORY, _DISK, _PIDS = "cpu", "memory", "ephemeral-storage", "pid"
 _SWAPS = Path("/proc/swaps")
@@ -36,12 +37,12 @@ _FOLLOWED = """
     evictionHard evictionMaxPodGracePeriod evictionMinimumReclaim evictionPressureTransitionPeriod evictionSoft
     evictionSoftGracePeriod failCgroupV1 failSwapOn fileCheckFrequency imageGCHighThresholdPercent
     imageGCLowThresholdPercent imageMaximumGCAge imageMinimumGCAge imagePullCredentialsVerificationPolicy kubeReserved
-    maxParallelImagePulls maxPods memoryManagerPolicy mergeDefaultEvictionSettings nodeLeaseDurationSeconds
-    nodeStatusMaxImages nodeStatusReportFrequency nodeStatusUpdateFrequency podPidsLimit podsPerCore
-    preloadedImagesVerificationAllowlist providerID registerNode registerWithTaints registryBurst registryPullQPS
-    reservedMemory reservedSystemCPUs resolvConf seccompDefault serializeImagePulls shutdownGracePeriod
-    shutdownGracePeriodByPodPriority shutdownGracePeriodCriticalPods staticPodPath syncFrequency systemReserved
-    topologyManagerPolicy topologyManagerPolicyOptions topologyManagerScope volumeStatsAggPeriod
+    maxParallelImagePulls maxPods memoryManagerPolicy memorySwap mergeDefaultEvictionSettings
+    nodeLeaseDurationSeconds nodeStatusMaxImages nodeStatusReportFrequency nodeStatusUpdateFrequency podPidsLimit
+    podsPerCore preloadedImagesVerificationAllowlist providerID registerNode registerWithTaints registryBurst
+    registryPullQPS reservedMemory reservedSystemCPUs resolvConf seccompDefault serializeImagePulls shutdownGracePeriod
+    shutdownGracePeriodByPodPriority shutdownGracePeriodCriticalPods singleProcessOOMKill staticPodPath syncFrequency
+    systemReserved topologyManagerPolicy topologyManagerPolicyOptions topologyManagerScope volumeStatsAggPeriod
     """
 HONOURED = frozenset(_FOLLOWED.split())
 """The fields that are followed. `nodeStatusUpdateFrequency`: what changes is told at once."""
@@ -116,6 +117,10 @@ def applied(config: KubeletConfig, given: Document) -> KubeletConfig:
         "max_images": document["nodeStatusMaxImages"],
         "allowed_sysctls": tuple(document["allowedUnsafeSysctls"]),
         "seccomp_default": document["seccompDefault"],
+        "memory_policy": MemoryPolicy(
+            single_kill=bool(document["singleProcessOOMKill"]),
+            limited_swap=document["memorySwap"]["swapBehavior"] == LIMITED_SWAP,
+        ),
         "register": document["registerNode"],
         "taints": tuple(document["registerWithTaints"]),
         "provider_id": document["providerID"],
@@ -197,6 +202,11 @@ def check_machine(document: Document, *, unified: bool, swaps: Path = _SWAPS) ->
         raise ConfigurationError(
             "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
             "removed in a future release"
+        )
+    if not unified and document["singleProcessOOMKill"] is False:
+        raise ConfigurationError(
+            "failed to validate kubelet configuration, error: invalid configuration: "
+            "singleProcessOOMKill must not be explicitly set to false when using cgroup v1"
         )
     try:
         lines = swaps.read_text().strip().splitlines() if document["failSwapOn"] else []
