@@ -29,13 +29,15 @@ format: setup ## Bring the code into the common form
 	$(BIN)/ruff format
 
 test: setup lint ## Everything: lint, then unit, component and end-to-end tests
-	$(AS_ROOT) $(BIN)/pytest tests/unit tests/component tests/e2e
+	$(AS_ROOT) $(BIN)/pytest -n auto tests/unit
+	$(AS_ROOT) $(BIN)/pytest -n 2 --dist loadfile tests/component
+	$(AS_ROOT) $(BIN)/pytest tests/e2e
 
 unit: setup ## The tests without I/O
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n auto tests/unit
 
-component: setup ## One component each, with its real neighbours
-	$(AS_ROOT) $(BIN)/pytest tests/component
+component: setup ## One component each, with its real neighbours; two files at a time
+	$(AS_ROOT) $(BIN)/pytest -n 2 --dist loadfile tests/component
 
 e2e: setup ## Real clients, real pods, real virtual machines
 	$(AS_ROOT) $(BIN)/pytest tests/e2e

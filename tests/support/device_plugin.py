@@ -32,6 +32,9 @@ class DevicePlugin:
         self.calls: list[tuple[str, list[str]]] = []
         self.prefers: list[str] = []
         self.refusal = ""
+        self.places: dict[str, list[int]] = {}
+        """NUMA nodes of devices that say where they are."""
+        self.cdi: list[str] = []
         self.registrations = 0
         self._changed = asyncio.Condition()
 
@@ -137,10 +140,17 @@ class DevicePlugin:
     async def _list(self, _: Any, __: Any) -> AsyncIterator[Any]:
         while True:
             seen = self.health
-            devices = [pb.Device(ID=i, health="Healthy" if ok else "Unhealthy") for i, ok in seen.items()]
+            devices = [
+                pb.Device(ID=i, health="Healthy" if ok else "Unhealthy", topology=self._place(i))
+                for i, ok in seen.items()
+            ]
             yield pb.ListAndWatchResponse(devices=devices)
             async with self._changed:
                 await self._changed.wait_for(lambda seen=seen: self.health is not seen)
+
+    def _place(self, device: str) -> Any:
+        nodes = self.places.get(device)
+        return None if nodes is None else pb.TopologyInfo(nodes=[pb.NUMANode(ID=n) for n in nodes])
 
     async def _prefer(self, request: Any, _: Any) -> Any:
         asked = request.container_requests[0]
@@ -158,7 +168,7 @@ class DevicePlugin:
             mounts=[pb.Mount(container_path="/opt/driver", host_path=str(self.shared), read_only=True)],
             devices=[pb.DeviceSpec(container_path=f"/dev/{i}", host_path="/dev/null", permissions="rw") for i in ids],
             annotations={"example.com/given": ",".join(ids)},
-            cdi_devices=[pb.CDIDevice(name="example.com/thing=0")],
+            cdi_devices=[pb.CDIDevice(name=name) for name in self.cdi],
         )
         return pb.AllocateResponse(container_responses=[answer])
 

@@ -38,7 +38,7 @@ _log = structlog.get_logger("kumo.kubelet")
 _UNALIGNED = Refusal("TopologyAffinityError", "Resources cannot be allocated with Topology locality")
 
 
-class PlacementError(Exception):
+class PlacementError(ValueError):
     """What an administrator has to mend before the node can start: a setting, or a file of a former kubelet."""
 
 
