@@ -14,6 +14,7 @@ from kumo.kubernetes.kubelet.configuration.configz import effective
 from kumo.kubernetes.kubelet.configuration.reading import ConfigurationError, completed, parse, read
 from kumo.kubernetes.kubelet.enforcing import limits
 from kumo.kubernetes.kubelet.machine import Machine
+from kumo.kubernetes.kubelet.unified import MemoryPolicy
 
 pytestmark = pytest.mark.unit
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
@@ -283,6 +284,24 @@ def test_machines_that_a_document_does_not_want(tmp_path: Path) -> None:
         check_machine(checked(document("failCgroupV1: true")), unified=False, swaps=swaps)
     with pytest.raises(ConfigurationError, match="running with swap on is not supported, please disable swap or set "):
         check_machine(checked(document("failSwapOn: true")), unified=True, swaps=swaps)
+    with pytest.raises(ConfigurationError, match="singleProcessOOMKill must not be explicitly set to false when using"):
+        check_machine(checked(document("singleProcessOOMKill: false")), unified=False, swaps=swaps)
+    check_machine(checked(document("singleProcessOOMKill: false")), unified=True, swaps=swaps)
+    check_machine(checked(document("singleProcessOOMKill: true")), unified=False, swaps=swaps)
     check_machine(checked(document("")), unified=False, swaps=swaps)
     swaps.write_text("Filename Type Size\n")
     check_machine(checked(document("failSwapOn: true\nfailCgroupV1: true")), unified=True, swaps=swaps)
+
+
+@pytest.mark.parametrize(
+    ("text", "single", "limited"),
+    [
+        ("", False, False),
+        ("singleProcessOOMKill: false\nmemorySwap: {swapBehavior: NoSwap}", False, False),
+        ("singleProcessOOMKill: true", True, False),
+        ("memorySwap: {swapBehavior: LimitedSwap}", False, True),
+    ],
+)
+def test_memory_policy(text: str, single: bool, limited: bool) -> None:
+    assert not ignored(document(text))
+    assert applied(CONFIG, document(text)).memory_policy == MemoryPolicy(single, limited)
