@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -78,8 +77,7 @@ class LauncherClient:
     async def close(self) -> None:
         """Close the connection; the launcher and its guest run on."""
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)  # Its cancellation, and not ours, is no news.
 
     async def _read(self) -> None:
         try:
