@@ -18,6 +18,7 @@ from pathlib import Path
 from kumo.api.pod_ranges import range6
 from kumo.cli.own_address import node_address
 from kumo.host.delegation import pods_group
+from kumo.machinery.files import write_file
 
 DEFAULT_DATA_DIR = Path("/var/lib/kumo")
 DEFAULT_PORT = 6443
@@ -317,14 +318,11 @@ def _refuse_impossible(data_dir: Path) -> None:
 
 
 def save(instance: Instance) -> None:
-    """Write the instance's settings, atomically, for root only. Raises InstanceError."""
-    path = instance.root / "instance.json"
-    fresh = path.with_suffix(".new")
+    """Write the instance's settings, whole or not at all, for root only. Raises InstanceError."""
+    text = json.dumps(asdict(instance), indent=2) + "\n"
     try:
         instance.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-        fresh.write_text(json.dumps(asdict(instance), indent=2) + "\n")
-        fresh.chmod(0o600)
-        fresh.replace(path)
+        write_file(instance.root / "instance.json", text.encode())
     except OSError as error:
         raise InstanceError(
             f"{instance.root} can't be written: {error.strerror}. Make room there, or choose another --data-dir"
