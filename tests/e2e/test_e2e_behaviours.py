@@ -313,9 +313,12 @@ def test_deployments_recreate_pause_fail_and_go_back(space: Space, diary: Diary)
     )  # fmt: skip
     space.kubectl("rollout", "status", "deployment/site", "--timeout=60s")
 
+    def wanted() -> list[Manifest]:
+        found = space.get("pods", "-l", "app=site")["items"]
+        return [p for p in found if "deletionTimestamp" not in p["metadata"]]
+
     def pages() -> set[str]:
-        running = [p for p in space.get("pods", "-l", "app=site")["items"] if "deletionTimestamp" not in p["metadata"]]
-        return {p["spec"]["containers"][0]["env"][0]["value"] for p in running}
+        return {p["spec"]["containers"][0]["env"][0]["value"] for p in wanted()}
 
     space.kubectl("rollout", "pause", "deployment/site")
     space.kubectl("set", "env", "deployment/site", "PAGE=two")
@@ -339,12 +342,16 @@ def test_deployments_recreate_pause_fail_and_go_back(space: Space, diary: Diary)
     space.kubectl("rollout", "undo", "deployment/site")
     space.kubectl("rollout", "status", "deployment/site", "--timeout=60s")
     assert pages() == {"two"}
-    history = space.kubectl("rollout", "history", "deployment/site").split()
-    assert [w for w in history if w.isdigit()] == ["3", "4"]  # the first is beyond the limit, the second is the fourth
-    old = {p["metadata"]["uid"] for p in space.get("pods", "-l", "app=site")["items"]}
+
+    def revisions() -> list[str]:
+        return [w for w in space.kubectl("rollout", "history", "deployment/site").split() if w.isdigit()]
+
+    # The first is beyond the limit, the second is the fourth; the history is cut after the status is written.
+    space.wait(lambda: revisions() == ["3", "4"], 60, "the history cut")
+    old = {p["metadata"]["uid"] for p in wanted()}
     space.kubectl("rollout", "restart", "deployment/site")
     space.kubectl("rollout", "status", "deployment/site", "--timeout=60s")
-    assert not old & {p["metadata"]["uid"] for p in space.get("pods", "-l", "app=site")["items"]}
+    assert not old & {p["metadata"]["uid"] for p in wanted()}
     space.kubectl("delete", "deployment", "site", "--wait=false")
 
 
