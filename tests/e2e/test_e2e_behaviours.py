@@ -445,6 +445,7 @@ def test_taints_gates_neighbours_and_rank(space: Space) -> None:
         space.cloud.kubectl("delete", "priorityclass", "behaviours", "--ignore-not-found")
         space.cloud.kubectl(*status, json.dumps([{"op": "remove", "path": where}]), check=False)
     space.kubectl("delete", "pod", "strange", "gated", "alone", "high", "--now", "--wait=false")
+    space.wait(lambda: thing not in space.cloud.get("node", node)["status"]["allocatable"], 60, "the thing gone")
 
 
 def test_a_namespace_has_its_limits(cloud: Cloud) -> None:

@@ -16,7 +16,7 @@ from kumo.kubernetes.kubelet.logs import LogOptions, read_log
 from support.kubelet import Node, phase_is, running, running_node
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
-LINES = 300
+LINES = 150
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
