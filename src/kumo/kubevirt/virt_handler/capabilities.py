@@ -31,6 +31,9 @@ _HOST_UUID = "00000000-0000-4000-8000-000000000000"
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # Not the launchers' user, which the node does not know: libvirtd turns away clients whose user has no name.
 _NOBODY = 65534
+# Debian's AppArmor profile for libvirtd changes to another one for QEMU, which the kernel refuses to a process that may
+# gain no privileges. The daemon stays without a profile: it is nobody's, and lives for a second.
+_WITHOUT_PROFILE = '{ printf "exec unconfined" > /proc/self/attr/apparmor/exec; } 2> /dev/null; exec "$@"'
 # libvirt's client library is loaded in a process of its own: it is needed once, and costs ten megabytes.
 _ASK = """
 import sys, time, libvirt
@@ -98,11 +101,10 @@ async def _run(paths: libvirt_guest.SessionPaths, kvm_node: Path | None) -> None
     command = libvirt_guest.argv(paths)
     drop = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"]
     drop += ["--pdeathsig", "TERM"]  # nothing of it stays when we are killed
+    command = [*drop, "/bin/sh", "-c", _WITHOUT_PROFILE, "sh", *command]
     if kvm_node is not None:
         script = 'mount --bind "$0" /dev/kvm && exec "$@"'
-        command = ["unshare", "--mount", "/bin/sh", "-c", script, str(kvm_node), *drop, *command]
-    else:
-        command = [*drop, *command]
+        command = ["unshare", "--mount", "/bin/sh", "-c", script, str(kvm_node), *command]
     quiet = asyncio.subprocess.DEVNULL
     daemon = await asyncio.create_subprocess_exec(
         *command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
