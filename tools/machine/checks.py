@@ -10,6 +10,7 @@ from pathlib import Path
 from machine.guest import Guest, GuestError
 
 _PODS = Path(__file__).with_name("pods.yaml").read_text()
+_NFS = Path(__file__).with_name("nfs.yaml").read_text()
 _GROUP = "/sys/fs/cgroup/kumo.slice/kumo-0-pods.service/pods"
 _SECONDS = 600.0
 
@@ -33,6 +34,9 @@ def limits(guest: Guest) -> None:
     _same(_numbers(guest, "guaranteed", "memory.max cpu.max cpu.weight"), ["67108864", "20000 100000", "8"])
     _same(_numbers(guest, "burstable", "memory.max cpu.max cpu.weight"), ["max", "max 100000", "8"])
     _same(_numbers(guest, "best", "memory.max cpu.max cpu.weight"), ["max", "max 100000", "1"])
+    own = "kubectl exec {} -- sh -c 'cd /sys/fs/cgroup && cat memory.oom.group memory.swap.max'"
+    for pod in ("guaranteed", "burstable", "best"):
+        _same(guest.run(own.format(pod)).split(), ["1", "0"])
     reason = "{.status.containerStatuses[0].state.terminated.reason}"
     _until(lambda: _same(guest.run(f"kubectl get pod greedy -o jsonpath='{reason}'"), "OOMKilled"))
     _same(guest.run("systemctl is-active kumo kumo-0-pods").split(), ["active", "active"])
@@ -72,6 +76,29 @@ def services(guest: Guest) -> None:
     _until(lambda: _like(guest.run(ask, check=False), "burstable"))
 
 
+def nfs(guest: Guest) -> None:
+    """A volume of type nfs is a server's export, and is unmounted with its pod."""
+    guest.run("mkdir -p /srv/share && exportfs -o rw,no_root_squash,insecure 127.0.0.1:/srv/share")
+    guest.run(f"systemctl start nfs-server && kubectl apply -f - <<'POD'\n{_NFS}\nPOD")
+    guest.run(f"kubectl wait --for=condition=Ready pod/shared --timeout={_SECONDS:.0f}s")
+    _until(lambda: _same(guest.run("cat /srv/share/said", check=False).strip(), "from a pod"))
+    _like(guest.run("findmnt -nt nfs,nfs4 -o SOURCE,TARGET"), r"127\.0\.0\.1:/srv/share\s+/var/lib/kumo/")
+    guest.run("kubectl delete pod shared")
+    _until(lambda: _same(guest.run("findmnt -nt nfs,nfs4", check=False), ""))
+    guest.run("systemctl stop nfs-server && exportfs -ua")
+
+
+def machine(guest: Guest) -> None:
+    """The launcher of a virtual machine starts QEMU, and AppArmor refuses nothing."""
+    guest.run("sed 's/running: false/running: true/' /root/kumo/docs/tutorial/vm.yaml | kubectl apply -f -")
+    phase = "kubectl get vmi testvm -o jsonpath='{.status.phase}'"
+    _until(lambda: _same(guest.run(phase, check=False), "Running"))
+    _like(guest.run("ps -C qemu-system-x86_64,qemu-system-x86 -o label="), r"\(enforce\)|unconfined")
+    _same(guest.run("journalctl -k --no-pager | grep 'apparmor=\"DENIED\"' | grep -E 'libvirt|qemu'", check=False), "")
+    guest.run("kubectl delete vm testvm")
+    _until(lambda: _same(guest.run("pgrep -a qemu-system", check=False), ""))
+
+
 def restart(guest: Guest) -> None:
     """A restart of the service leaves containers running."""
     before = guest.run(_IDS)
@@ -101,7 +128,7 @@ def removal(guest: Guest) -> None:
 
 
 CHECKS: tuple[Callable[[Guest], None], ...] = (
-    service, limits, confinement, resize, top, services, restart, reboot, removal,
+    service, limits, confinement, resize, top, services, nfs, machine, restart, reboot, removal,
 )  # fmt: skip
 _IDS = "kubectl get pods burstable best -o jsonpath='{.items[*].status.containerStatuses[0].containerID}'"
 

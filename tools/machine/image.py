@@ -22,7 +22,7 @@ HOME = "root/kumo"
 """Where the repository is in the guest, below its root."""
 _SYSTEM = (
     "systemd-sysv", "dbus", "udev", "libpam-systemd", "openssh-server", "git", "make", "linux-image-amd64", "apparmor",
-    "apparmor-utils", "lksctp-tools", "busybox-static",
+    "apparmor-utils", "lksctp-tools", "busybox-static", "nfs-common", "nfs-kernel-server",
 )  # fmt: skip
 _NETWORK = "[Match]\nName=en*\n[Network]\nDHCP=yes\n"
 _DEMO = (
