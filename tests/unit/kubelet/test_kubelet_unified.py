@@ -8,7 +8,7 @@ import pytest
 
 from kumo.host.cgroups import Cgroups
 from kumo.kubernetes.kubelet.machine import swap_of
-from kumo.kubernetes.kubelet.unified import MemoryPolicy, NodeMemory, group_settings
+from kumo.kubernetes.kubelet.unified import MemoryPolicy, NodeMemory, group_settings, unresizable
 
 pytestmark = pytest.mark.unit
 GI = 1 << 30
@@ -84,3 +84,38 @@ def test_swap_counts_where_the_kernel_has_the_file(tmp_path: Any) -> None:
     assert Cgroups(tmp_path).counts_swap("/kumo-1/pod1")
     file.unlink()
     assert not Cgroups(tmp_path).counts_swap("/kumo-1/pod1")
+
+
+def pair(
+    before: dict[str, Any], after: dict[str, Any], kind: str = "containers", **own: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    made = []
+    for resources in (before, after):
+        one = pod({"requests": {"cpu": "1"}})
+        one["spec"][kind] = [{"name": "x", "resources": resources, **own}]
+        one["spec"].setdefault("containers", [])
+        made.append(one)
+    return made[0], made[1]
+
+
+ASKS, ASKS_MORE = {"requests": {"memory": "1Gi"}}, {"requests": {"memory": "2Gi"}}
+AGAIN = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+RUNS_ON = [{"resourceName": "memory", "restartPolicy": "NotRequired"}]
+
+
+@pytest.mark.parametrize(
+    ("pods", "refused"),
+    [
+        (pair(ASKS, ASKS_MORE), True),
+        (pair(ASKS, ASKS_MORE, "initContainers", restartPolicy="Always"), True),
+        (pair(ASKS, ASKS_MORE, resizePolicy=RUNS_ON), True),
+        (pair(EQUAL, {"requests": {"memory": "512Mi"}, "limits": {"memory": "1Gi"}}), True),
+        (pair(ASKS, ASKS_MORE, resizePolicy=AGAIN), False),
+        (pair(ASKS, {"requests": {"memory": "1024Mi", "cpu": "2"}}), False),
+        (pair(EQUAL, {"requests": {"memory": "2Gi"}, "limits": {"memory": "2Gi"}}), False),
+    ],
+)
+def test_a_share_of_swap_is_not_resized(pods: tuple[dict[str, Any], dict[str, Any]], refused: bool) -> None:
+    wanted = "In-place resize of containers with swap is not supported." if refused else ""
+    assert unresizable(*pods, LIMITED) == wanted
+    assert unresizable(*pods, MemoryPolicy()) == ""

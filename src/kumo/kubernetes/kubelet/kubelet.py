@@ -50,6 +50,7 @@ from kumo.kubernetes.kubelet.static_side import StaticSide
 from kumo.kubernetes.kubelet.stats.provider import NodeStatistics
 from kumo.kubernetes.kubelet.status_writer import StatusWriter
 from kumo.kubernetes.kubelet.sysctls import Allowlist
+from kumo.kubernetes.kubelet.unified import unresizable
 from kumo.kubernetes.kubelet.worker import PodWorker, Shared
 from kumo.machinery.client import Client
 from kumo.machinery.events import EventRecorder
@@ -113,6 +114,9 @@ class Kubelet:
         )
         allocations.roomy, allocations.unresizable = self.devices.roomy, self.placement.unresizable
         tools = make_tools(given, references, self.storage, allocations, self.devices, self.claims, self.placement)
+        if tools.cgroups.unified:
+            swap, placement = config.memory_policy, self.placement.unresizable
+            allocations.unresizable = lambda old, new: unresizable(old, new, swap) or placement(old, new)
         self._services = tools.services
         self._static = StaticSide(
             config.manifests_directory,

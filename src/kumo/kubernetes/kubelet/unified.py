@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kumo.api import quantities
 from kumo.api.objects import Object
 from kumo.kubernetes.kubelet.resources import BURSTABLE, amount, qos_class
-from kumo.kubernetes.kubelet.spec import Container, is_critical
+from kumo.kubernetes.kubelet.spec import Container, containers, init_containers, is_critical
 
 LIMITED_SWAP = "LimitedSwap"
 _OOM_GROUP = "memory.oom.group"
@@ -44,6 +44,29 @@ def group_settings(pod: Object, container: Container, policy: MemoryPolicy, node
         limited = policy.limited_swap and _may_swap(pod, container)
         wanted[_SWAP_MAX] = str(_share(container, node) if limited else 0)
     return wanted
+
+
+def unresizable(old: Object, new: Object, policy: MemoryPolicy) -> str:
+    """Why the pod can't have the new resources while it runs, empty if it can: a share of swap stays as it is."""
+    if not policy.limited_swap:
+        return ""
+    before = {c["name"]: c for c in _resizable(old)}
+    for container in _resizable(new):
+        was = before.get(container["name"])
+        if was is None or _memory(was, "requests") == _memory(container, "requests") or _starts_again(was):
+            continue
+        if _may_swap(old, was) or _may_swap(new, container):
+            return "In-place resize of containers with swap is not supported."
+    return ""
+
+
+def _resizable(pod: Object) -> list[Container]:
+    return [*containers(pod), *init_containers(pod)]
+
+
+def _starts_again(container: Container) -> bool:
+    policies = container.get("resizePolicy") or ()
+    return any(p["resourceName"] == "memory" and p["restartPolicy"] == "RestartContainer" for p in policies)
 
 
 def _may_swap(pod: Object, container: Container) -> bool:
