@@ -129,6 +129,9 @@ def test_killed_with_the_supervisor_and_started_again(survivors: Cloud, victims:
     assert (status.returncode, down.returncode) == (3, 1)
     for told in (status.stdout, down.stderr):
         assert "Its supervisor was killed and " in told and " pods still run: 'kumo up --detach --data-dir" in told
+    instance = load(survivors.data_dir)
+    assert instance is not None
+    survivors.wait(lambda: not leftovers.daemons(instance), 30, "the end of the daemons")
     began = time.monotonic()
     survivors.up()
     survivors.wait(lambda: well(survivors), RECOVERY_SECONDS + SLACK, f"everything well after kill -9 of {victims}")

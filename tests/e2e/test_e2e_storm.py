@@ -27,7 +27,8 @@ EVERY: tuple[Work, ...] = (
 
 def test_a_storm_leaves_no_trace(cloud: Cloud) -> None:
     going = EVERY if SECONDS else SHORT
-    outcome = asyncio.run(storm(cloud, going, SEED, SECONDS or 5.0, pause=6.0 if SECONDS else 3.0, after=["requests"]))
+    outcome = asyncio.run(storm(cloud, going, SEED, SECONDS or 5.0, pause=6.0 if SECONDS else 3.0, after=["steady"]))
     print(f"seed {SEED}: {len(outcome.deaths)} strikes {outcome.deaths}; {outcome.done}; {outcome.events} events")
-    assert not outcome.wrong, f"seed {SEED}, {outcome.deaths}"
-    assert outcome.deaths and outcome.done["requests"] and outcome.events and outcome.looks
+    wrong = "\n".join(outcome.wrong)
+    assert not wrong, f"seed {SEED}, {outcome.deaths}:\n{wrong}"
+    assert outcome.deaths and outcome.events and outcome.looks

@@ -37,7 +37,8 @@ async def storm(
 ) -> Outcome:
     """Let the works go on for so many seconds of killing, and to their ends; then look at the node.
 
-    The killing begins once all that `after` names has been counted.
+    A work counts its rounds under its own name; one that never came round is wrong. The killing begins once all that
+    `after` names has been counted.
     """
     transport = kubeconfig.transport(cloud.data_dir / "admin.kubeconfig")
     chaos, ledger, outcome = Chaos(cloud, seed), Ledger(Client(transport)), Outcome()
@@ -63,6 +64,8 @@ async def storm(
             for task, result in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
                 if result is not None:
                     outcome.wrong.append(f"{task.get_name()}: {result!r}")
+                elif not site.done.get(task.get_name()):
+                    outcome.wrong.append(f"{task.get_name()} never came round")
         outcome.wrong += [*ledger.wrong, *(f"twice: {t}" for t in audit.twice)]
         ledger.checks.clear()
         try:

@@ -49,7 +49,7 @@ async def steady(site: Site) -> None:
     while site.going:
         if error := await _ask(address):
             site.ledger.wrong.append(f"the service failed: {error}")
-        site.count("requests")
+        site.count("steady")
         await asyncio.sleep(0.02)
     del site.ledger.checks["steady"]
     assert {uid_of(p): _containers(p) for p in site.ledger.of(_SPACE)} == before

@@ -39,6 +39,8 @@ _FEATURES = (
 _TOGETHER_SECONDS = 2.0
 _REQUEST_SECONDS = 10.0
 """How long a write may take, e.g. over a connection whose other end is gone."""
+RUNTIME_PATIENCE = 30.0
+"""Seconds for which a silent runtime leaves a ready node ready (upstream: `maxWaitForContainerRuntime`)."""
 _log = structlog.get_logger("kumo.kubelet")
 
 
@@ -189,6 +191,15 @@ def _revision(obj: Object | None) -> int:
     return int(text) if text.isdecimal() else 0
 
 
+def is_away(node: Object | None, silent: float) -> bool:
+    """Whether a runtime that has not answered for so many seconds makes its node not ready. Pure.
+
+    Pods of a node that is not ready leave their services: a runtime that is started again must not cost that. A node
+    that is new, or was not ready, has to hear of its runtime first.
+    """
+    return silent > RUNTIME_PATIENCE or node is None or not api_conditions.is_true(node, "Ready")
+
+
 class NodeKeeper:
     """Registers the node and keeps it alive. `registered` is set once the Node exists."""
 
@@ -213,6 +224,7 @@ class NodeKeeper:
         self._lease: Object | None = None
         self._changed = asyncio.Event()
         self._problem = ""
+        self._answered = time.monotonic()  # by the runtime; of a kubelet that begins, nothing is known against it
         self.volumes_in_use: Callable[[], Sequence[str]] = tuple
         self.offered: Callable[[], tuple[Mapping[str, str], Mapping[str, str]]] = lambda: ({}, {})
         """Capacity and allocatable of what plugins offer."""
@@ -300,6 +312,7 @@ class NodeKeeper:
         try:
             version = (await self._engine.runtime.version()).runtime_version.lstrip("v").partition("~")[0]
             runtime = await self._engine.runtime.whole_status()
+            self._answered = time.monotonic()
             abilities = runtime_abilities(runtime)
             network = next((c for c in runtime.status.conditions if c.type == "NetworkReady"), None)
             if network is not None and not network.status:
@@ -312,7 +325,8 @@ class NodeKeeper:
                 if names:
                     images.append({"names": names[:5], "sizeBytes": image.size})
         except EngineError as error:
-            self._problem = f"container runtime is down: {error.message}"
+            if is_away(self._node, time.monotonic() - self._answered):
+                self._problem = f"container runtime is down: {error.message}"
         if self._leaving or self.shutting_down():
             self._problem = "node is shutting down"
         images.sort(key=lambda i: -i["sizeBytes"])
