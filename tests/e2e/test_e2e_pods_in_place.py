@@ -169,7 +169,7 @@ REASONS: list[tuple[Manifest, Callable[[Manifest], bool], str, str]] = [
         pod("own-users", hostUsers=False),
         creating,
         "FailedCreatePodSandBox",
-        'Failed to create pod sandbox: runtime "" does not support user namespaces',
+        "Failed to create pod sandbox: can't set `spec.hostUsers: false`, runtime does not support user namespaces",
     ),
     (
         pod("homeless", nodeSelector={"no": "where"}),
