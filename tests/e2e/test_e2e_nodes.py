@@ -430,9 +430,12 @@ def test_a_node_that_dies_loses_its_pods_and_comes_back_clean(lab: list[Machine]
 
 
 def neighbour_of(lab: list[Machine], node: str) -> str:
-    """An address of the pool for which just this node is the one to answer."""
+    """A free address of the pool for which just this node is the one to answer."""
     names = [m.name for m in lab]
-    return next(str(a) for a in ip_network(BALANCERS).hosts() if chosen(str(a), names) == node)
+    services = lab[0].get("services", "--all-namespaces")["items"]
+    taken = {i["ip"] for s in services for i in s["status"]["loadBalancer"].get("ingress") or ()}
+    hosts = [str(a) for a in ip_network(BALANCERS).hosts()]
+    return next(a for a in hosts if a not in taken and chosen(a, names) == node)
 
 
 def test_a_partition_heals(lab: list[Machine]) -> None:

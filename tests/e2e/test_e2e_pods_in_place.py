@@ -81,7 +81,8 @@ def failed(reason: str) -> Callable[[Manifest], bool]:
 
 def ended(reason: str) -> Callable[[Manifest], bool]:
     def check(status: Manifest) -> bool:
-        states = [c["state"].get("terminated") or {} for c in status.get("containerStatuses") or ()]
+        found = status.get("containerStatuses") or ()
+        states = [c[field].get("terminated") or {} for c in found for field in ("state", "lastState")]
         return any(s.get("reason") == reason for s in states)
 
     return check
@@ -147,7 +148,8 @@ REASONS: list[tuple[Manifest, Callable[[Manifest], bool], str, str]] = [
         "Back-off restarting failed container main in pod crashing_in-place(",
     ),
     (
-        pod("greedy", container(command=EAT, resources={"limits": {"memory": "16Mi"}}), restartPolicy="Never"),
+        # It is started again: containerd 1.6 now and then misses what the kernel tells of cgroups of version 1.
+        pod("greedy", container(command=EAT, resources={"limits": {"memory": "16Mi"}})),
         ended("OOMKilled"),
         "Started",
         "Container started",
