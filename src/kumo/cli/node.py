@@ -86,6 +86,7 @@ class Node:
         """Start everything, report it, run until `stop` is set. Raises ListenError and InstanceError."""
         asyncio.get_running_loop().add_signal_handler(prepare.STOP_NODE, self._asked_to_end, stop)
         self._engine = Containerd(engines.containerd(self._instance).socket)
+        await asyncio.to_thread(self._engine.tasks.sweep)
         if not await ended_before(stop, self._prepare_engine()):
             await self._engine.close()
             return

@@ -100,8 +100,14 @@ async def test_exec_with_a_terminal(node: Instance) -> None:
 
 async def test_exec_that_does_not_end_is_killed_with_its_block(node: Instance) -> None:
     sandbox, container = await start(node, "killed", "sleep", "1000")
+    pipes = node.engine.tasks.folder
     async with node.engine.tasks.exec(container, ["sleep", "555"], stdin=False, tty=False):
-        pass
+        (mine,) = pipes.iterdir()
+        assert {p.name for p in mine.iterdir()} == {"stdout", "stderr"} and mine.stat().st_mode & 0o777 == 0o700
+    assert not list(pipes.iterdir())
+    (pipes / "of-a-killed-process").mkdir()
+    node.engine.tasks.sweep()
+    assert not pipes.exists()
     listing = await node.engine.runtime.exec_sync(container, ["ps"], 10)
     assert b"sleep 555" not in listing.stdout
     await remove(node, sandbox)

@@ -31,7 +31,7 @@ class Containerd:
         self._channel = open_channel(str(socket))
         self.runtime = RuntimeService(self._channel)
         self.image_service = ImageService(self._channel)
-        self.tasks = Tasks(self._channel)
+        self.tasks = Tasks(self._channel, self.socket.parent / "exec")
         self.events = Events(self._channel)
         self.content = ContentStore(self._channel)
         self.images = ImageStore(self._channel, self.content, self.image_service, snapshotter)

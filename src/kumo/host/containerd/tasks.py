@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -30,7 +31,9 @@ _STOPPED = 3
 class Tasks:
     """The tasks service and the containers it runs."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, folder: Path) -> None:
+        """The pipes of commands are made in `folder`, a directory for each command."""
+        self.folder = folder
         path = "/containerd.services.tasks.v1.Tasks"
         self._get = Method(channel, f"{path}/Get", engine.ProcessRequest, engine.GetTaskResponse)
         self._exec = Method(channel, f"{path}/Exec", engine.ExecProcessRequest, engine.Nothing)
@@ -82,6 +85,10 @@ class Tasks:
         """Send a signal to the main process or to an exec's."""
         await self._kill(engine.KillRequest(container_id=container, exec_id=process, signal=signal))
 
+    def sweep(self) -> None:
+        """Remove the pipes that a killed process of this machine has left; before any command is run. Blocking."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     @contextlib.asynccontextmanager
     async def exec(
         self, container: str, command: Sequence[str], *, stdin: bool, tty: bool
@@ -106,7 +113,8 @@ class ExecProcess:
         self._container = container
         self._id = f"kumo-{uuid.uuid4().hex[:16]}"
         self._tty = tty
-        self._folder = Path(tempfile.mkdtemp(prefix="kumo-exec-"))
+        tasks.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(dir=tasks.folder))
         self.stdout = FifoReader(self._folder / "stdout")
         self.stderr = None if tty else FifoReader(self._folder / "stderr")
         self._stdin = FifoWriter(self._folder / "stdin") if stdin else None
