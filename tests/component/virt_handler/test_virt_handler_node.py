@@ -105,8 +105,11 @@ async def test_a_machine_from_boot_to_shutdown(virt: VirtNode) -> None:
         await read_until(console, "assword:")
         await console.send(b"gocubsgo\n")
         await read_until(console, "$ ")
-        await console.send(b"ip -4 addr show eth0\n")
-        await read_until(console, "10.0.2.2/24")
+        # The address comes by DHCP, which may be later than the login.
+        await console.send(
+            b"until ip -4 addr show eth0 | grep -F 10.0.2.2/24; do sleep 1; done; echo leased$((40+2))\n"
+        )
+        await read_until(console, "leased42")
         # The name comes from the cloud-init disk, which the guest reads in the background.
         await console.send(b"until hostname | grep -x life; do sleep 1; done; echo named$((40+2))\n")
         await read_until(console, "named42")
