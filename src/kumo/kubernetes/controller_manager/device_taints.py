@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kumo.api.device_taints import eviction_time
-from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Key, Object, controller_of, is_deleting, key_of, name_of, namespace_of, timestamp, uid_of
+from kumo.api.objects import Key, Object, controller_of, is_deleting, key_of, namespace_of, uid_of
 from kumo.api.resources import GVR, PODS
+from kumo.kubernetes.controller_manager.disruptions import disrupt
 from kumo.kubernetes.controller_manager.resource_claims import CLAIMS, claim_name, entries_of, holders_of
-from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
+from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, EventRecorder
 from kumo.machinery.informer import Informers
@@ -102,22 +102,8 @@ class DeviceTaintController:
 
     async def _evict(self, pod: Object) -> None:
         self._recorder.event(pod, NORMAL, _EVENT, "Marking for deletion")
-        condition = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "DeletionByDeviceTaintManager",
-            "message": "Device Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": timestamp(),
-        }
-        patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": [condition]}}
-        try:
-            await self._client.patch(
-                PODS, name_of(pod), patch, namespace_of(pod), kind=STRATEGIC_MERGE_PATCH, subresource="status"
-            )
-            await self._client.delete(PODS, name_of(pod), namespace_of(pod), uid=uid_of(pod))
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
+        text = "Device Taint manager: deleting due to NoExecute taint"
+        await disrupt(self._client, pod, "DeletionByDeviceTaintManager", text)
 
 
 def _pool(driver: str, name: str) -> str:

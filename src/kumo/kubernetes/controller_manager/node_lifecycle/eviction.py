@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from kumo.api.errors import StatusError, is_not_found
-from kumo.api.objects import Key, Object, is_deleting, key_of, name_of, namespace_of, timestamp, uid_of
+from kumo.api.objects import Key, Object, is_deleting, key_of, name_of, namespace_of
 from kumo.api.resources import NODES, PODS
+from kumo.kubernetes.controller_manager.disruptions import disrupt
 from kumo.kubernetes.controller_manager.node_lifecycle.controller import NODE_INDEX, node_index
 from kumo.kubernetes.controller_manager.node_lifecycle.taints import evicting, eviction_time
-from kumo.machinery.client import STRATEGIC_MERGE_PATCH, Client
+from kumo.machinery.client import Client
 from kumo.machinery.controller import Controller
 from kumo.machinery.events import NORMAL, EventRecorder
 from kumo.machinery.informer import Informers
@@ -74,19 +74,5 @@ class TaintEvictionController:
         self._recorder.event(
             pod, NORMAL, "TaintManagerEviction", f"Marking for deletion Pod {namespace_of(pod)}/{name_of(pod)}"
         )
-        condition = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": timestamp(),
-        }
-        patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": [condition]}}
-        try:
-            await self._client.patch(
-                PODS, name_of(pod), patch, namespace_of(pod), kind=STRATEGIC_MERGE_PATCH, subresource="status"
-            )
-            await self._client.delete(PODS, name_of(pod), namespace_of(pod), uid=uid_of(pod))
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
+        text = "Taint manager: deleting due to NoExecute taint"
+        await disrupt(self._client, pod, "DeletionByTaintManager", text)
